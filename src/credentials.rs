@@ -1,0 +1,185 @@
+//! Short-term credentials of an ICE generation (RFC 8445 §5.3, RFC 8839 §5.4).
+
+use alloc::boxed::Box;
+use alloc::string::String;
+use core::fmt;
+use core::str::FromStr;
+
+use crate::candidate::is_ice_char;
+use crate::random::Random;
+
+/// Username fragment: 4 to 256 of letters, digits, `+` and `/` (RFC 8839 §5.4).
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Ufrag(Box<str>);
+
+/// Password: 22 to 256 of letters, digits, `+` and `/` (RFC 8839 §5.4). It is never printed.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Password(Box<str>);
+
+/// Why a text is no [`Ufrag`] or no [`Password`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ParseCredentialError {
+    /// It is shorter than allowed.
+    #[error("{length} characters are fewer than {least}")]
+    TooShort {
+        /// Its length in bytes.
+        length: usize,
+        /// The least length: 4 for a username fragment, 22 for a password.
+        least: usize,
+    },
+    /// It is longer than 256 characters.
+    #[error("{0} characters are more than 256")]
+    TooLong(usize),
+    /// It has a character other than letters, digits, `+` and `/`, at this byte position.
+    #[error("no such character is allowed as the one at byte {0}")]
+    Character(usize),
+}
+
+/// Longest username fragment and password (RFC 8839 §5.4).
+const MAX_LEN: usize = 256;
+
+fn check(text: &str, least: usize) -> Result<(), ParseCredentialError> {
+    if text.len() < least {
+        return Err(ParseCredentialError::TooShort { length: text.len(), least });
+    }
+    if text.len() > MAX_LEN {
+        return Err(ParseCredentialError::TooLong(text.len()));
+    }
+    match text.bytes().position(|byte| !is_ice_char(byte)) {
+        Some(at) => Err(ParseCredentialError::Character(at)),
+        None => Ok(()),
+    }
+}
+
+impl Ufrag {
+    /// Least number of characters.
+    pub const MIN_LEN: usize = 4;
+
+    /// Its characters.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for Ufrag {
+    type Err = ParseCredentialError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        check(text, Self::MIN_LEN)?;
+        Ok(Self(text.into()))
+    }
+}
+
+impl fmt::Display for Ufrag {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl Password {
+    /// Least number of characters.
+    pub const MIN_LEN: usize = 22;
+
+    /// Its characters, which the peer needs and nobody else.
+    #[must_use]
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for Password {
+    type Err = ParseCredentialError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        check(text, Self::MIN_LEN)?;
+        Ok(Self(text.into()))
+    }
+}
+
+impl fmt::Debug for Password {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Password(..)")
+    }
+}
+
+/// Username fragment and password of one side of a stream, changed by every ICE restart (RFC 8445 §5.3).
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(clippy::exhaustive_structs, reason = "RFC 8445 closes the set")]
+pub struct Credentials {
+    /// Username fragment.
+    pub ufrag: Ufrag,
+    /// Password.
+    pub password: Password,
+}
+
+impl Credentials {
+    /// Credentials of these two texts.
+    ///
+    /// # Errors
+    /// [`ParseCredentialError`] if either has the wrong length or a character that is not allowed.
+    pub fn new(ufrag: &str, password: &str) -> Result<Self, ParseCredentialError> {
+        Ok(Self { ufrag: ufrag.parse()?, password: password.parse()? })
+    }
+
+    /// New random credentials: 48 random bits in the username fragment and 144 in the password, twice the least of the
+    /// first and a little more than the least of the second (RFC 8445 §5.3).
+    pub(crate) fn generate(random: &mut Random) -> Self {
+        Self { ufrag: Ufrag(ice_chars(random, 8)), password: Password(ice_chars(random, 24)) }
+    }
+}
+
+/// Random `ice-char`s, 6 bits each.
+fn ice_chars(random: &mut Random, count: usize) -> Box<str> {
+    const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let mut text = String::with_capacity(count);
+    let mut bits = 0;
+    for drawn in 0..count {
+        if drawn % 10 == 0 {
+            bits = random.u64();
+        }
+        text.extend(ALPHABET.get((bits & 63) as usize).map(|&byte| char::from(byte)));
+        bits >>= 6;
+    }
+    text.into_boxed_str()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::random::Seed;
+    use alloc::format;
+
+    /// Req: 8839-5.4-a
+    #[test]
+    fn a_ufrag_has_4_to_256_and_a_password_22_to_256_ice_chars() {
+        let of = |length| "x".repeat(length);
+        assert_eq!(of(3).parse::<Ufrag>(), Err(ParseCredentialError::TooShort { length: 3, least: 4 }));
+        assert!(of(4).parse::<Ufrag>().is_ok() && of(256).parse::<Ufrag>().is_ok());
+        assert_eq!(of(257).parse::<Ufrag>(), Err(ParseCredentialError::TooLong(257)));
+        assert_eq!(of(21).parse::<Password>(), Err(ParseCredentialError::TooShort { length: 21, least: 22 }));
+        assert!(of(22).parse::<Password>().is_ok() && of(256).parse::<Password>().is_ok());
+        assert_eq!(of(257).parse::<Password>(), Err(ParseCredentialError::TooLong(257)));
+        assert_eq!("abc:".parse::<Ufrag>(), Err(ParseCredentialError::Character(3)));
+    }
+
+    /// Req: 8445-5.3-a
+    #[test]
+    fn generated_credentials_have_the_required_length_and_never_repeat() {
+        let mut random = Random::new(&Seed::from_name("credentials"));
+        let a = Credentials::generate(&mut random);
+        let b = Credentials::generate(&mut random);
+        assert_eq!((a.ufrag.as_str().len(), a.password.expose().len()), (8, 24));
+        assert!(a.ufrag != b.ufrag && a.password != b.password);
+        assert_eq!(Credentials::new(a.ufrag.as_str(), a.password.expose()), Ok(a));
+    }
+
+    /// Req: proj-ct-a
+    #[test]
+    fn a_password_is_not_printed() {
+        let credentials = Credentials::generate(&mut Random::new(&Seed::from_name("secret")));
+        let text = format!("{credentials:?}");
+        assert!(text.contains("Password(..)") && !text.contains(credentials.password.expose()));
+    }
+}
