@@ -5,21 +5,43 @@ extern crate alloc;
 #[cfg(feature = "std")]
 extern crate std;
 
+mod agent;
 mod candidate;
+mod check;
+mod checklist;
+mod config;
 mod credentials;
+mod event;
+mod nomination;
+mod pair;
 mod random;
 mod sdp;
+mod stats;
 mod stream;
+mod stun;
 mod time;
 mod transmit;
 
-pub use candidate::{
-    Candidate, CandidateAddress, CandidateKind, Foundation, ParseFoundationError, Priority, TcpType, TypePreferences,
+pub use agent::{
+    AddLocalCandidateError, AddRemoteCandidateError, AddStreamError, Agent, ConnectionState, GatheringState,
+    LocalCandidateView, NominateError, PairView, Received, RemoteCandidateOutcome, RemoteCandidateView,
+    RemoteDescription, Role, SendError, SetRemoteDescriptionError, StateReason, UnknownStream, UnusableAddress,
 };
+pub use candidate::{
+    Candidate, CandidateAddress, CandidateId, CandidateKind, Foundation, ParseFoundationError, Priority, TcpType,
+    TypePreferences,
+};
+pub use config::{Config, ConfigError, DataFilter, NominationChoice, RtoFormula};
 pub use credentials::{Credentials, ParseCredentialError, Password, Ufrag};
+pub use event::Event;
+pub use nomination::{
+    ApplicationNominates, NominationDecision, NominationPolicy, NominationView, SettleWindow, ValidPair,
+};
+pub use pair::{CandidatePairState, PairId, PairPriority, PairStats};
 pub use random::Seed;
 #[cfg(feature = "os-rng")]
 pub use random::SeedError;
+pub use stats::{AgentStats, DropReason};
 pub use stream::{ComponentId, StreamId};
 pub use time::Instant;
 pub use transmit::{Datagram, Transmit, Transport};

@@ -1,7 +1,9 @@
 //! Candidates: the transport addresses that the two agents try (RFC 8445 §5.1).
 
 mod foundation;
+mod preference;
 mod priority;
+mod set;
 
 use alloc::boxed::Box;
 use alloc::string::String;
@@ -12,6 +14,10 @@ use core::net::SocketAddr;
 pub(crate) use foundation::is_ice_char;
 pub use foundation::{Foundation, ParseFoundationError};
 pub use priority::{Priority, TypePreferences};
+pub use set::CandidateId;
+pub(crate) use set::{
+    LocalCandidate, LocalCandidates, LocalFoundations, RemoteCandidate, RemoteCandidates, RemoteFoundations,
+};
 
 use crate::stream::ComponentId;
 use crate::transmit::Transport;

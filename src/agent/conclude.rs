@@ -1,0 +1,372 @@
+//! Nomination, selection, and the states that follow (RFC 8445 §8, RFC 8838 §8, RFC 8863).
+//!
+//! Commands and datagrams only mark the agent as changed; what follows from all of them together is evaluated before
+//! anything is polled. So the order of calls between two polls does not matter.
+
+use smallvec::SmallVec;
+
+use super::state::{StreamFacts, stream_state};
+use super::stream_data::Attempt;
+use super::{Agent, ConnectionState, GatheringState, Role, StateReason};
+use crate::checklist::ChecklistState;
+use crate::config::NominationChoice;
+use crate::event::Event;
+use crate::nomination::{NominationDecision, NominationView, ValidPair};
+use crate::pair::{CandidatePair, Nomination, PairId, PairPriority};
+use crate::stream::{ComponentId, StreamId};
+
+type Place = (StreamId, ComponentId);
+
+impl Agent {
+    /// How many nominating checks go unanswered before another valid pair is tried.
+    const TRIES_BEFORE_FALLBACK: u32 = 8;
+
+    /// Draws the conclusions from what has changed.
+    pub(super) fn evaluate(&mut self) {
+        if !core::mem::take(&mut self.is_dirty) {
+            return;
+        }
+        self.set.settle_fresh();
+        for index in 0..self.streams.len() {
+            let Some(stream) = self.streams.get(index).map(|stream| stream.id) else { continue };
+            self.decide_nominations(stream);
+            self.conclude_list(stream);
+        }
+        self.report_pair_states();
+        self.report_states();
+        // What the conclusions have changed was part of them.
+        self.is_dirty = false;
+    }
+
+    /// Asks the policy about components with a valid pair and no nominated one (RFC 8445 §8.1.1).
+    fn decide_nominations(&mut self, stream: StreamId) {
+        if self.role == Role::Controlled || self.is_closed {
+            return;
+        }
+        let Some(data) = self.stream(stream).filter(|data| data.failure.is_none() && !data.nomination_failed) else {
+            return;
+        };
+        let are_candidates_complete = data.are_candidates_complete();
+        let open: SmallVec<[ComponentId; 2]> = data
+            .components
+            .iter()
+            .filter(|component| component.nominated.is_none() && component.attempt.is_none())
+            .filter(|component| !component.valid.is_empty())
+            .map(|component| component.id)
+            .collect();
+        for component in open {
+            let place = (stream, component);
+            let valid = self.valid_pairs(place);
+            let Some(best) = valid.first() else { continue };
+            let Some(first_valid_at) = self.component(place).and_then(|component| component.first_valid_at) else {
+                continue;
+            };
+            let view = NominationView {
+                now: self.now,
+                first_valid_at,
+                is_better_pending: self.set.has_better_pending(place, best.priority),
+                are_candidates_complete,
+                valid: &valid,
+            };
+            let decision = self.config.nomination.decide(&view);
+            let mut decide_at = None;
+            match decision {
+                NominationDecision::Nominate(pair) if valid.iter().any(|one| one.pair == pair) => {
+                    self.start_nomination(place, pair);
+                }
+                NominationDecision::WaitUntil(at) => decide_at = Some(at).filter(|at| *at > self.now),
+                NominationDecision::Nominate(_) | NominationDecision::Wait => {}
+            }
+            if let Some(component) = self.component_mut(place) {
+                component.decide_at = decide_at;
+            }
+        }
+    }
+
+    fn valid_pairs(&self, place: Place) -> SmallVec<[ValidPair; 4]> {
+        let Some(data) = self.stream(place.0) else { return SmallVec::new() };
+        let Some(component) = data.component(place.1) else { return SmallVec::new() };
+        let view = |pair: &CandidatePair| {
+            Some(ValidPair {
+                pair: pair.id,
+                priority: pair.priority,
+                local: data.locals.get(pair.local)?.candidate.kind(),
+                remote: data.remotes.get(pair.remote)?.candidate.kind(),
+                round_trip_time: pair.stats.current_round_trip_time,
+            })
+        };
+        component.valid.iter().filter_map(|id| self.set.get(*id)).filter_map(view).collect()
+    }
+
+    /// Repeats the check that made a pair valid, this time with USE-CANDIDATE (RFC 8445 §8.1.1).
+    pub(super) fn start_nomination(&mut self, place: Place, valid: PairId) {
+        let Some(checked) = self.set.get(valid).map(|pair| pair.produced_by.unwrap_or(valid)) else { return };
+        self.drop_attempt(place);
+        if let Some(component) = self.component_mut(place) {
+            component.attempt = Some(Attempt { checked, valid, tries: 0 });
+            component.decide_at = None;
+        }
+        if let Some(pair) = self.set.get_mut(checked) {
+            pair.is_nominating = true;
+            pair.urgent_since = None;
+        }
+        self.trigger(checked);
+    }
+
+    /// Stops to nominate.
+    fn drop_attempt(&mut self, place: Place) {
+        let Some(attempt) = self.component_mut(place).and_then(|component| component.attempt.take()) else { return };
+        self.set.dequeue(attempt.checked);
+        if let Some(pair) = self.set.get_mut(attempt.checked) {
+            pair.is_nominating = false;
+        }
+    }
+
+    /// Whether the nomination in progress is given up for another valid pair.
+    pub(super) fn has_better_hope(&self, place: Place) -> bool {
+        let Some(component) = self.component(place) else { return false };
+        let is_late = component.attempt.is_some_and(|attempt| attempt.tries >= Self::TRIES_BEFORE_FALLBACK);
+        is_late && component.valid.len() > 1 && !self.config.strict_nomination
+    }
+
+    /// Takes a pair whose nomination failed off the valid list (RFC 8445 §7.2.5.3.4).
+    pub(super) fn fail_nomination(&mut self, place: Place) {
+        let Some(attempt) = self.component(place).and_then(|component| component.attempt) else { return };
+        self.drop_attempt(place);
+        self.set.fail(attempt.checked);
+        if let Some(pair) = self.set.get_mut(attempt.checked) {
+            pair.produced = None;
+        }
+        if let Some(pair) = self.set.get_mut(attempt.valid) {
+            pair.is_valid = false;
+        }
+        if let Some(component) = self.component_mut(place) {
+            component.valid.retain(|valid| *valid != attempt.valid);
+        }
+        if attempt.valid != attempt.checked {
+            self.forget_pair(attempt.valid);
+        }
+        if self.config.strict_nomination {
+            if let Some(data) = self.stream_mut(place.0) {
+                data.nomination_failed = true;
+            }
+        }
+        self.is_dirty = true;
+    }
+
+    /// Records that our nomination was answered (RFC 8445 §7.2.5.3.4).
+    pub(super) fn conclude_nomination(&mut self, valid: PairId) {
+        let Some(pair) = self.set.get_mut(valid) else { return };
+        let place = (pair.stream, pair.component);
+        pair.is_nominated = true;
+        if self.component(place).is_some_and(|component| component.nominated.is_some()) {
+            return;
+        }
+        self.drop_attempt(place);
+        self.emit_pair_event(Event::PairNominated { pair: valid });
+        if let Some(component) = self.component_mut(place) {
+            component.nominated = Some(valid);
+        }
+        self.retire(place, |_| false);
+    }
+
+    /// Lets the peer's nomination of a pair take effect once our own check of it has succeeded (RFC 8445 §7.3.1.5).
+    pub(super) fn follow_nomination(&mut self, checked: PairId) {
+        if self.role == Role::Controlling {
+            return;
+        }
+        let Some(pair) = self.set.get(checked) else { return };
+        let (Some(nomination), Some(valid)) = (pair.nomination, pair.produced) else { return };
+        let place = (pair.stream, pair.component);
+        let Some(pair) = self.set.get_mut(valid) else { return };
+        pair.nomination = Some(nomination);
+        let is_new = !core::mem::replace(&mut pair.is_nominated, true);
+        let priority = pair.priority;
+        if let Some(pair) = self.set.get_mut(checked) {
+            pair.is_nominated = true;
+        }
+        if is_new {
+            self.emit_pair_event(Event::PairNominated { pair: valid });
+        }
+        let current = self.component(place).and_then(|component| component.nominated);
+        let held = current.filter(|current| *current != valid).and_then(|current| self.set.get(current));
+        let is_better = match held.map(|held| (held.nomination, held.priority)) {
+            Some((Some(held), held_priority)) => {
+                supersedes(self.config.nomination_choice, (nomination, priority), (held, held_priority))
+            }
+            Some((None, _)) => true,
+            None => current.is_none(),
+        };
+        if !is_better {
+            return;
+        }
+        if let Some(component) = self.component_mut(place) {
+            component.nominated = Some(valid);
+        }
+        // Other pairs that may still be selected: better ones of a peer that may nominate them all, and later nominations.
+        self.retire(place, |pair| {
+            pair.nomination.is_some_and(|other| other.order > nomination.order)
+                || !nomination.is_deliberate && pair.priority > priority
+        });
+        self.is_dirty = true;
+    }
+
+    /// Stops to check the other pairs of a component (RFC 8445 §8.1.2).
+    fn retire(&mut self, place: Place, keep: impl Fn(&CandidatePair) -> bool) {
+        let (removed, cancelled) = self.set.retire(place, keep);
+        for pair in &removed {
+            self.emit_pair_event(Event::PairRemoved { pair: pair.id });
+        }
+        for key in cancelled {
+            self.transactions.cancel(key);
+        }
+    }
+
+    /// Changes the role, and with it the order of all pairs and the duty to nominate (RFC 8445 §7.3.1.1).
+    pub(super) fn take_role(&mut self, role: Role) {
+        if core::mem::replace(&mut self.role, role) == role {
+            return;
+        }
+        self.emit(Event::RoleChanged { role, at: self.now });
+        self.refresh_pairs(|_| true);
+        let places: SmallVec<[Place; 4]> = self
+            .streams
+            .iter()
+            .flat_map(|stream| stream.components.iter().map(|component| (stream.id, component.id)))
+            .collect();
+        for place in places {
+            self.drop_attempt(place);
+        }
+        self.set.forget_nominations();
+    }
+
+    /// Completes or fails the checklist of a stream, and selects (RFC 8445 §8.1.2, RFC 8838 §8, RFC 8863 §4).
+    fn conclude_list(&mut self, stream: StreamId) {
+        let Some(data) = self.stream(stream) else { return };
+        let components = data.effective_components();
+        let is_completed = components.iter().all(|component| component.nominated.is_some());
+        let lacks_valid = components.iter().any(|component| component.valid.is_empty());
+        let failure = self.failure(stream, lacks_valid);
+        let count = components.len();
+        let state = match (is_completed, failure) {
+            (true, _) => ChecklistState::Completed,
+            (false, Some(_)) => ChecklistState::Failed,
+            (false, None) => ChecklistState::Running,
+        };
+        if let Some(list) = self.set.list_mut(stream) {
+            list.state = state;
+        }
+        let at = self.now;
+        let is_closed = self.is_closed;
+        let Some(data) = self.stream_mut(stream) else { return };
+        data.failure = failure.filter(|_| !is_completed);
+        let mut changes: SmallVec<[(ComponentId, Option<PairId>); 2]> = SmallVec::new();
+        for (index, component) in data.components.iter_mut().enumerate() {
+            let selected = component.nominated.filter(|_| is_completed && !is_closed && index < count);
+            if core::mem::replace(&mut component.selected, selected) != selected {
+                changes.push((component.id, selected));
+            }
+        }
+        for (component, pair) in changes {
+            self.emit(Event::SelectedPairChanged { stream, component, pair, at });
+        }
+    }
+
+    /// Why a list has failed, if it has.
+    fn failure(&self, stream: StreamId, lacks_valid: bool) -> Option<StateReason> {
+        let data = self.stream(stream)?;
+        if data.failure.is_some() {
+            return data.failure;
+        }
+        let has_locals = data.locals.iter().next().is_some();
+        let is_gathered = data.gathering == GatheringState::Complete;
+        if is_gathered && !has_locals {
+            return Some(StateReason::NoLocalCandidates);
+        }
+        let is_patient = data.remote.is_empty() || data.pac_deadline.is_some();
+        if is_patient {
+            return None;
+        }
+        if data.nomination_failed {
+            return Some(StateReason::NominationFailed);
+        }
+        let is_exhausted = self.set.list(stream).is_some_and(crate::checklist::Checklist::is_exhausted);
+        if !(lacks_valid && is_exhausted && is_gathered && data.has_all_remotes) {
+            return None;
+        }
+        Some(match (data.pairs_made, data.remotes.is_empty()) {
+            (0, true) => StateReason::NoRemoteCandidates,
+            (0, false) => StateReason::NoCompatiblePair,
+            _ => StateReason::ChecksFailed,
+        })
+    }
+
+    fn report_pair_states(&mut self) {
+        while let Some(pair) = self.set.poll_change() {
+            if let Some(state) = self.set.get(pair).map(|pair| pair.state.get()) {
+                self.emit(Event::PairStateChanged { pair, state });
+            }
+        }
+    }
+
+    /// Tells the states that have changed, each stream's before that of all (webrtc-pc §5.6).
+    fn report_states(&mut self) {
+        let at = self.now;
+        for index in 0..self.streams.len() {
+            let Some(data) = self.streams.get(index) else { continue };
+            let (current, reason) = stream_state(&self.facts(data));
+            let Some(data) = self.streams.get_mut(index) else { continue };
+            data.reason = reason;
+            let previous = core::mem::replace(&mut data.state, current);
+            if previous != current {
+                let stream = data.id;
+                self.emit(Event::StreamStateChanged { stream, previous, current, at, reason });
+            }
+        }
+        let current = if self.is_closed {
+            ConnectionState::Closed
+        } else {
+            ConnectionState::aggregate(self.streams.iter().map(|stream| stream.state))
+        };
+        let previous = core::mem::replace(&mut self.state, current);
+        if previous != current {
+            let decided = self.streams.iter().find(|stream| stream.state == current).or(self.streams.first());
+            let reason = match decided {
+                Some(stream) => stream.reason,
+                None if self.is_closed => StateReason::ClosedByApplication,
+                None => StateReason::NotStarted,
+            };
+            self.emit(Event::ConnectionStateChanged { previous, current, at, reason });
+        }
+    }
+
+    fn facts(&self, data: &super::Stream) -> StreamFacts {
+        let components = data.effective_components();
+        StreamFacts {
+            is_closed: self.is_closed,
+            failure: data.failure,
+            has_remote_candidates: !data.remotes.is_empty(),
+            has_remote_credentials: !data.remote.is_empty(),
+            has_announced_candidates: data.locals.iter().any(|local| local.is_announced),
+            is_usable: components.iter().all(|component| component.usable().is_some()),
+            is_selected: components.iter().all(|component| component.selected.is_some()),
+            is_complete: data.are_candidates_complete(),
+            is_exhausted: data.pairs_made > 0
+                && self.set.list(data.id).is_some_and(crate::checklist::Checklist::is_exhausted),
+        }
+    }
+}
+
+/// Whether one nomination of the peer takes the place of another.
+fn supersedes(
+    choice: NominationChoice,
+    (new, new_priority): (Nomination, PairPriority),
+    (held, held_priority): (Nomination, PairPriority),
+) -> bool {
+    let is_by_order = match choice {
+        NominationChoice::Auto => new.is_deliberate,
+        NominationChoice::Highest => false,
+        NominationChoice::Last => true,
+    };
+    if is_by_order { new.order > held.order } else { new_priority > held_priority }
+}

@@ -1,0 +1,51 @@
+//! Application data on its way out (RFC 8445 §12.1).
+
+use bytes::BufMut;
+
+use super::{Agent, ConnectionState, SendError};
+use crate::stream::{ComponentId, StreamId};
+use crate::time::Instant;
+use crate::transmit::Transmit;
+
+impl Agent {
+    /// Appends `payload` to `buf` as it has to be sent on the pair of this component, and says where it goes.
+    ///
+    /// That is the selected pair or, before there is one, the best valid pair (RFC 8445 §12.1): never an address that has
+    /// not answered a check.
+    ///
+    /// # Errors
+    /// * [`UnknownStream`](SendError::UnknownStream) or [`UnknownComponent`](SendError::UnknownComponent) if there is none
+    ///   of that name.
+    /// * [`NoPair`](SendError::NoPair) while no pair is valid, [`Failed`](SendError::Failed) once the stream has failed,
+    ///   [`Closed`](SendError::Closed) after [`close`](Self::close).
+    /// * [`NoRoom`](SendError::NoRoom) if the payload does not fit into the buffer.
+    pub fn send(
+        &mut self,
+        now: Instant,
+        stream: StreamId,
+        component: ComponentId,
+        payload: &[u8],
+        buf: &mut impl BufMut,
+    ) -> Result<Transmit, SendError> {
+        self.observe(now);
+        if self.is_closed {
+            return Err(SendError::Closed);
+        }
+        let data = self.stream(stream).ok_or(SendError::UnknownStream(stream))?;
+        let usable = data.component(component).ok_or(SendError::UnknownComponent(component))?.usable();
+        if data.state == ConnectionState::Failed {
+            return Err(SendError::Failed);
+        }
+        let now = self.now;
+        let pair = usable.and_then(|id| self.set.get_mut(id)).ok_or(SendError::NoPair)?;
+        if buf.remaining_mut() < payload.len() {
+            return Err(SendError::NoRoom(payload.len()));
+        }
+        pair.stats.packets_sent += 1;
+        pair.stats.bytes_sent += payload.len() as u64;
+        pair.stats.last_packet_sent_at = Some(now);
+        buf.put_slice(payload);
+        self.stats.datagrams_sent += 1;
+        Ok(Transmit::udp(payload.len(), pair.path.base, pair.path.remote))
+    }
+}

@@ -1,0 +1,91 @@
+//! What is known of the peer of a stream.
+
+use alloc::vec::Vec;
+use core::time::Duration;
+
+use crate::candidate::{Candidate, CandidateId};
+use crate::credentials::Credentials;
+
+/// The peer's description of a stream: what signalling has told (RFC 8445 §5.4, RFC 8839 §5).
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct RemoteDescription {
+    /// Username fragment and password.
+    pub credentials: Credentials,
+    /// The peer is an ICE lite agent. Default no.
+    pub is_lite: bool,
+    /// The peer trickles: more candidates may follow (RFC 8838 §3). Default yes; otherwise `candidates` are all there are.
+    pub trickle: bool,
+    /// The peer follows RFC 8445, so that it nominates each component once (RFC 8839 §5.6). Default no.
+    pub ice2: bool,
+    /// The Ta that the peer proposes. Default, with `None`, 50 ms (RFC 8839 §5.5).
+    pub pacing: Option<Duration>,
+    /// The candidates in the description. Default none.
+    pub candidates: Vec<Candidate>,
+}
+
+impl RemoteDescription {
+    /// A description of a full agent that trickles.
+    #[must_use]
+    pub const fn new(credentials: Credentials) -> Self {
+        Self { credentials, is_lite: false, trickle: true, ice2: false, pacing: None, candidates: Vec::new() }
+    }
+
+    /// The same of a lite or a full agent.
+    #[must_use]
+    pub const fn with_lite(mut self, is_lite: bool) -> Self {
+        self.is_lite = is_lite;
+        self
+    }
+
+    /// The same of an agent that trickles or not.
+    #[must_use]
+    pub const fn with_trickle(mut self, trickle: bool) -> Self {
+        self.trickle = trickle;
+        self
+    }
+
+    /// The same of an agent that follows RFC 8445 or only RFC 5245.
+    #[must_use]
+    pub const fn with_ice2(mut self, ice2: bool) -> Self {
+        self.ice2 = ice2;
+        self
+    }
+
+    /// The same with a proposed Ta.
+    #[must_use]
+    pub const fn with_pacing(mut self, ta: Duration) -> Self {
+        self.pacing = Some(ta);
+        self
+    }
+
+    /// The same with these candidates.
+    #[must_use]
+    pub fn with_candidates(mut self, candidates: Vec<Candidate>) -> Self {
+        self.candidates = candidates;
+        self
+    }
+}
+
+/// What became of a remote candidate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use = "a candidate that is not used is worth a line in a log"]
+#[non_exhaustive]
+pub enum RemoteCandidateOutcome {
+    /// It is known by this name from now on.
+    Added(CandidateId),
+    /// Its address was known already, under this name, from the peer's checks or from an earlier candidate.
+    Known(CandidateId),
+    /// Its address is a name, which has to be resolved first (RFC 8839 §5.1).
+    UnresolvedName,
+    /// Its component is none of the stream's.
+    UnknownComponent,
+    /// Its address can be nobody's: unspecified, multicast, broadcast, or with port 0.
+    UnusableAddress,
+    /// It is a TCP candidate.
+    UnsupportedTransport,
+    /// Its `ufrag` extension is that of another generation (RFC 8838 §9).
+    OtherGeneration,
+    /// There are too many candidates, and it is not better than one of them.
+    TooMany,
+}

@@ -1,0 +1,159 @@
+//! What can be wrong with a call. A call that fails changes nothing.
+
+use core::net::SocketAddr;
+
+use crate::pair::PairId;
+use crate::stream::{ComponentId, StreamId};
+
+/// The agent has no stream of this name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("no stream {0}")]
+#[non_exhaustive]
+pub struct UnknownStream(pub StreamId);
+
+/// Why a stream was not added.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum AddStreamError {
+    /// A stream has 1 to 256 components.
+    #[error("a stream has 1 to 256 components, not {0}")]
+    ComponentCount(u16),
+    /// The agent is closed.
+    #[error("the agent is closed")]
+    Closed,
+}
+
+/// Why a local candidate was not added.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum AddLocalCandidateError {
+    /// The agent has no such stream.
+    #[error("no stream {0}")]
+    UnknownStream(StreamId),
+    /// The stream has no such component.
+    #[error("the stream has no component {0}")]
+    UnknownComponent(ComponentId),
+    /// The address cannot be that of a candidate (RFC 8445 §5.1.1.1).
+    #[error("{0} cannot be the address of a candidate: {1}")]
+    UnusableAddress(SocketAddr, UnusableAddress),
+    /// Another stream or component uses this address already.
+    #[error("{0} belongs to another component")]
+    AddressInUse(SocketAddr),
+    /// The base of a reflexive candidate is not the address of a socket of this component.
+    #[error("{0} is not the address of a socket of this component")]
+    UnknownBase(SocketAddr),
+    /// The agent does not do this transport protocol yet.
+    #[error("TCP candidates are not supported")]
+    UnsupportedTransport,
+    /// The end of the local candidates was signalled; new ones need a restart (RFC 8838 §13).
+    #[error("the end of the candidates was signalled")]
+    AfterEndOfCandidates,
+    /// The agent is closed.
+    #[error("the agent is closed")]
+    Closed,
+}
+
+/// Why an address cannot be that of a candidate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum UnusableAddress {
+    /// 0.0.0.0 or `::`.
+    #[error("it is unspecified")]
+    Unspecified,
+    /// Port 0.
+    #[error("its port is 0")]
+    PortZero,
+    /// 127.0.0.0/8 or `::1`; see [`Config::with_loopback`](crate::Config::with_loopback).
+    #[error("it is a loopback address")]
+    Loopback,
+    /// A multicast or broadcast address.
+    #[error("it is not a unicast address")]
+    NotUnicast,
+    /// A deprecated IPv4-compatible address, `::/96`.
+    #[error("it is a deprecated IPv4-compatible address")]
+    Ipv4Compatible,
+    /// An IPv4-mapped address, `::ffff:0:0/96`: add the IPv4 address.
+    #[error("it is an IPv4-mapped address")]
+    Ipv4Mapped,
+    /// A deprecated site-local address, `fec0::/10`.
+    #[error("it is a deprecated site-local address")]
+    SiteLocal,
+}
+
+/// Why the peer's description was not taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum SetRemoteDescriptionError {
+    /// The agent has no such stream.
+    #[error("no stream {0}")]
+    UnknownStream(StreamId),
+    /// The stream has other remote credentials, and only a restart changes them (RFC 8445 §9).
+    #[error("the remote credentials are set, and only a restart changes them")]
+    CredentialsChanged,
+    /// The peer has the username fragment of another one with another password (RFC 8839 §5.4).
+    #[error("the same username fragment is known with another password")]
+    PasswordMismatch,
+    /// There are 8 descriptions of forked peers already.
+    #[error("too many forked descriptions")]
+    TooManyForks,
+    /// There is no description yet that this one could be a fork of.
+    #[error("there is no remote description to fork")]
+    NothingToFork,
+    /// The agent is closed.
+    #[error("the agent is closed")]
+    Closed,
+}
+
+/// Why a remote candidate was not taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum AddRemoteCandidateError {
+    /// The agent has no such stream.
+    #[error("no stream {0}")]
+    UnknownStream(StreamId),
+    /// The end of the remote candidates was signalled (RFC 8838 §11).
+    #[error("the end of the remote candidates was signalled")]
+    AfterEndOfCandidates,
+    /// The agent is closed.
+    #[error("the agent is closed")]
+    Closed,
+}
+
+/// Why a pair was not nominated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum NominateError {
+    /// The agent has no such pair, or it is not valid.
+    #[error("no valid pair {0}")]
+    NotValid(PairId),
+    /// Only the controlling agent nominates (RFC 8445 §8.1.1).
+    #[error("the agent is controlled")]
+    Controlled,
+    /// The component has a nominated pair already, and one is all it gets (RFC 8445 §8.1.1).
+    #[error("a pair of this component is nominated already")]
+    AlreadyNominated,
+}
+
+/// Why data was not sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum SendError {
+    /// The agent has no such stream.
+    #[error("no stream {0}")]
+    UnknownStream(StreamId),
+    /// The stream has no such component.
+    #[error("the stream has no component {0}")]
+    UnknownComponent(ComponentId),
+    /// No pair of the component is valid yet (RFC 8445 §12.1).
+    #[error("no valid pair yet")]
+    NoPair,
+    /// The stream has failed.
+    #[error("the stream has failed")]
+    Failed,
+    /// The agent is closed.
+    #[error("the agent is closed")]
+    Closed,
+    /// The buffer has no room for the payload.
+    #[error("the buffer has no room for {0} bytes")]
+    NoRoom(usize),
+}

@@ -1,0 +1,167 @@
+//! What comes in: datagrams and the passing of time. The order of work, one named step per line.
+
+use core::net::SocketAddr;
+
+use super::outbox::Reply;
+use super::pairing::{canonical, path};
+use super::{Agent, Socket};
+use crate::check::{Due, Purpose};
+use crate::config::DataFilter;
+use crate::pair::PairId;
+use crate::stats::DropReason;
+use crate::stream::{ComponentId, StreamId};
+use crate::stun::{Class, ErrorReply, Integrity, Message, TransactionId, Unreadable, looks_like_stun};
+use crate::time::{Instant, after};
+use crate::transmit::Datagram;
+
+/// What a datagram was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use = "application data is in here"]
+#[non_exhaustive]
+pub enum Received<'a> {
+    /// Application data.
+    Data {
+        /// The stream that it is for.
+        stream: StreamId,
+        /// The component that it is for.
+        component: ComponentId,
+        /// The pair on which it came.
+        pair: PairId,
+        /// The data.
+        payload: &'a [u8],
+    },
+    /// A message of ICE, which was dealt with.
+    Handled,
+    /// Nothing to believe or to understand; counted.
+    Dropped(DropReason),
+}
+
+/// Where a datagram came in.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Arrival {
+    pub(super) stream: StreamId,
+    pub(super) component: ComponentId,
+    pub(super) base: SocketAddr,
+    pub(super) source: SocketAddr,
+}
+
+impl Agent {
+    /// Takes a datagram that arrived at one of the agent's sockets.
+    ///
+    /// Nothing is believed before it is authenticated: what is not is counted, and at the most answered with an error.
+    pub fn handle_datagram<'a>(&mut self, now: Instant, datagram: &Datagram<'a>) -> Received<'a> {
+        self.observe(now);
+        self.stats.datagrams_received += 1;
+        let received = self.dispatch(datagram);
+        if let Received::Dropped(reason) = received {
+            self.stats.count_drop(reason);
+        }
+        received
+    }
+
+    fn dispatch<'a>(&mut self, datagram: &Datagram<'a>) -> Received<'a> {
+        if self.is_closed {
+            return Received::Dropped(DropReason::Closed);
+        }
+        let base = canonical(datagram.destination);
+        let Some(&Socket { stream, component, .. }) = self.sockets.get(&(datagram.transport, base)) else {
+            return Received::Dropped(DropReason::UnknownDestination);
+        };
+        let arrival = Arrival { stream, component, base, source: canonical(datagram.source) };
+        if !looks_like_stun(datagram.payload) {
+            return self.handle_data(arrival, datagram.payload);
+        }
+        let message = match Message::read(datagram.payload) {
+            Ok(message) => message,
+            Err(Unreadable::Malformed) => return Received::Dropped(DropReason::Malformed),
+            Err(Unreadable::Method) => return Received::Dropped(DropReason::UnknownMethod),
+            Err(Unreadable::NoFingerprint) => return Received::Dropped(DropReason::BadFingerprint),
+        };
+        let result = match message.class {
+            Class::Request => self.handle_request(arrival, message),
+            Class::Success | Class::Error => self.handle_response(arrival, message),
+            // Keepalives carry no credentials and mean nothing (RFC 8445 §11).
+            Class::Indication if message.has_valid_fingerprint() => Ok(()),
+            Class::Indication => Err(DropReason::BadFingerprint),
+        };
+        result.map_or_else(Received::Dropped, |()| Received::Handled)
+    }
+
+    fn handle_data<'a>(&mut self, arrival: Arrival, payload: &'a [u8]) -> Received<'a> {
+        if self.config.data_filter == DataFilter::Rfc7983 && payload.first().is_none_or(|first| *first < 4) {
+            return Received::Dropped(DropReason::Unclassified);
+        }
+        let now = self.now;
+        let found = self.set.find(&path(arrival.base, arrival.source));
+        let Some(pair) = found.and_then(|id| self.set.get_mut(id)).filter(|pair| pair.is_trusted()) else {
+            return Received::Dropped(DropReason::UnvalidatedSource);
+        };
+        pair.stats.packets_received += 1;
+        pair.stats.bytes_received += payload.len() as u64;
+        pair.stats.last_packet_received_at = Some(now);
+        let pair = pair.produced.unwrap_or(pair.id);
+        Received::Data { stream: arrival.stream, component: arrival.component, pair, payload }
+    }
+
+    /// Queues an answer.
+    pub(super) fn reply(
+        &mut self,
+        arrival: Arrival,
+        id: TransactionId,
+        integrity: Option<Integrity>,
+        error: Option<ErrorReply>,
+    ) -> Result<(), DropReason> {
+        let Arrival { stream, base, source: to, .. } = arrival;
+        let is_queued = self.outbox.reply(Reply { id, base, to, stream, integrity, error });
+        if is_queued { Ok(()) } else { Err(DropReason::TooManyReplies) }
+    }
+
+    /// Answers a request that could not be authenticated, a few times a second (RFC 8489 §9.1.3).
+    pub(super) fn reply_unauthenticated(&mut self, arrival: Arrival, id: TransactionId, error: ErrorReply) {
+        let second = core::time::Duration::from_secs(1);
+        if after(self.reply_limit.since, second) <= self.now {
+            self.reply_limit.since = self.now;
+            self.reply_limit.used = 0;
+        }
+        if self.reply_limit.used < self.config.unauthenticated_replies {
+            self.reply_limit.used += 1;
+            // Without room it is lost, like any datagram.
+            let _ = self.reply(arrival, id, None, Some(error));
+        }
+    }
+
+    /// Tells the agent the time. Calling it early, late or repeatedly is harmless; call it at the latest at
+    /// [`poll_timeout`](Self::poll_timeout).
+    pub fn handle_timeout(&mut self, now: Instant) {
+        self.observe(now);
+        self.expire();
+        self.evaluate();
+    }
+
+    /// Does what is due.
+    pub(super) fn expire(&mut self) {
+        if self.is_closed {
+            return;
+        }
+        while let Some(due) = self.transactions.poll_due(self.now) {
+            match due {
+                Due::Repeat(key) => self.handle_silence(key),
+                Due::Expired(key, transaction) => {
+                    let is_current =
+                        self.set.get(transaction.pair).is_some_and(|pair| pair.state.transaction() == Some(key));
+                    if is_current && transaction.purpose == Purpose::Check {
+                        self.fail_pair(transaction.pair);
+                    }
+                }
+            }
+        }
+        let is_over = |at: &mut Option<Instant>, now| at.take_if(|at| *at <= now).is_some();
+        let now = self.now;
+        for stream in &mut self.streams {
+            self.is_dirty |= is_over(&mut stream.pac_deadline, now);
+            for component in &mut stream.components {
+                self.is_dirty |= is_over(&mut component.decide_at, now);
+            }
+        }
+    }
+}

@@ -1,0 +1,400 @@
+//! The agent: its fields, constructor and commands. What comes in is in `input`, `requests` and `responses`, what
+//! follows from it in `pairing` and `conclude`, and what goes out in `output`.
+
+mod conclude;
+mod data;
+mod description;
+mod error;
+mod input;
+mod outbox;
+mod output;
+mod pairing;
+mod requests;
+mod responses;
+mod role;
+mod state;
+mod stream_data;
+mod view;
+
+use alloc::collections::BTreeMap;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::net::SocketAddr;
+use core::time::Duration;
+
+pub use description::{RemoteCandidateOutcome, RemoteDescription};
+pub use error::{
+    AddLocalCandidateError, AddRemoteCandidateError, AddStreamError, NominateError, SendError,
+    SetRemoteDescriptionError, UnknownStream, UnusableAddress,
+};
+pub use input::Received;
+pub use role::Role;
+pub(crate) use role::{RoleVerdict, judge};
+pub use state::{ConnectionState, GatheringState, StateReason};
+pub use view::{LocalCandidateView, PairView, RemoteCandidateView};
+
+use crate::candidate::{CandidateId, LocalFoundations, RemoteFoundations};
+use crate::check::{Pacer, TransactionTable};
+use crate::checklist::ChecklistSet;
+use crate::config::{Config, ConfigError};
+use crate::credentials::Credentials;
+use crate::event::Event;
+use crate::pair::PairId;
+use crate::random::{Random, Seed};
+use crate::stats::AgentStats;
+use crate::stream::{ComponentId, StreamId};
+use crate::time::Instant;
+use crate::transmit::Transport;
+use outbox::{Outbox, Outgoing};
+use stream_data::{Keyed, Stream};
+
+/// Where packets of a component arrive.
+#[derive(Clone, Copy, Debug)]
+struct Socket {
+    stream: StreamId,
+    component: ComponentId,
+    host: CandidateId,
+}
+
+/// Answers to requests that were not authenticated: so many a second (RFC 8489 §9.1.3).
+#[derive(Clone, Copy, Debug)]
+struct ReplyLimit {
+    since: Instant,
+    used: u32,
+}
+
+/// An ICE agent (RFC 8445): a state machine that is told what arrives and what time it is, and says what to send.
+///
+/// See the [crate documentation](crate) for the loop around it.
+#[derive(Clone, Debug)]
+pub struct Agent {
+    config: Arc<Config>,
+    role: Role,
+    tiebreaker: u64,
+    random: Random,
+    streams: Vec<Stream>,
+    sockets: BTreeMap<(Transport, SocketAddr), Socket>,
+    set: ChecklistSet,
+    transactions: TransactionTable,
+    pacer: Pacer,
+    local_foundations: LocalFoundations,
+    remote_foundations: RemoteFoundations,
+    next_stream: u32,
+    next_candidate: u32,
+    /// Counts the nominations of the peer.
+    nominations: u32,
+    outbox: Outbox,
+    stats: AgentStats,
+    reply_limit: ReplyLimit,
+    /// The latest instant that the caller has named.
+    now: Instant,
+    /// Something has changed that states, nominations or selections may follow from.
+    is_dirty: bool,
+    is_closed: bool,
+    gathering: GatheringState,
+    state: ConnectionState,
+}
+
+impl Agent {
+    /// An agent without streams.
+    ///
+    /// The initiator of the session is [`Role::Controlling`], the responder [`Role::Controlled`] (RFC 8445 §6.1.1);
+    /// should both think the same, the agents repair it. `config` may be shared between agents by an [`Arc`].
+    ///
+    /// # Errors
+    /// [`ConfigError`] if a value of the configuration is out of its range.
+    pub fn new(config: impl Into<Arc<Config>>, role: Role, seed: Seed) -> Result<Self, ConfigError> {
+        let config = config.into();
+        config.check()?;
+        let mut random = Random::new(&seed);
+        let mut set = ChecklistSet::new(config.max_pairs);
+        set.log_changes(config.pair_events);
+        Ok(Self {
+            role,
+            tiebreaker: random.u64(),
+            random,
+            streams: Vec::new(),
+            sockets: BTreeMap::new(),
+            set,
+            transactions: TransactionTable::new(config.schedule()),
+            pacer: Pacer::new(config.ta),
+            local_foundations: LocalFoundations::default(),
+            remote_foundations: RemoteFoundations::default(),
+            next_stream: 0,
+            next_candidate: 0,
+            nominations: 0,
+            outbox: Outbox::default(),
+            stats: AgentStats::default(),
+            reply_limit: ReplyLimit { since: Instant::from_nanos(i64::MIN), used: 0 },
+            now: Instant::from_nanos(i64::MIN),
+            is_dirty: false,
+            is_closed: false,
+            gathering: GatheringState::New,
+            state: ConnectionState::New,
+            config,
+        })
+    }
+
+    /// Adds a data stream with components 1 to `components`, and new credentials. Streams are checked in the order in
+    /// which they were added (RFC 8445 §6.1.2.1).
+    ///
+    /// # Errors
+    /// * [`ComponentCount`](AddStreamError::ComponentCount) unless there are 1 to 256 components.
+    /// * [`Closed`](AddStreamError::Closed) after [`close`](Self::close).
+    pub fn add_stream(&mut self, components: u16) -> Result<StreamId, AddStreamError> {
+        if self.is_closed {
+            return Err(AddStreamError::Closed);
+        }
+        if components == 0 || ComponentId::new(components).is_none() {
+            return Err(AddStreamError::ComponentCount(components));
+        }
+        let id = StreamId(self.next_stream);
+        self.next_stream += 1;
+        let credentials = Credentials::generate(&mut self.random);
+        self.streams.push(Stream::new(id, components, credentials));
+        self.set.add_list(id);
+        self.is_dirty = true;
+        Ok(id)
+    }
+
+    /// Adds the address of a socket of this component, which becomes a host candidate (RFC 8445 §5.1.1.1); gives its name,
+    /// the same one if it was added before.
+    ///
+    /// Local preferences follow RFC 8421 §4: of the addresses that are added before the first of them is taken as an
+    /// event, IPv6 and IPv4 ones are interleaved.
+    ///
+    /// # Errors
+    /// * [`UnknownStream`](AddLocalCandidateError::UnknownStream) or
+    ///   [`UnknownComponent`](AddLocalCandidateError::UnknownComponent) if there is none of that name.
+    /// * [`UnusableAddress`](AddLocalCandidateError::UnusableAddress) if the address cannot be that of a candidate.
+    /// * [`AddressInUse`](AddLocalCandidateError::AddressInUse) if another component has it.
+    /// * [`UnsupportedTransport`](AddLocalCandidateError::UnsupportedTransport) for TCP.
+    /// * [`AfterEndOfCandidates`](AddLocalCandidateError::AfterEndOfCandidates) after
+    ///   [`end_of_local_candidates`](Self::end_of_local_candidates).
+    /// * [`Closed`](AddLocalCandidateError::Closed) after [`close`](Self::close).
+    pub fn add_socket(
+        &mut self,
+        now: Instant,
+        stream: StreamId,
+        component: ComponentId,
+        transport: Transport,
+        address: SocketAddr,
+    ) -> Result<CandidateId, AddLocalCandidateError> {
+        self.add_host(now, stream, component, transport, address, false)
+    }
+
+    /// The same for an address of an interface that is slow, costly or flaky: its candidate comes after all others
+    /// (RFC 8421 §3).
+    ///
+    /// # Errors
+    /// As [`add_socket`](Self::add_socket).
+    pub fn add_unreliable_socket(
+        &mut self,
+        now: Instant,
+        stream: StreamId,
+        component: ComponentId,
+        transport: Transport,
+        address: SocketAddr,
+    ) -> Result<CandidateId, AddLocalCandidateError> {
+        self.add_host(now, stream, component, transport, address, true)
+    }
+
+    /// Says that no further local candidates of this stream will come, which is signalled to the peer (RFC 8838 §13).
+    /// Saying it again changes nothing.
+    ///
+    /// # Errors
+    /// [`UnknownStream`] if there is none of that name.
+    pub fn end_of_local_candidates(&mut self, now: Instant, stream: StreamId) -> Result<(), UnknownStream> {
+        self.observe(now);
+        let data = self.stream_mut(stream).ok_or(UnknownStream(stream))?;
+        if data.gathering == GatheringState::Complete {
+            return Ok(());
+        }
+        data.gathering = GatheringState::Complete;
+        self.emit(Event::EndOfCandidates { stream });
+        self.update_gathering();
+        Ok(())
+    }
+
+    /// Takes the peer's description of a stream: credentials, abilities, and the candidates that it lists.
+    ///
+    /// Checks begin with it, once there are candidates on both sides. Taking the same credentials again adds candidates
+    /// that are not known yet and changes nothing else.
+    ///
+    /// # Errors
+    /// * [`UnknownStream`](SetRemoteDescriptionError::UnknownStream) if there is none of that name.
+    /// * [`CredentialsChanged`](SetRemoteDescriptionError::CredentialsChanged) if others are known.
+    /// * [`PasswordMismatch`](SetRemoteDescriptionError::PasswordMismatch) if another stream of the peer has the same
+    ///   username fragment with another password.
+    /// * [`Closed`](SetRemoteDescriptionError::Closed) after [`close`](Self::close).
+    pub fn set_remote_description(
+        &mut self,
+        now: Instant,
+        stream: StreamId,
+        remote: &RemoteDescription,
+    ) -> Result<(), SetRemoteDescriptionError> {
+        self.observe(now);
+        let data = self.check_remote_credentials(stream, &remote.credentials)?;
+        if data.remote.first().is_some_and(|known| known.credentials != remote.credentials) {
+            return Err(SetRemoteDescriptionError::CredentialsChanged);
+        }
+        if data.remote.is_empty() {
+            self.pacer.agree(remote.pacing.unwrap_or(Duration::from_millis(50)));
+            if remote.is_lite {
+                // A full agent controls a lite one, whoever started (RFC 8445 §6.1.1).
+                self.take_role(Role::Controlling);
+            }
+            self.start_checks(stream, remote);
+        }
+        for candidate in &remote.candidates {
+            // One that cannot be used is no reason to refuse the others (RFC 8839 §5.1).
+            let _ = self.add_remote_candidate(now, stream, candidate.clone());
+        }
+        if !remote.trickle {
+            let _ = self.end_of_remote_candidates(now, stream);
+        }
+        Ok(())
+    }
+
+    /// Takes the credentials of a further peer that answered the same description: a fork (RFC 8445 §7.3.1.4).
+    ///
+    /// Its candidates name it by their `ufrag` extension. A stream follows at most 8 forks.
+    ///
+    /// # Errors
+    /// * [`NothingToFork`](SetRemoteDescriptionError::NothingToFork) before
+    ///   [`set_remote_description`](Self::set_remote_description).
+    /// * [`TooManyForks`](SetRemoteDescriptionError::TooManyForks) if there are 8 descriptions already.
+    /// * As [`set_remote_description`](Self::set_remote_description) otherwise.
+    pub fn add_forked_credentials(
+        &mut self,
+        now: Instant,
+        stream: StreamId,
+        credentials: &Credentials,
+    ) -> Result<(), SetRemoteDescriptionError> {
+        const MAX_FORKS: usize = 8;
+        self.observe(now);
+        let data = self.check_remote_credentials(stream, credentials)?;
+        if data.remote.is_empty() {
+            return Err(SetRemoteDescriptionError::NothingToFork);
+        }
+        if data.remote.iter().any(|known| known.credentials == *credentials) {
+            return Ok(());
+        }
+        if data.remote.len() >= MAX_FORKS {
+            return Err(SetRemoteDescriptionError::TooManyForks);
+        }
+        if let Some(data) = self.stream_mut(stream) {
+            data.remote.push(Keyed::new(credentials.clone()));
+        }
+        Ok(())
+    }
+
+    fn check_remote_credentials(
+        &self,
+        stream: StreamId,
+        credentials: &Credentials,
+    ) -> Result<&Stream, SetRemoteDescriptionError> {
+        if self.is_closed {
+            return Err(SetRemoteDescriptionError::Closed);
+        }
+        let known = self.streams.iter().flat_map(|stream| &stream.remote).map(|keyed| &keyed.credentials);
+        if known.into_iter().any(|known| known.ufrag == credentials.ufrag && known.password != credentials.password) {
+            return Err(SetRemoteDescriptionError::PasswordMismatch);
+        }
+        self.stream(stream).ok_or(SetRemoteDescriptionError::UnknownStream(stream))
+    }
+
+    /// Says that the peer has no further candidates for this stream (RFC 8838 §14). Saying it again changes nothing.
+    ///
+    /// # Errors
+    /// [`UnknownStream`] if there is none of that name.
+    pub fn end_of_remote_candidates(&mut self, now: Instant, stream: StreamId) -> Result<(), UnknownStream> {
+        self.observe(now);
+        let data = self.stream_mut(stream).ok_or(UnknownStream(stream))?;
+        data.has_all_remotes = true;
+        self.is_dirty = true;
+        Ok(())
+    }
+
+    /// Nominates a valid pair, whatever the policy says (RFC 8445 §8.1.1). Nominating the one that is being nominated, or
+    /// is nominated, changes nothing.
+    ///
+    /// # Errors
+    /// * [`NotValid`](NominateError::NotValid) if there is no such pair or it is not valid.
+    /// * [`Controlled`](NominateError::Controlled) if the peer nominates.
+    /// * [`AlreadyNominated`](NominateError::AlreadyNominated) if the component has another nominated pair.
+    pub fn nominate(&mut self, now: Instant, pair: PairId) -> Result<(), NominateError> {
+        self.observe(now);
+        let found = self.set.get(pair).filter(|pair| pair.is_valid).ok_or(NominateError::NotValid(pair))?;
+        if self.role == Role::Controlled {
+            return Err(NominateError::Controlled);
+        }
+        let place = (found.stream, found.component);
+        let component = self.component(place).ok_or(NominateError::NotValid(pair))?;
+        if component.nominated.is_some_and(|nominated| nominated != pair) {
+            return Err(NominateError::AlreadyNominated);
+        }
+        if component.nominated.is_none() && component.attempt.is_none_or(|attempt| attempt.valid != pair) {
+            self.start_nomination(place, pair);
+        }
+        Ok(())
+    }
+
+    /// Ends the session: nothing is sent or answered any more (W3C `RTCIceTransport` state `closed`).
+    pub fn close(&mut self, now: Instant) {
+        self.observe(now);
+        self.is_closed = true;
+        self.outbox.replies.clear();
+        self.outbox.repeats.clear();
+        self.transactions = TransactionTable::new(self.config.schedule());
+        self.is_dirty = true;
+    }
+
+    /// Notes the time.
+    fn observe(&mut self, now: Instant) {
+        self.now = self.now.max(now);
+    }
+
+    fn stream(&self, id: StreamId) -> Option<&Stream> {
+        let place = self.streams.binary_search_by_key(&id, |stream| stream.id).ok()?;
+        self.streams.get(place)
+    }
+
+    fn stream_mut(&mut self, id: StreamId) -> Option<&mut Stream> {
+        let place = self.streams.binary_search_by_key(&id, |stream| stream.id).ok()?;
+        self.streams.get_mut(place)
+    }
+
+    fn component(&self, (stream, component): (StreamId, ComponentId)) -> Option<&stream_data::Component> {
+        self.stream(stream)?.component(component)
+    }
+
+    fn component_mut(&mut self, (stream, component): (StreamId, ComponentId)) -> Option<&mut stream_data::Component> {
+        self.stream_mut(stream)?.component_mut(component)
+    }
+
+    fn next_candidate_id(&mut self) -> CandidateId {
+        let id = CandidateId(self.next_candidate);
+        self.next_candidate += 1;
+        id
+    }
+
+    fn emit(&mut self, event: Event) {
+        self.queue(Outgoing::Event(event));
+    }
+
+    /// Queues an event. An application that never polls loses the newest.
+    fn queue(&mut self, outgoing: Outgoing) {
+        if self.outbox.events.len() < self.config.max_events {
+            self.outbox.events.push_back(outgoing);
+        } else {
+            self.stats.events_lost += 1;
+        }
+    }
+
+    fn emit_pair_event(&mut self, event: Event) {
+        if self.config.pair_events {
+            self.emit(event);
+        }
+    }
+}

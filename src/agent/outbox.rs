@@ -1,0 +1,58 @@
+//! The queues that leave the crate: answers, and events.
+
+use alloc::collections::VecDeque;
+use core::net::SocketAddr;
+
+use crate::candidate::CandidateId;
+use crate::check::TransactionKey;
+use crate::event::Event;
+use crate::stream::StreamId;
+use crate::stun::{ErrorReply, Integrity, TransactionId};
+
+/// An answer to a request, encoded when it is polled.
+#[derive(Clone, Debug)]
+pub(crate) struct Reply {
+    pub(crate) id: TransactionId,
+    pub(crate) base: SocketAddr,
+    /// Where the request came from: the address that a success response tells.
+    pub(crate) to: SocketAddr,
+    pub(crate) stream: StreamId,
+    /// How it is protected; an answer to what was not authenticated is not.
+    pub(crate) integrity: Option<Integrity>,
+    pub(crate) error: Option<ErrorReply>,
+}
+
+/// An event that waits. A candidate is looked up when it is taken: until then its priority may change.
+#[derive(Clone, Debug)]
+pub(crate) enum Outgoing {
+    Event(Event),
+    LocalCandidate(StreamId, CandidateId),
+}
+
+/// What waits to be polled.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Outbox {
+    pub(crate) replies: VecDeque<Reply>,
+    /// Transactions that are due to be sent again.
+    pub(crate) repeats: VecDeque<TransactionKey>,
+    pub(crate) events: VecDeque<Outgoing>,
+}
+
+impl Outbox {
+    /// Most answers that wait; a caller that polls after each datagram never has more than one.
+    pub(crate) const MAX_REPLIES: usize = 128;
+
+    /// Queues an answer; `false` if there is no room.
+    #[must_use]
+    pub(crate) fn reply(&mut self, reply: Reply) -> bool {
+        let has_room = self.replies.len() < Self::MAX_REPLIES;
+        if has_room {
+            self.replies.push_back(reply);
+        }
+        has_room
+    }
+
+    pub(crate) fn has_datagrams(&self) -> bool {
+        !self.replies.is_empty() || !self.repeats.is_empty()
+    }
+}

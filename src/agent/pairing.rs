@@ -1,0 +1,448 @@
+//! Candidates of both sides, and the pairs made of them (RFC 8445 §5.1, §6.1.2, RFC 8838 §10 to §12).
+
+use core::net::{IpAddr, Ipv6Addr, SocketAddr, SocketAddrV6};
+
+use smallvec::SmallVec;
+
+use super::outbox::Outgoing;
+use super::stream_data::{EarlyCheck, Keyed};
+use super::{
+    AddLocalCandidateError, AddRemoteCandidateError, Agent, GatheringState, RemoteCandidateOutcome, RemoteDescription,
+    Socket, UnusableAddress,
+};
+use crate::candidate::{Candidate, CandidateId, CandidateKind, LocalCandidate, Priority, RemoteCandidate};
+use crate::checklist::{GroupKey, Insert, NewPair};
+use crate::config::Config;
+use crate::event::Event;
+use crate::pair::{PairId, PairPriority, Path};
+use crate::stream::{ComponentId, StreamId};
+use crate::time::{Instant, after};
+use crate::transmit::Transport;
+
+impl Agent {
+    pub(super) fn add_host(
+        &mut self,
+        now: Instant,
+        stream: StreamId,
+        component: ComponentId,
+        transport: Transport,
+        address: SocketAddr,
+        is_unreliable: bool,
+    ) -> Result<CandidateId, AddLocalCandidateError> {
+        use AddLocalCandidateError as E;
+        self.observe(now);
+        self.check_local(stream, component)?;
+        if transport != Transport::Udp {
+            return Err(E::UnsupportedTransport);
+        }
+        let address = canonical(address);
+        check_local_address(address, &self.config).map_err(|why| E::UnusableAddress(address, why))?;
+        if let Some(socket) = self.sockets.get(&(transport, address)) {
+            let is_same = (socket.stream, socket.component) == (stream, component);
+            return if is_same { Ok(socket.host) } else { Err(E::AddressInUse(address)) };
+        }
+        self.check_gathering(stream)?;
+        let id = self.next_candidate_id();
+        let foundation = self.local_foundations.number(CandidateKind::Host, address.ip(), None, transport);
+        let preferences = self.config.type_preferences;
+        self.sockets.insert((transport, address), Socket { stream, component, host: id });
+        if let Some(data) = self.stream_mut(stream) {
+            data.locals.add_host(id, component, foundation, address, is_unreliable, &preferences);
+            data.gathering = GatheringState::Gathering;
+        }
+        self.update_gathering();
+        self.queue(Outgoing::LocalCandidate(stream, id));
+        Ok(id)
+    }
+
+    /// Adds a server-reflexive candidate that the application has learned of, for example from the configuration of a 1:1
+    /// NAT (RFC 8445 §5.1.1.2); gives its name, that of the earlier one if address and base are known already.
+    ///
+    /// `base` is the address of a socket of this component, and `server` the server that saw `mapped`: candidates of
+    /// different servers have different foundations.
+    ///
+    /// # Errors
+    /// [`UnknownBase`](AddLocalCandidateError::UnknownBase) if `base` is not such an address; otherwise as
+    /// [`add_socket`](Self::add_socket).
+    pub fn add_server_reflexive(
+        &mut self,
+        now: Instant,
+        stream: StreamId,
+        base: SocketAddr,
+        mapped: SocketAddr,
+        server: Option<IpAddr>,
+    ) -> Result<CandidateId, AddLocalCandidateError> {
+        use AddLocalCandidateError as E;
+        self.observe(now);
+        let (base, mapped) = (canonical(base), canonical(mapped));
+        let socket = self.sockets.get(&(Transport::Udp, base)).filter(|socket| socket.stream == stream).copied();
+        let component = socket.map_or(ComponentId::RTP, |socket| socket.component);
+        self.check_local(stream, component)?;
+        let socket = socket.ok_or(E::UnknownBase(base))?;
+        check_local_address(mapped, &self.config).map_err(|why| E::UnusableAddress(mapped, why))?;
+        let data = self.stream(stream).ok_or(E::UnknownStream(stream))?;
+        let known = data.locals.find(component, mapped, base).filter(|known| known.base == base);
+        if let Some(known) = known {
+            return Ok(known.id);
+        }
+        let host = data.locals.get(socket.host).ok_or(E::UnknownBase(base))?;
+        let preference = host.candidate.priority().local_preference();
+        self.check_gathering(stream)?;
+        let kind = CandidateKind::ServerReflexive;
+        let id = self.next_candidate_id();
+        let foundation = self.local_foundations.number(kind, base.ip(), server, Transport::Udp);
+        let priority = Priority::compute(self.config.type_preferences.of(kind), preference, component);
+        let number = crate::candidate::Foundation::numbered("", foundation);
+        let candidate = Candidate::new(kind, component, number, priority, mapped).with_related_address(base);
+        if let Some(data) = self.stream_mut(stream) {
+            // What its priority derives from must not change any more.
+            data.locals.fix_priority(socket.host);
+            data.locals.add_reflexive(id, candidate, mapped, base, foundation, false);
+        }
+        self.queue(Outgoing::LocalCandidate(stream, id));
+        Ok(id)
+    }
+
+    fn check_local(&self, stream: StreamId, component: ComponentId) -> Result<(), AddLocalCandidateError> {
+        use AddLocalCandidateError as E;
+        if self.is_closed {
+            return Err(E::Closed);
+        }
+        let data = self.stream(stream).ok_or(E::UnknownStream(stream))?;
+        data.component(component).map(|_| ()).ok_or(E::UnknownComponent(component))
+    }
+
+    fn check_gathering(&self, stream: StreamId) -> Result<(), AddLocalCandidateError> {
+        match self.stream(stream).map(|data| data.gathering) {
+            Some(GatheringState::Complete) => Err(AddLocalCandidateError::AfterEndOfCandidates),
+            Some(GatheringState::New | GatheringState::Gathering) => Ok(()),
+            None => Err(AddLocalCandidateError::UnknownStream(stream)),
+        }
+    }
+
+    /// Pairs a local candidate, whose event was taken, with the candidates of the peer (RFC 8838 §10).
+    pub(super) fn announce(&mut self, stream: StreamId, id: CandidateId) {
+        let Some(data) = self.stream_mut(stream) else { return };
+        let Some(local) = data.locals.announce(id) else { return };
+        let component = local.candidate.component();
+        let remotes: SmallVec<[CandidateId; 8]> = data
+            .remotes
+            .iter()
+            .filter(|remote| remote.is_signalled && remote.candidate.component() == component)
+            .map(|remote| remote.id)
+            .collect();
+        for remote in remotes {
+            self.form(stream, id, remote, Insert::Formed);
+        }
+        self.is_dirty = true;
+    }
+
+    /// Adds a candidate of the peer (trickle ICE, RFC 8838 §11), and pairs it. Candidates may come before the description.
+    ///
+    /// # Errors
+    /// * [`UnknownStream`](AddRemoteCandidateError::UnknownStream) if there is none of that name.
+    /// * [`AfterEndOfCandidates`](AddRemoteCandidateError::AfterEndOfCandidates) after
+    ///   [`end_of_remote_candidates`](Self::end_of_remote_candidates).
+    /// * [`Closed`](AddRemoteCandidateError::Closed) after [`close`](Self::close).
+    pub fn add_remote_candidate(
+        &mut self,
+        now: Instant,
+        stream: StreamId,
+        candidate: Candidate,
+    ) -> Result<RemoteCandidateOutcome, AddRemoteCandidateError> {
+        use RemoteCandidateOutcome as Outcome;
+        self.observe(now);
+        if self.is_closed {
+            return Err(AddRemoteCandidateError::Closed);
+        }
+        let data = self.stream(stream).ok_or(AddRemoteCandidateError::UnknownStream(stream))?;
+        if data.has_all_remotes {
+            return Err(AddRemoteCandidateError::AfterEndOfCandidates);
+        }
+        if data.component(candidate.component()).is_none() {
+            return Ok(Outcome::UnknownComponent);
+        }
+        if candidate.transport() != Transport::Udp {
+            return Ok(Outcome::UnsupportedTransport);
+        }
+        let Some(address) = candidate.socket_address().map(canonical) else { return Ok(Outcome::UnresolvedName) };
+        if !is_usable_remote(address) {
+            return Ok(Outcome::UnusableAddress);
+        }
+        let ufrag = candidate.extension("ufrag");
+        let peer = ufrag.map_or(Some(0), |ufrag| data.peer(ufrag.as_bytes()));
+        let Some(peer) = peer.or(data.remote.is_empty().then_some(0)) else { return Ok(Outcome::OtherGeneration) };
+        if let Some(known) = data.remotes.find(candidate.component(), Transport::Udp, address) {
+            let id = known.id;
+            if !known.is_signalled || known.candidate.priority() < candidate.priority() {
+                self.adopt(stream, id, candidate, peer);
+            }
+            return Ok(Outcome::Known(id));
+        }
+        if !self.make_room_for_remote(stream, &candidate) {
+            return Ok(Outcome::TooMany);
+        }
+        let id = self.next_candidate_id();
+        let foundation = self.remote_foundations.number(candidate.foundation());
+        if let Some(data) = self.stream_mut(stream) {
+            data.remotes.add(RemoteCandidate { id, candidate, address, foundation, peer, is_signalled: true });
+        }
+        self.pair_remote(stream, id);
+        Ok(Outcome::Added(id))
+    }
+
+    /// Keeps the number of remote candidates within its limit: of too many, those of the highest priority stay.
+    fn make_room_for_remote(&mut self, stream: StreamId, candidate: &Candidate) -> bool {
+        let limit = self.config.max_remote_candidates;
+        let Some(data) = self.stream(stream) else { return false };
+        if data.remotes.counts().0 < limit {
+            return true;
+        }
+        let least = data.remotes.least().filter(|least| least.candidate.priority() < candidate.priority());
+        let victim = least.map(|least| least.id).filter(|victim| !self.is_in_use(stream, *victim));
+        self.stats.remote_candidates_refused += 1;
+        if let Some(data) = self.stream_mut(stream) {
+            if !core::mem::replace(&mut data.has_told_limit, true) {
+                self.emit(Event::TooManyRemoteCandidates { stream, limit });
+            }
+        }
+        let Some(victim) = victim else { return false };
+        for pair in self.pairs_of_remote(stream, victim) {
+            self.forget_pair(pair);
+        }
+        self.stream_mut(stream).is_some_and(|data| data.remotes.remove(victim).is_some())
+    }
+
+    /// Whether something was ever heard of a remote candidate.
+    fn is_in_use(&self, stream: StreamId, remote: CandidateId) -> bool {
+        let pairs = self.pairs_of_remote(stream, remote);
+        pairs.iter().filter_map(|pair| self.set.get(*pair)).any(|pair| pair.is_trusted() || pair.nomination.is_some())
+    }
+
+    /// The pairs on the checklist that have this remote candidate.
+    fn pairs_of_remote(&self, stream: StreamId, remote: CandidateId) -> SmallVec<[PairId; 4]> {
+        let Some(data) = self.stream(stream) else { return SmallVec::new() };
+        let Some(remote) = data.remotes.get(remote) else { return SmallVec::new() };
+        let component = remote.candidate.component();
+        let bases = data
+            .locals
+            .iter()
+            .filter(|local| local.candidate.component() == component && !local.candidate.kind().is_reflexive());
+        bases.filter_map(|local| self.set.find(&path(local.base, remote.address))).collect()
+    }
+
+    /// Takes what was signalled in the place of what the peer's checks have shown, in every pair (RFC 8838 §11).
+    fn adopt(&mut self, stream: StreamId, id: CandidateId, candidate: Candidate, peer: u8) {
+        let foundation = self.remote_foundations.number(candidate.foundation());
+        if let Some(data) = self.stream_mut(stream) {
+            data.remotes.replace(id, candidate, foundation, peer);
+        }
+        self.refresh_pairs(|pair| (pair.stream, pair.remote) == (stream, id));
+        self.pair_remote(stream, id);
+    }
+
+    /// Computes priority and foundation of pairs again, in place.
+    pub(super) fn refresh_pairs(&mut self, which: impl Fn(&crate::pair::CandidatePair) -> bool) {
+        let ids: SmallVec<[PairId; 16]> = self.set.iter().filter(|pair| which(pair)).map(|pair| pair.id).collect();
+        for id in ids {
+            let Some(pair) = self.set.get(id) else { continue };
+            let Some((priority, group)) = self.rate(pair.stream, pair.local, pair.remote) else { continue };
+            self.set.amend(id, |pair| {
+                pair.priority = priority;
+                pair.group = pair.group.map(|_| group);
+            });
+        }
+        self.sort_valid_lists();
+        self.is_dirty = true;
+    }
+
+    /// Priority and foundation of a pair of these candidates.
+    fn rate(&self, stream: StreamId, local: CandidateId, remote: CandidateId) -> Option<(PairPriority, GroupKey)> {
+        let data = self.stream(stream)?;
+        let (local, remote) = (data.locals.get(local)?, data.remotes.get(remote)?);
+        let priority = PairPriority::compute(self.role, local.candidate.priority(), remote.candidate.priority());
+        Some((priority, GroupKey { local: local.foundation, remote: remote.foundation }))
+    }
+
+    fn pair_remote(&mut self, stream: StreamId, id: CandidateId) {
+        let Some(data) = self.stream(stream) else { return };
+        let Some(remote) = data.remotes.get(id) else { return };
+        let component = remote.candidate.component();
+        let locals: SmallVec<[CandidateId; 8]> = data
+            .locals
+            .iter()
+            .filter(|local| local.is_announced && local.candidate.component() == component)
+            .filter(|local| local.candidate.kind() != CandidateKind::PeerReflexive)
+            .map(|local| local.id)
+            .collect();
+        for local in locals {
+            self.form(stream, local, id, Insert::Formed);
+        }
+        self.is_dirty = true;
+    }
+
+    /// Begins to check: pairs what is there, and catches up with the checks that came early (RFC 8445 §7.3).
+    pub(super) fn start_checks(&mut self, stream: StreamId, remote: &RemoteDescription) {
+        let pac = after(self.now, self.config.pac());
+        let Some(data) = self.stream_mut(stream) else { return };
+        data.remote.push(Keyed::new(remote.credentials.clone()));
+        data.is_ice2 = remote.ice2;
+        data.pac_deadline = Some(pac);
+        let early = core::mem::take(&mut data.early);
+        let remotes: SmallVec<[CandidateId; 8]> = data.remotes.iter().map(|remote| remote.id).collect();
+        for remote in remotes {
+            self.pair_remote(stream, remote);
+        }
+        for check in early {
+            self.catch_up(stream, &check);
+        }
+        self.is_dirty = true;
+    }
+
+    fn catch_up(&mut self, stream: StreamId, check: &EarlyCheck) {
+        let Some(peer) = self.stream(stream).and_then(|data| data.peer(&check.ufrag)) else { return };
+        self.learn(stream, peer, check);
+    }
+
+    /// Makes a pair of two candidates if they fit, or improves the one with the same addresses; gives its name.
+    pub(super) fn form(
+        &mut self,
+        stream: StreamId,
+        local: CandidateId,
+        remote: CandidateId,
+        why: Insert,
+    ) -> Option<PairId> {
+        let (priority, group) = self.rate(stream, local, remote)?;
+        let data = self.stream(stream)?;
+        // Without the peer's credentials there is nothing to check with.
+        data.remote.first()?;
+        let (ours, theirs) = (data.locals.get(local)?, data.remotes.get(remote)?);
+        if !is_compatible(ours, theirs) {
+            return None;
+        }
+        let path = path(ours.base, theirs.address);
+        let component = ours.candidate.component();
+        if let Some(known) = self.set.find(&path) {
+            // Of two pairs with the same addresses the higher one stays, with all that is known (RFC 8445 §6.1.2.4).
+            if self.set.get(known).is_some_and(|pair| pair.priority < priority) {
+                self.set.amend(known, |pair| {
+                    (pair.local, pair.remote, pair.priority, pair.group) = (local, remote, priority, Some(group));
+                });
+                self.sort_valid_lists();
+            }
+            return Some(known);
+        }
+        let is_concluded = data.component(component).is_some_and(|component| component.nominated.is_some());
+        if is_concluded && why == Insert::Formed {
+            return None;
+        }
+        let new = NewPair { stream, component, local, remote, path, priority, group };
+        let Some((id, evicted)) = self.set.insert(&new, why) else {
+            self.stats.pairs_refused += 1;
+            return None;
+        };
+        if let Some(evicted) = evicted {
+            self.stats.pairs_refused += 1;
+            self.emit_pair_event(Event::PairRemoved { pair: evicted.id });
+        }
+        if let Some(data) = self.stream_mut(stream) {
+            data.pairs_made += 1;
+        }
+        self.emit_pair_event(Event::PairAdded { pair: id, stream, component, local, remote });
+        self.is_dirty = true;
+        Some(id)
+    }
+
+    pub(super) fn forget_pair(&mut self, id: PairId) {
+        if let Some(pair) = self.set.remove(id) {
+            if let Some(key) = pair.state.transaction() {
+                self.transactions.remove(key);
+            }
+            self.emit_pair_event(Event::PairRemoved { pair: id });
+        }
+    }
+
+    /// Follows the gathering states of the streams.
+    pub(super) fn update_gathering(&mut self) {
+        let current = GatheringState::aggregate(self.streams.iter().map(|stream| stream.gathering));
+        let previous = core::mem::replace(&mut self.gathering, current);
+        if previous != current {
+            self.emit(Event::GatheringStateChanged { previous, current, at: self.now });
+        }
+        self.is_dirty = true;
+    }
+}
+
+/// Whether two candidates may be paired: component, transport, family, and link-local with its like
+/// (RFC 8445 §6.1.2.2).
+fn is_compatible(local: &LocalCandidate, remote: &RemoteCandidate) -> bool {
+    local.candidate.component() == remote.candidate.component()
+        && local.candidate.transport() == remote.candidate.transport()
+        && local.base.is_ipv4() == remote.address.is_ipv4()
+        && is_ipv6_link_local(local.base) == is_ipv6_link_local(remote.address)
+}
+
+/// The addresses between which packets go; a link-local peer is reached in the scope of our own address.
+pub(super) fn path(base: SocketAddr, remote: SocketAddr) -> Path {
+    let remote = match (base, remote) {
+        (SocketAddr::V6(ours), SocketAddr::V6(theirs)) if is_ipv6_link_local(remote) => {
+            SocketAddr::V6(SocketAddrV6::new(*theirs.ip(), theirs.port(), 0, ours.scope_id()))
+        }
+        _ => remote,
+    };
+    Path { base, remote }
+}
+
+fn is_ipv6_link_local(address: SocketAddr) -> bool {
+    matches!(address, SocketAddr::V6(v6) if v6.ip().is_unicast_link_local())
+}
+
+/// The address without what does not tell two of them apart: the flow label, and the scope of all but link-local ones.
+pub(super) fn canonical(address: SocketAddr) -> SocketAddr {
+    match address {
+        SocketAddr::V4(_) => address,
+        SocketAddr::V6(v6) => {
+            let scope = if v6.ip().is_unicast_link_local() { v6.scope_id() } else { 0 };
+            SocketAddr::V6(SocketAddrV6::new(*v6.ip(), v6.port(), 0, scope))
+        }
+    }
+}
+
+/// Whether an address can be that of a candidate of this host (RFC 8445 §5.1.1.1).
+fn check_local_address(address: SocketAddr, config: &Config) -> Result<(), UnusableAddress> {
+    let ip = address.ip();
+    if address.port() == 0 {
+        return Err(UnusableAddress::PortZero);
+    }
+    if ip.is_unspecified() {
+        return Err(UnusableAddress::Unspecified);
+    }
+    if ip.is_loopback() {
+        return if config.loopback { Ok(()) } else { Err(UnusableAddress::Loopback) };
+    }
+    if ip.is_multicast() || matches!(ip, IpAddr::V4(v4) if v4.is_broadcast()) {
+        return Err(UnusableAddress::NotUnicast);
+    }
+    match ip {
+        IpAddr::V4(_) => Ok(()),
+        IpAddr::V6(v6) if v6.to_ipv4_mapped().is_some() => Err(UnusableAddress::Ipv4Mapped),
+        IpAddr::V6(v6) if is_ipv4_compatible(v6) => Err(UnusableAddress::Ipv4Compatible),
+        IpAddr::V6(v6) if v6.segments().first().is_some_and(|first| first & 0xffc0 == 0xfec0) => {
+            Err(UnusableAddress::SiteLocal)
+        }
+        IpAddr::V6(_) => Ok(()),
+    }
+}
+
+fn is_ipv4_compatible(ip: Ipv6Addr) -> bool {
+    ip.octets().starts_with(&[0; 12])
+}
+
+/// Whether a peer can have this address at all.
+pub(super) fn is_usable_remote(address: SocketAddr) -> bool {
+    let ip = address.ip();
+    address.port() != 0
+        && !ip.is_unspecified()
+        && !ip.is_multicast()
+        && !matches!(ip, IpAddr::V4(v4) if v4.is_broadcast())
+}

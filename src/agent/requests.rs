@@ -1,0 +1,183 @@
+//! Checks of the peer, and what follows from them (RFC 8445 §7.3).
+
+use super::input::Arrival;
+use super::pairing::path;
+use super::stream_data::EarlyCheck;
+use super::{Agent, Role};
+use crate::candidate::{Candidate, CandidateId, CandidateKind, Priority, RemoteCandidate};
+use crate::check::server::{self, Check, Verdict};
+use crate::checklist::Insert;
+use crate::pair::{CandidatePairState, Nomination, PairId};
+use crate::stats::DropReason;
+use crate::stream::StreamId;
+use crate::stun::{ErrorReply, Message, TransactionId};
+use crate::transmit::Transport;
+
+impl Agent {
+    /// Authenticates a request, judges it, answers it, and lets it take effect, in this order (RFC 8489 §9.1.3).
+    pub(super) fn handle_request(&mut self, arrival: Arrival, message: Message<'_>) -> Result<(), DropReason> {
+        let id = message.id;
+        let stream = self.stream(arrival.stream).ok_or(DropReason::UnknownDestination)?;
+        let ufrags = message.ufrags();
+        let is_for_us = ufrags.is_some_and(|(to, _)| to == stream.local.ufrag().as_bytes());
+        if !message.has_valid_fingerprint() {
+            return Err(DropReason::BadFingerprint);
+        }
+        let (Some((_, from)), true) = (ufrags, message.has_integrity()) else {
+            self.reply_unauthenticated(arrival, id, ErrorReply::BadRequest);
+            return Err(DropReason::MissingCredentials);
+        };
+        if !is_for_us {
+            self.reply_unauthenticated(arrival, id, ErrorReply::Unauthenticated);
+            return Err(DropReason::UnknownUfrag);
+        }
+        let request = message.authenticate(&stream.local.key);
+        // Once the peer's descriptions are known, nobody else is answered (RFC 8827 §9.3).
+        let peer = stream.peer(from);
+        let is_stranger = peer.is_none() && !stream.remote.is_empty();
+        self.stats.integrity_checks += 1;
+        let Some(request) = request else {
+            self.reply_unauthenticated(arrival, id, ErrorReply::Unauthenticated);
+            return Err(DropReason::BadIntegrity);
+        };
+        if is_stranger {
+            return Err(DropReason::UnknownPeer);
+        }
+        let integrity = Some(request.integrity());
+        let check = match server::examine(&request, self.role, self.tiebreaker) {
+            Verdict::Accept(check) => check,
+            Verdict::Refuse(error) => {
+                let is_conflict = error == ErrorReply::RoleConflict;
+                self.reply(arrival, id, integrity, Some(error))?;
+                return if is_conflict { Ok(()) } else { Err(DropReason::BadRequest) };
+            }
+        };
+        self.reply(arrival, id, integrity, None)?;
+        if check.switch {
+            self.take_role(self.role.opposite());
+        }
+        self.take_effect(arrival, peer, from, id, check);
+        Ok(())
+    }
+
+    fn take_effect(&mut self, arrival: Arrival, peer: Option<u8>, from: &[u8], id: TransactionId, check: Check) {
+        let Some(peer) = peer else {
+            self.remember_early(arrival, from, id, check);
+            return;
+        };
+        let Some(pair) = self.known_pair(arrival) else {
+            self.learn(arrival.stream, peer, &early_check(arrival, &[], id, check));
+            return;
+        };
+        self.apply(pair, check.claimed, check.use_candidate.then_some(id), !check.use_candidate);
+    }
+
+    /// The pair along whose path something came.
+    fn known_pair(&self, arrival: Arrival) -> Option<PairId> {
+        self.set.find(&path(arrival.base, arrival.source))
+    }
+
+    /// Keeps what a check before the peer's credentials will mean, once for each address (RFC 8445 §7.3).
+    fn remember_early(&mut self, arrival: Arrival, from: &[u8], id: TransactionId, check: Check) {
+        let limit = self.config.max_early_checks;
+        let Some(stream) = self.stream_mut(arrival.stream) else { return };
+        let is_same =
+            |early: &EarlyCheck| (early.base, early.source, &*early.ufrag) == (arrival.base, arrival.source, from);
+        let known = stream.early.iter().position(is_same);
+        if let Some(early) = known.and_then(|place| stream.early.get_mut(place)) {
+            early.priority = check.priority;
+            early.claimed = check.claimed;
+            early.has_plain_check |= !check.use_candidate;
+            early.nomination = check.use_candidate.then_some(id).or(early.nomination);
+        } else if stream.early.len() < limit {
+            stream.early.push(early_check(arrival, from, id, check));
+        } else {
+            self.stats.early_checks_forgotten += 1;
+        }
+    }
+
+    /// Lets a check take effect for which there is no pair yet.
+    pub(super) fn learn(&mut self, stream: StreamId, peer: u8, check: &EarlyCheck) {
+        let Some(remote) = self.remote_of(stream, peer, check) else { return };
+        let Some(data) = self.stream(stream) else { return };
+        let Some(local) = data.locals.at_base(check.component, check.base).map(|local| local.id) else { return };
+        if let Some(data) = self.stream_mut(stream) {
+            // Its priority is about to be used, and stands from here on.
+            data.locals.fix_priority(local);
+        }
+        let Some(pair) = self.form(stream, local, remote, Insert::Triggered) else { return };
+        self.apply(pair, check.claimed, check.nomination, check.has_plain_check);
+    }
+
+    /// The remote candidate that a check came from, a new peer-reflexive one if need be (RFC 8445 §7.3.1.3).
+    fn remote_of(&mut self, stream: StreamId, peer: u8, check: &EarlyCheck) -> Option<CandidateId> {
+        let limit = self.config.max_peer_reflexive;
+        let data = self.stream(stream)?;
+        if let Some(known) = data.remotes.find(check.component, Transport::Udp, check.source) {
+            return Some(known.id);
+        }
+        if data.remotes.counts().1 >= limit {
+            self.stats.peer_reflexive_refused += 1;
+            return None;
+        }
+        let priority = Priority::new(check.priority)?;
+        let id = self.next_candidate_id();
+        let (foundation, name) = self.remote_foundations.unique();
+        let kind = CandidateKind::PeerReflexive;
+        let candidate = Candidate::new(kind, check.component, name, priority, check.source);
+        let remote = RemoteCandidate { id, candidate, address: check.source, foundation, peer, is_signalled: false };
+        self.stream_mut(stream)?.remotes.add(remote);
+        self.is_dirty = true;
+        Some(id)
+    }
+
+    /// Lets a check take effect on its pair: it is checked in turn, and perhaps nominated (RFC 8445 §7.3.1.4, §7.3.1.5).
+    fn apply(&mut self, id: PairId, claimed: Role, nomination: Option<TransactionId>, is_plain: bool) {
+        let order = self.nominations + 1;
+        let is_controlled = self.role == Role::Controlled;
+        let declares_ice2 = self.set.get(id).and_then(|pair| self.stream(pair.stream)).is_some_and(|data| data.is_ice2);
+        let Some(pair) = self.set.get_mut(id) else { return };
+        pair.stats.requests_received += 1;
+        pair.stats.responses_sent += 1;
+        pair.has_received_check = true;
+        pair.has_plain_check |= is_plain && claimed == Role::Controlling;
+        if let Some(transaction) = nomination.filter(|_| is_controlled) {
+            if pair.is_new_nomination(transaction) {
+                pair.nomination = Some(Nomination { is_deliberate: declares_ice2 || pair.has_plain_check, order });
+                self.nominations = order;
+            }
+        }
+        if self.set.get(id).is_some_and(|pair| pair.state.get() == CandidatePairState::Succeeded) {
+            self.follow_nomination(id);
+        } else {
+            self.trigger(id);
+        }
+    }
+
+    /// Queues a triggered check, and stops the one in progress.
+    pub(super) fn trigger(&mut self, id: PairId) {
+        if let Some(superseded) = self.set.trigger(id) {
+            self.transactions.cancel(superseded);
+        }
+        if let Some(stream) = self.set.get(id).map(|pair| pair.stream) {
+            if let Some(data) = self.stream_mut(stream) {
+                // A failed list runs again (RFC 8445 §7.3.1.4).
+                data.failure = None;
+            }
+        }
+        self.is_dirty = true;
+    }
+}
+
+fn early_check(arrival: Arrival, from: &[u8], id: TransactionId, check: Check) -> EarlyCheck {
+    EarlyCheck {
+        component: arrival.component,
+        base: arrival.base,
+        source: arrival.source,
+        ufrag: from.into(),
+        priority: check.priority,
+        claimed: check.claimed,
+        nomination: check.use_candidate.then_some(id),
+        has_plain_check: !check.use_candidate,
+    }
+}

@@ -1,0 +1,254 @@
+//! Answers to our checks, and what follows from them (RFC 8445 §7.2.5).
+
+use core::net::SocketAddr;
+use core::time::Duration;
+
+use super::input::Arrival;
+use super::pairing::canonical;
+use super::{Agent, Role};
+use crate::candidate::{Candidate, CandidateId, CandidateKind, Foundation, Priority};
+use crate::check::client::{self, Verdict};
+use crate::check::{Purpose, Transaction, TransactionKey};
+use crate::checklist::{GroupKey, NewPair};
+use crate::event::Event;
+use crate::pair::{CandidatePairState, PairId, PairPriority, Path};
+use crate::stats::DropReason;
+use crate::stun::Message;
+use crate::time::after;
+use crate::transmit::Transport;
+
+impl Agent {
+    /// How often a check is repeated because the peer had a problem of its own (RFC 8489 §6.3.4).
+    const MAX_SERVER_ERRORS: u8 = 4;
+
+    /// Finds what a response answers, authenticates it, judges it, and lets it take effect.
+    pub(super) fn handle_response(&mut self, arrival: Arrival, message: Message<'_>) -> Result<(), DropReason> {
+        let (key, transaction) = self.transactions.find(message.id).ok_or(DropReason::UnknownTransaction)?;
+        if !message.has_valid_fingerprint() {
+            return Err(DropReason::BadFingerprint);
+        }
+        let Some(pair) = self.set.get(transaction.pair) else {
+            self.transactions.remove(key);
+            return Err(DropReason::UnknownTransaction);
+        };
+        let Path { base, remote } = pair.path;
+        let stream = self.stream(pair.stream).ok_or(DropReason::UnknownTransaction)?;
+        let peer = stream.remote.get(usize::from(transaction.peer)).ok_or(DropReason::UnknownTransaction)?;
+        let response = message.authenticate(&peer.key);
+        self.stats.integrity_checks += 1;
+        // One that is forged is as if it had never come: the check goes on (RFC 8489 §9.1.4).
+        let response = response.ok_or(DropReason::BadIntegrity)?;
+        let verdict = client::examine(&response, (arrival.base, arrival.source) == (base, remote));
+        if verdict == Verdict::Unusable {
+            return Err(DropReason::UnusableResponse);
+        }
+        let Some(transaction) = self.transactions.remove(key) else { return Ok(()) };
+        self.record_response(&transaction);
+        match verdict {
+            Verdict::Success(mapped) => self.handle_success(&transaction, canonical(mapped)),
+            Verdict::RoleConflict => self.handle_role_conflict(&transaction),
+            Verdict::ServerError => self.handle_server_error(key, &transaction),
+            Verdict::Failure | Verdict::Unusable => self.handle_failure(key, &transaction),
+        }
+        Ok(())
+    }
+
+    fn record_response(&mut self, transaction: &Transaction) {
+        let now = self.now;
+        let Some(pair) = self.set.get_mut(transaction.pair) else { return };
+        pair.stats.responses_received += 1;
+        // Which transmission of several was answered is not known (Karn's rule, RFC 8489 §6.2.1).
+        if transaction.sent == 1 {
+            pair.record_round_trip(now.saturating_duration_since(transaction.first_sent));
+        }
+    }
+
+    fn handle_success(&mut self, transaction: &Transaction, mapped: SocketAddr) {
+        let id = transaction.pair;
+        if let Some(in_progress) = self.set.succeed(id) {
+            self.transactions.remove(in_progress);
+        }
+        let Some(valid) = self.valid_pair(transaction, mapped) else { return };
+        self.make_valid(id, valid);
+        let has_nominated = transaction.use_candidate && transaction.role == Role::Controlling;
+        if has_nominated && self.role == Role::Controlling {
+            self.conclude_nomination(valid);
+        } else {
+            self.follow_nomination(id);
+        }
+        self.is_dirty = true;
+    }
+
+    /// The pair of the address that the peer saw and the one that was checked: the pair itself, another one of the
+    /// checklist, or a new one (RFC 8445 §7.2.5.3.2).
+    fn valid_pair(&mut self, transaction: &Transaction, mapped: SocketAddr) -> Option<PairId> {
+        let checked = self.set.get(transaction.pair)?;
+        let (id, stream, component, remote, path) =
+            (checked.id, checked.stream, checked.component, checked.remote, checked.path);
+        let produced = checked.produced;
+        if mapped == path.base {
+            return Some(id);
+        }
+        let locals = &self.stream(stream)?.locals;
+        let found = locals.find(component, mapped, path.base).map(|local| (local.id, local.base, local.foundation));
+        let (local, base, foundation) = match found {
+            Some(found) => found,
+            None => self.add_peer_reflexive(transaction, mapped)?,
+        };
+        let path = Path { base, remote: path.remote };
+        if let Some(other) = self.set.find(&path).filter(|other| *other != id) {
+            self.set.trigger(other);
+            if let Some(superseded) = self.set.succeed(other) {
+                self.transactions.cancel(superseded);
+            }
+            return Some(other);
+        }
+        let data = self.stream(stream)?;
+        let local_priority = data.locals.get(local)?.candidate.priority();
+        let theirs = data.remotes.get(remote)?;
+        let priority = PairPriority::compute(self.role, local_priority, theirs.candidate.priority());
+        if let Some(known) = produced.filter(|known| self.set.get(*known).is_some_and(|pair| pair.group.is_none())) {
+            // The NAT gave us another address since: the pair is the same, seen otherwise.
+            self.set.amend(known, |pair| (pair.local, pair.priority) = (local, priority));
+            return Some(known);
+        }
+        let group = GroupKey { local: foundation, remote: theirs.foundation };
+        let new = NewPair { stream, component, local, remote, path, priority, group };
+        let valid = self.set.insert_valid(&new);
+        self.emit_pair_event(Event::PairAdded { pair: valid, stream, component, local, remote });
+        Some(valid)
+    }
+
+    /// Adds the address that the peer saw as a candidate of ours (RFC 8445 §7.2.5.3.1).
+    fn add_peer_reflexive(
+        &mut self,
+        transaction: &Transaction,
+        mapped: SocketAddr,
+    ) -> Option<(CandidateId, SocketAddr, u32)> {
+        let limit = self.config.max_peer_reflexive;
+        let checked = self.set.get(transaction.pair)?;
+        let (stream, component, base) = (checked.stream, checked.component, checked.path.base);
+        let locals = &self.stream(stream)?.locals;
+        let kind = CandidateKind::PeerReflexive;
+        if locals.iter().filter(|local| local.candidate.kind() == kind).count() >= limit {
+            // The path works all the same: it is taken for that of the base.
+            let host = locals.at_base(component, base).map(|host| (host.id, host.base, host.foundation));
+            self.stats.peer_reflexive_refused += 1;
+            return host;
+        }
+        let id = self.next_candidate_id();
+        let foundation = self.local_foundations.number(kind, base.ip(), None, Transport::Udp);
+        let priority = Priority::new(transaction.priority)?;
+        let number = Foundation::numbered("", foundation);
+        let candidate = Candidate::new(kind, component, number, priority, mapped).with_related_address(base);
+        self.stream_mut(stream)?.locals.add_reflexive(id, candidate, mapped, base, foundation, true);
+        Some((id, base, foundation))
+    }
+
+    /// Puts a pair on the valid list that the check of `checked` has shown to work.
+    fn make_valid(&mut self, checked: PairId, valid: PairId) {
+        let round_trip = self.set.get(checked).and_then(|pair| pair.stats.current_round_trip_time);
+        if let Some(pair) = self.set.get_mut(checked) {
+            pair.produced = Some(valid);
+        }
+        let Some(pair) = self.set.get_mut(valid) else { return };
+        if checked != valid {
+            pair.produced_by = Some(checked);
+            pair.stats.current_round_trip_time = round_trip;
+        }
+        let place = (pair.stream, pair.component);
+        if core::mem::replace(&mut pair.is_valid, true) {
+            return;
+        }
+        let now = self.now;
+        if let Some(component) = self.component_mut(place) {
+            component.valid.push(valid);
+            component.first_valid_at.get_or_insert(now);
+        }
+        self.sort_valid_lists();
+    }
+
+    pub(super) fn sort_valid_lists(&mut self) {
+        let set = &self.set;
+        for component in self.streams.iter_mut().flat_map(|stream| &mut stream.components) {
+            component.valid.sort_by_key(|id| core::cmp::Reverse(set.get(*id).map(|pair| pair.priority)));
+        }
+    }
+
+    /// Takes the role opposite to the one that was claimed, and checks again (RFC 8445 §7.2.5.1).
+    fn handle_role_conflict(&mut self, transaction: &Transaction) {
+        if self.role == transaction.role {
+            self.tiebreaker = self.random.u64();
+            self.take_role(transaction.role.opposite());
+        }
+        let is_settled =
+            self.set.get(transaction.pair).is_none_or(|pair| pair.state.get() == CandidatePairState::Succeeded);
+        if !is_settled {
+            self.trigger(transaction.pair);
+        }
+    }
+
+    fn handle_server_error(&mut self, key: TransactionKey, transaction: &Transaction) {
+        let Some(pair) = self.set.get_mut(transaction.pair) else { return };
+        if pair.server_errors >= Self::MAX_SERVER_ERRORS {
+            self.handle_failure(key, transaction);
+        } else {
+            pair.server_errors += 1;
+            self.trigger(transaction.pair);
+        }
+    }
+
+    /// Gives a pair up, unless a newer check of it is on its way.
+    fn handle_failure(&mut self, key: TransactionKey, transaction: &Transaction) {
+        let Some(pair) = self.set.get(transaction.pair) else { return };
+        match transaction.purpose {
+            Purpose::Nomination if pair.is_nominating => self.fail_nomination((pair.stream, pair.component)),
+            Purpose::Nomination => {}
+            Purpose::Check if pair.state.transaction() == Some(key) => self.fail_pair(transaction.pair),
+            Purpose::Check => {}
+        }
+    }
+
+    /// Records that a check of this pair failed.
+    pub(super) fn fail_pair(&mut self, id: PairId) {
+        self.set.fail(id);
+        self.is_dirty = true;
+    }
+
+    /// Deals with a check that was not answered in time: it is sent again, or, where the session depends on it, made anew
+    /// so that its back-off does not count.
+    pub(super) fn handle_silence(&mut self, key: TransactionKey) {
+        let Some(transaction) = self.transactions.get(key) else { return };
+        let (id, purpose) = (transaction.pair, transaction.purpose);
+        let Some(pair) = self.set.get(id) else {
+            self.transactions.remove(key);
+            return;
+        };
+        let is_current = match purpose {
+            Purpose::Nomination => pair.is_nominating,
+            Purpose::Check => pair.state.transaction() == Some(key),
+        };
+        if is_current && !pair.is_urgent() {
+            self.outbox.repeats.push_back(key);
+            return;
+        }
+        self.transactions.cancel(key);
+        if !is_current {
+            return;
+        }
+        let patience = self.config.schedule().total(self.config.rto);
+        let is_over = pair.urgent_since.is_some_and(|since| after(since, patience) <= self.now);
+        let place = (pair.stream, pair.component);
+        match purpose {
+            Purpose::Nomination if is_over || self.has_better_hope(place) => self.fail_nomination(place),
+            Purpose::Check if is_over => self.fail_pair(id),
+            Purpose::Nomination | Purpose::Check => self.trigger(id),
+        }
+    }
+
+    /// The time after which an urgent check of this pair is repeated.
+    pub(super) fn urgent_rto(&self, round_trip: Option<Duration>) -> Duration {
+        let measured = round_trip.unwrap_or_default();
+        self.config.rto.max(measured.saturating_add(measured / 2))
+    }
+}

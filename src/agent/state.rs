@@ -1,0 +1,260 @@
+//! Connection and gathering states in W3C terms: derived in one function each (webrtc-pc §5.6).
+
+use core::fmt;
+
+/// State of the connection of a stream, or of all (W3C `RTCIceTransportState`, `RTCIceConnectionState`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[expect(clippy::exhaustive_enums, reason = "the W3C closes the set")]
+pub enum ConnectionState {
+    /// Nothing is known of the peer's candidates.
+    New,
+    /// Checks run, and no pair is known to work yet.
+    Checking,
+    /// Every component has a pair on which data may flow.
+    Connected,
+    /// Every component has its selected pair, and nothing better will come.
+    Completed,
+    /// No pair works at the moment; that may change.
+    Disconnected,
+    /// No pair works, and none will without a restart.
+    Failed,
+    /// The agent was closed.
+    Closed,
+}
+
+impl ConnectionState {
+    /// Its W3C name in lower case.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::New => "new",
+            Self::Checking => "checking",
+            Self::Connected => "connected",
+            Self::Completed => "completed",
+            Self::Disconnected => "disconnected",
+            Self::Failed => "failed",
+            Self::Closed => "closed",
+        }
+    }
+
+    /// Whether data can flow.
+    #[must_use]
+    pub const fn is_connected(self) -> bool {
+        matches!(self, Self::Connected | Self::Completed)
+    }
+
+    /// The state of all from the states of each, by the rule of the W3C: the first that matches.
+    #[must_use]
+    pub fn aggregate(states: impl Iterator<Item = Self> + Clone) -> Self {
+        use ConnectionState::{Checking, Closed, Completed, Connected, Disconnected, Failed, New};
+        let any = |state| states.clone().any(|one| one == state);
+        let all = |allowed: &[Self]| states.clone().all(|one| allowed.contains(&one));
+        if any(Closed) && all(&[Closed]) {
+            Closed
+        } else if any(Failed) {
+            Failed
+        } else if any(Disconnected) {
+            Disconnected
+        } else if all(&[New, Closed]) {
+            New
+        } else if any(New) || any(Checking) {
+            Checking
+        } else if all(&[Completed, Closed]) {
+            Completed
+        } else {
+            debug_assert!(all(&[Connected, Completed, Closed]));
+            Connected
+        }
+    }
+}
+
+impl fmt::Display for ConnectionState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// State of gathering (W3C `RTCIceGatheringState`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[expect(clippy::exhaustive_enums, reason = "the W3C closes the set")]
+pub enum GatheringState {
+    /// No candidate was gathered yet.
+    New,
+    /// More candidates may come.
+    Gathering,
+    /// All candidates are there, and the end was signalled.
+    Complete,
+}
+
+impl GatheringState {
+    /// Its W3C name in lower case.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::New => "new",
+            Self::Gathering => "gathering",
+            Self::Complete => "complete",
+        }
+    }
+
+    /// The state of all from the states of each, by the rule of the W3C.
+    #[must_use]
+    pub fn aggregate(states: impl Iterator<Item = Self> + Clone) -> Self {
+        let any = |state| states.clone().any(|one| one == state);
+        if any(Self::Gathering) {
+            Self::Gathering
+        } else if any(Self::New) || !any(Self::Complete) {
+            Self::New
+        } else {
+            Self::Complete
+        }
+    }
+}
+
+impl fmt::Display for GatheringState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// Why the connection state is what it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
+pub enum StateReason {
+    /// Nothing has happened yet.
+    NotStarted,
+    /// The peer's credentials or candidates are not known.
+    WaitingForRemoteCandidates,
+    /// No local candidate is there, or none was handed to signalling.
+    WaitingForLocalCandidates,
+    /// Candidates of the peer are known, by signalling or by a check.
+    CandidatesKnown,
+    /// Every component has a valid pair.
+    PairValid,
+    /// Every component has its selected pair.
+    PairSelected,
+    /// Every pair has failed, and more candidates or checks of the peer may come.
+    PairsExhausted,
+    /// Every pair has failed.
+    ChecksFailed,
+    /// Candidates of both sides are there and no two of them can be paired: other families, components or transports.
+    NoCompatiblePair,
+    /// No local candidates were gathered.
+    NoLocalCandidates,
+    /// The peer has no candidates and never sent a check.
+    NoRemoteCandidates,
+    /// The nomination failed, and the agent is strict about it (RFC 8445 §7.2.5.3.4).
+    NominationFailed,
+    /// The application closed the agent.
+    ClosedByApplication,
+}
+
+impl fmt::Display for StateReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::NotStarted => "not started",
+            Self::WaitingForRemoteCandidates => "waiting for remote candidates",
+            Self::WaitingForLocalCandidates => "waiting for local candidates",
+            Self::CandidatesKnown => "candidates are known",
+            Self::PairValid => "every component has a valid pair",
+            Self::PairSelected => "every component has a selected pair",
+            Self::PairsExhausted => "every pair failed, more may come",
+            Self::ChecksFailed => "every pair failed",
+            Self::NoCompatiblePair => "no compatible pair",
+            Self::NoLocalCandidates => "no local candidates",
+            Self::NoRemoteCandidates => "no remote candidates",
+            Self::NominationFailed => "the nomination failed",
+            Self::ClosedByApplication => "closed",
+        })
+    }
+}
+
+/// What the state of a stream follows from.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct StreamFacts {
+    pub(crate) is_closed: bool,
+    /// The checklist has failed, for this reason.
+    pub(crate) failure: Option<StateReason>,
+    pub(crate) has_remote_candidates: bool,
+    pub(crate) has_remote_credentials: bool,
+    pub(crate) has_announced_candidates: bool,
+    /// Every component has a valid pair.
+    pub(crate) is_usable: bool,
+    /// Every component has its selected pair.
+    pub(crate) is_selected: bool,
+    /// No more candidates will come, from either side.
+    pub(crate) is_complete: bool,
+    /// There were pairs, and none is left to check.
+    pub(crate) is_exhausted: bool,
+}
+
+/// The connection state of a stream (webrtc-pc §5.6.4, RFC 8838 §8).
+pub(crate) const fn stream_state(facts: &StreamFacts) -> (ConnectionState, StateReason) {
+    use ConnectionState::{Checking, Closed, Completed, Connected, Disconnected, Failed, New};
+    if facts.is_closed {
+        return (Closed, StateReason::ClosedByApplication);
+    }
+    if let Some(reason) = facts.failure {
+        return (Failed, reason);
+    }
+    if facts.is_selected {
+        return (if facts.is_complete { Completed } else { Connected }, StateReason::PairSelected);
+    }
+    if facts.is_usable {
+        return (Connected, StateReason::PairValid);
+    }
+    if !facts.has_remote_candidates {
+        let is_waiting = facts.has_remote_credentials;
+        return (New, if is_waiting { StateReason::WaitingForRemoteCandidates } else { StateReason::NotStarted });
+    }
+    if facts.is_exhausted {
+        return (Disconnected, StateReason::PairsExhausted);
+    }
+    let is_waiting = !facts.has_announced_candidates;
+    (Checking, if is_waiting { StateReason::WaitingForLocalCandidates } else { StateReason::CandidatesKnown })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ConnectionState::{Checking, Closed, Completed, Connected, Disconnected, Failed, New};
+
+    const ALL: [ConnectionState; 7] = [New, Checking, Connected, Completed, Disconnected, Failed, Closed];
+
+    /// Req: wpc-iceconn-a
+    #[test]
+    fn the_state_of_all_is_the_first_rule_of_the_w3c_that_matches() {
+        let aggregate = |states: &[ConnectionState]| ConnectionState::aggregate(states.iter().copied());
+        assert_eq!(aggregate(&[]), New);
+        for a in ALL {
+            assert_eq!(aggregate(&[a]), a);
+            for b in ALL {
+                for c in ALL {
+                    let states = [a, b, c];
+                    let only = |allowed: &[ConnectionState]| states.iter().all(|state| allowed.contains(state));
+                    let expected = match states {
+                        _ if only(&[Closed]) => Closed,
+                        _ if states.contains(&Failed) => Failed,
+                        _ if states.contains(&Disconnected) => Disconnected,
+                        _ if only(&[New, Closed]) => New,
+                        _ if states.contains(&New) || states.contains(&Checking) => Checking,
+                        _ if only(&[Completed, Closed]) => Completed,
+                        _ => Connected,
+                    };
+                    assert_eq!(aggregate(&states), expected, "{states:?}");
+                }
+            }
+        }
+    }
+
+    /// Req: wpc-gathering-a
+    #[test]
+    fn gathering_of_all_is_gathering_if_any_is_and_complete_if_all_are() {
+        use GatheringState::{Complete, Gathering, New};
+        let aggregate = |states: &[GatheringState]| GatheringState::aggregate(states.iter().copied());
+        assert_eq!(aggregate(&[]), New);
+        assert_eq!(aggregate(&[New, Complete]), New);
+        assert_eq!(aggregate(&[Complete, Gathering, New]), Gathering);
+        assert_eq!(aggregate(&[Complete, Complete]), Complete);
+    }
+}

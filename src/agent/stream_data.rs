@@ -1,0 +1,176 @@
+//! What an agent keeps of each stream.
+
+use alloc::boxed::Box;
+use alloc::vec::Vec;
+use core::net::SocketAddr;
+
+use smallvec::SmallVec;
+
+use super::state::{ConnectionState, GatheringState, StateReason};
+use crate::agent::Role;
+use crate::candidate::{LocalCandidates, RemoteCandidates};
+use crate::credentials::Credentials;
+use crate::pair::PairId;
+use crate::stream::{ComponentId, StreamId};
+use crate::stun::{IntegrityKey, TransactionId};
+use crate::time::Instant;
+
+/// Credentials with the key that is made of the password.
+#[derive(Clone, Debug)]
+pub(crate) struct Keyed {
+    pub(crate) credentials: Credentials,
+    pub(crate) key: IntegrityKey,
+}
+
+impl Keyed {
+    pub(crate) fn new(credentials: Credentials) -> Self {
+        let key = IntegrityKey::new(&credentials.password);
+        Self { credentials, key }
+    }
+
+    pub(crate) fn ufrag(&self) -> &str {
+        self.credentials.ufrag.as_str()
+    }
+}
+
+/// A check that came before the peer's credentials, reduced to its consequences (RFC 8445 §7.3).
+#[derive(Clone, Debug)]
+pub(crate) struct EarlyCheck {
+    pub(crate) component: ComponentId,
+    pub(crate) base: SocketAddr,
+    pub(crate) source: SocketAddr,
+    /// The username fragment that it claims to come from.
+    pub(crate) ufrag: Box<[u8]>,
+    pub(crate) priority: u32,
+    pub(crate) claimed: Role,
+    /// The latest request that nominated, if any did.
+    pub(crate) nomination: Option<TransactionId>,
+    pub(crate) has_plain_check: bool,
+}
+
+/// An attempt to nominate.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Attempt {
+    /// The pair whose check carries the nomination.
+    pub(crate) checked: PairId,
+    /// The valid pair that it is about.
+    pub(crate) valid: PairId,
+    /// How many checks it took so far.
+    pub(crate) tries: u32,
+}
+
+/// What is known of one component.
+#[derive(Clone, Debug)]
+pub(crate) struct Component {
+    pub(crate) id: ComponentId,
+    /// The valid list, the highest priority first.
+    pub(crate) valid: SmallVec<[PairId; 2]>,
+    pub(crate) first_valid_at: Option<Instant>,
+    pub(crate) nominated: Option<PairId>,
+    pub(crate) selected: Option<PairId>,
+    pub(crate) attempt: Option<Attempt>,
+    /// When the nomination policy wants to be asked again.
+    pub(crate) decide_at: Option<Instant>,
+}
+
+impl Component {
+    pub(crate) fn new(id: ComponentId) -> Self {
+        Self {
+            id,
+            valid: SmallVec::new(),
+            first_valid_at: None,
+            nominated: None,
+            selected: None,
+            attempt: None,
+            decide_at: None,
+        }
+    }
+
+    /// The pair on which data goes: the selected one, else the nominated, else the best valid one (RFC 8445 §12.1).
+    pub(crate) fn usable(&self) -> Option<PairId> {
+        self.selected.or(self.nominated).or_else(|| self.valid.first().copied())
+    }
+}
+
+/// A data stream.
+#[derive(Clone, Debug)]
+pub(crate) struct Stream {
+    pub(crate) id: StreamId,
+    pub(crate) components: SmallVec<[Component; 1]>,
+    pub(crate) local: Keyed,
+    /// The peer's credentials; more than one if the description was forked (RFC 8445 §7.3.1.4).
+    pub(crate) remote: SmallVec<[Keyed; 1]>,
+    pub(crate) locals: LocalCandidates,
+    pub(crate) remotes: RemoteCandidates,
+    pub(crate) early: Vec<EarlyCheck>,
+    pub(crate) gathering: GatheringState,
+    /// The peer said that no more candidates come, or is known not to trickle.
+    pub(crate) has_all_remotes: bool,
+    /// The peer says that it follows RFC 8445.
+    pub(crate) is_ice2: bool,
+    pub(crate) pac_deadline: Option<Instant>,
+    /// How many pairs were ever made.
+    pub(crate) pairs_made: u32,
+    pub(crate) failure: Option<StateReason>,
+    pub(crate) nomination_failed: bool,
+    /// A remote candidate was refused for the limit, and the application was told.
+    pub(crate) has_told_limit: bool,
+    pub(crate) state: ConnectionState,
+    pub(crate) reason: StateReason,
+}
+
+impl Stream {
+    pub(crate) fn new(id: StreamId, components: u16, local: Credentials) -> Self {
+        Self {
+            id,
+            components: (1..=components).filter_map(ComponentId::new).map(Component::new).collect(),
+            local: Keyed::new(local),
+            remote: SmallVec::new(),
+            locals: LocalCandidates::default(),
+            remotes: RemoteCandidates::default(),
+            early: Vec::new(),
+            gathering: GatheringState::New,
+            has_all_remotes: false,
+            is_ice2: false,
+            pac_deadline: None,
+            pairs_made: 0,
+            failure: None,
+            nomination_failed: false,
+            has_told_limit: false,
+            state: ConnectionState::New,
+            reason: StateReason::NotStarted,
+        }
+    }
+
+    pub(crate) fn component(&self, id: ComponentId) -> Option<&Component> {
+        self.components.get(id.index())
+    }
+
+    pub(crate) fn component_mut(&mut self, id: ComponentId) -> Option<&mut Component> {
+        self.components.get_mut(id.index())
+    }
+
+    /// The components that both sides have: all, until the peer's candidates are complete and have fewer
+    /// (RFC 8445 §6.1.2.2).
+    pub(crate) fn effective_components(&self) -> &[Component] {
+        let highest = |ids: &mut dyn Iterator<Item = ComponentId>| ids.max().map_or(0, |id| usize::from(id.get()));
+        let mut count = self.components.len();
+        if self.has_all_remotes && !self.remotes.is_empty() {
+            count = count.min(highest(&mut self.remotes.iter().map(|remote| remote.candidate.component())));
+        }
+        if self.gathering == GatheringState::Complete && self.locals.iter().next().is_some() {
+            count = count.min(highest(&mut self.locals.iter().map(|local| local.candidate.component())));
+        }
+        self.components.get(..count).unwrap_or(&self.components)
+    }
+
+    /// Which of the peer's credentials have this username fragment.
+    pub(crate) fn peer(&self, ufrag: &[u8]) -> Option<u8> {
+        let place = self.remote.iter().position(|keyed| keyed.ufrag().as_bytes() == ufrag)?;
+        u8::try_from(place).ok()
+    }
+
+    pub(crate) fn are_candidates_complete(&self) -> bool {
+        self.has_all_remotes && self.gathering == GatheringState::Complete
+    }
+}

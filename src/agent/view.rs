@@ -1,0 +1,184 @@
+//! Read-only views of what an agent knows.
+
+use core::net::SocketAddr;
+use core::time::Duration;
+
+use super::{Agent, ConnectionState, GatheringState, Role, StateReason};
+use crate::candidate::{Candidate, CandidateId};
+use crate::credentials::Credentials;
+use crate::pair::{CandidatePair, CandidatePairState, PairId, PairPriority, PairStats};
+use crate::stats::AgentStats;
+use crate::stream::{ComponentId, StreamId};
+
+/// A candidate pair as it is at the moment.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub struct PairView<'a> {
+    /// Its name.
+    pub id: PairId,
+    /// Its stream.
+    pub stream: StreamId,
+    /// Its component.
+    pub component: ComponentId,
+    /// Name of its local candidate.
+    pub local_id: CandidateId,
+    /// Its local candidate.
+    pub local: &'a Candidate,
+    /// Name of its remote candidate.
+    pub remote_id: CandidateId,
+    /// Its remote candidate.
+    pub remote: &'a Candidate,
+    /// The address that its packets leave from: the base of the local candidate.
+    pub base: SocketAddr,
+    /// Its state.
+    pub state: CandidatePairState,
+    /// Its priority (RFC 8445 §6.1.2.3).
+    pub priority: PairPriority,
+    /// It is on the valid list (RFC 8445 §7.2.5.3.2).
+    pub is_valid: bool,
+    /// It is nominated (RFC 8445 §8.1.1).
+    pub is_nominated: bool,
+    /// It is the selected pair of its component (RFC 8445 §12.1).
+    pub is_selected: bool,
+    /// Its counters.
+    pub stats: PairStats,
+}
+
+/// A local candidate as it is at the moment.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub struct LocalCandidateView<'a> {
+    /// Its name.
+    pub id: CandidateId,
+    /// What is or was signalled; the priority is final once its event was taken.
+    pub candidate: &'a Candidate,
+    /// The address that its packets leave from (RFC 8445 §4).
+    pub base: SocketAddr,
+    /// Its event was taken.
+    pub is_announced: bool,
+}
+
+/// A remote candidate as it is at the moment.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub struct RemoteCandidateView<'a> {
+    /// Its name.
+    pub id: CandidateId,
+    /// What was signalled, or what its checks have shown.
+    pub candidate: &'a Candidate,
+    /// It was signalled.
+    pub is_signalled: bool,
+}
+
+impl Agent {
+    /// The role in effect (RFC 8445 §6.1.1).
+    #[must_use]
+    pub const fn role(&self) -> Role {
+        self.role
+    }
+
+    /// The connection state of all streams together, as of the last poll.
+    #[must_use]
+    pub const fn state(&self) -> ConnectionState {
+        self.state
+    }
+
+    /// The gathering state of all streams together.
+    #[must_use]
+    pub const fn gathering_state(&self) -> GatheringState {
+        self.gathering
+    }
+
+    /// Ta in effect: the larger one of the two sides' proposals (RFC 8839 §5.5).
+    #[must_use]
+    pub const fn ta(&self) -> Duration {
+        self.pacer.ta()
+    }
+
+    /// The streams, in the order in which they were added.
+    pub fn streams(&self) -> impl Iterator<Item = StreamId> {
+        self.streams.iter().map(|stream| stream.id)
+    }
+
+    /// The connection state of a stream, as of the last poll, and why it is that.
+    #[must_use]
+    pub fn stream_state(&self, stream: StreamId) -> Option<(ConnectionState, StateReason)> {
+        self.stream(stream).map(|stream| (stream.state, stream.reason))
+    }
+
+    /// Our credentials for a stream: what the peer has to be told.
+    #[must_use]
+    pub fn local_credentials(&self, stream: StreamId) -> Option<&Credentials> {
+        self.stream(stream).map(|stream| &stream.local.credentials)
+    }
+
+    /// The local candidates of a stream, peer-reflexive ones included, in the order in which they became known.
+    pub fn local_candidates(&self, stream: StreamId) -> impl Iterator<Item = LocalCandidateView<'_>> {
+        self.stream(stream).into_iter().flat_map(|stream| stream.locals.iter()).map(|local| LocalCandidateView {
+            id: local.id,
+            candidate: &local.candidate,
+            base: local.base,
+            is_announced: local.is_announced,
+        })
+    }
+
+    /// The remote candidates of a stream, peer-reflexive ones included, in the order in which they became known.
+    pub fn remote_candidates(&self, stream: StreamId) -> impl Iterator<Item = RemoteCandidateView<'_>> {
+        self.stream(stream).into_iter().flat_map(|stream| stream.remotes.iter()).map(|remote| RemoteCandidateView {
+            id: remote.id,
+            candidate: &remote.candidate,
+            is_signalled: remote.is_signalled,
+        })
+    }
+
+    /// The selected pair of a component (RFC 8445 §8.1.2), as of the last poll.
+    #[must_use]
+    pub fn selected_pair(&self, stream: StreamId, component: ComponentId) -> Option<PairView<'_>> {
+        self.pair(self.component((stream, component))?.selected?)
+    }
+
+    /// The pair on which data of a component goes: the selected one or, before there is one, the best valid one
+    /// (RFC 8445 §12.1).
+    #[must_use]
+    pub fn usable_pair(&self, stream: StreamId, component: ComponentId) -> Option<PairView<'_>> {
+        self.pair(self.component((stream, component))?.usable()?)
+    }
+
+    /// One pair, if it exists.
+    #[must_use]
+    pub fn pair(&self, pair: PairId) -> Option<PairView<'_>> {
+        self.view(self.set.get(pair)?)
+    }
+
+    /// All pairs, in no particular order.
+    pub fn pairs(&self) -> impl Iterator<Item = PairView<'_>> {
+        self.set.iter().filter_map(|pair| self.view(pair))
+    }
+
+    fn view(&self, pair: &CandidatePair) -> Option<PairView<'_>> {
+        let stream = self.stream(pair.stream)?;
+        let selected = stream.component(pair.component)?.selected;
+        Some(PairView {
+            id: pair.id,
+            stream: pair.stream,
+            component: pair.component,
+            local_id: pair.local,
+            local: &stream.locals.get(pair.local)?.candidate,
+            remote_id: pair.remote,
+            remote: &stream.remotes.get(pair.remote)?.candidate,
+            base: pair.path.base,
+            state: pair.state.get(),
+            priority: pair.priority,
+            is_valid: pair.is_valid,
+            is_nominated: pair.is_nominated,
+            is_selected: selected == Some(pair.id),
+            stats: pair.stats,
+        })
+    }
+
+    /// Counters.
+    #[must_use]
+    pub const fn stats(&self) -> &AgentStats {
+        &self.stats
+    }
+}

@@ -1,0 +1,377 @@
+//! The candidates of one stream: what is known of each, redundancy, and limits (RFC 8445 §5.1.3).
+
+use alloc::collections::BTreeMap;
+use alloc::vec::Vec;
+use core::fmt;
+use core::net::{IpAddr, SocketAddr};
+
+use super::preference::{self, Traits};
+use super::{Candidate, CandidateKind, Foundation, Priority, TypePreferences};
+use crate::stream::ComponentId;
+use crate::transmit::Transport;
+
+/// Names a local or remote candidate of one agent; never used again for another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct CandidateId(pub(crate) u32);
+
+impl fmt::Display for CandidateId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// A candidate of this agent.
+#[derive(Clone, Debug)]
+pub(crate) struct LocalCandidate {
+    pub(crate) id: CandidateId,
+    pub(crate) candidate: Candidate,
+    pub(crate) address: SocketAddr,
+    /// Where its packets leave from (RFC 8445 §4).
+    pub(crate) base: SocketAddr,
+    /// Number of its foundation.
+    pub(crate) foundation: u32,
+    /// It was handed to signalling, or the peer found it: from then on its priority stands (RFC 8838 §10).
+    pub(crate) is_announced: bool,
+    /// Index of the address slot that gives a host candidate its local preference.
+    slot: Option<usize>,
+}
+
+/// An address of the host, with the local preference that its host candidates share.
+#[derive(Clone, Debug)]
+struct Slot {
+    ip: IpAddr,
+    /// How many sockets of the same component and address were there before.
+    occurrence: usize,
+    traits: Traits,
+    preference: u16,
+    /// A candidate with it was announced.
+    is_fixed: bool,
+}
+
+/// The local candidates of a stream.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct LocalCandidates {
+    list: Vec<LocalCandidate>,
+    slots: Vec<Slot>,
+}
+
+impl LocalCandidates {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &LocalCandidate> {
+        self.list.iter()
+    }
+
+    pub(crate) fn get(&self, id: CandidateId) -> Option<&LocalCandidate> {
+        let place = self.list.binary_search_by_key(&id, |local| local.id).ok()?;
+        self.list.get(place)
+    }
+
+    /// The candidate with this address, preferably one whose packets leave from `base`.
+    pub(crate) fn find(
+        &self,
+        component: ComponentId,
+        address: SocketAddr,
+        base: SocketAddr,
+    ) -> Option<&LocalCandidate> {
+        let mut with_address =
+            self.list.iter().filter(|local| local.candidate.component == component && local.address == address);
+        let first = with_address.next()?;
+        Some(if first.base == base { first } else { with_address.find(|local| local.base == base).unwrap_or(first) })
+    }
+
+    /// The host or relayed candidate from which packets of this base leave.
+    pub(crate) fn at_base(&self, component: ComponentId, base: SocketAddr) -> Option<&LocalCandidate> {
+        self.list.iter().find(|local| {
+            local.candidate.component == component && local.address == base && !local.candidate.kind.is_reflexive()
+        })
+    }
+
+    /// Adds a host candidate and orders the local preferences of those that nobody knows yet.
+    pub(crate) fn add_host(
+        &mut self,
+        id: CandidateId,
+        component: ComponentId,
+        foundation: u32,
+        address: SocketAddr,
+        is_unreliable: bool,
+        preferences: &TypePreferences,
+    ) {
+        let ip = address.ip();
+        let is_twin = |local: &&LocalCandidate| local.candidate.component == component && local.address.ip() == ip;
+        let occurrence = self.list.iter().filter(is_twin).filter(|local| local.slot.is_some()).count();
+        let known = self.slots.iter().position(|slot| slot.ip == ip && slot.occurrence == occurrence);
+        let slot = known.unwrap_or_else(|| {
+            let traits = Traits { is_ipv6: ip.is_ipv6(), is_unreliable };
+            self.slots.push(Slot { ip, occurrence, traits, preference: 0, is_fixed: false });
+            self.slots.len() - 1
+        });
+        let priority = Priority::compute(preferences.host, 0, component);
+        let number = Foundation::numbered("", foundation);
+        let candidate = Candidate::new(CandidateKind::Host, component, number, priority, address);
+        let is_announced = false;
+        self.list.push(LocalCandidate {
+            id,
+            candidate,
+            address,
+            base: address,
+            foundation,
+            is_announced,
+            slot: Some(slot),
+        });
+        self.order_preferences(preferences);
+    }
+
+    /// Gives the slots that are not fixed their preferences, below those that are, and the candidates their priorities.
+    fn order_preferences(&mut self, preferences: &TypePreferences) {
+        let lowest_fixed = self.slots.iter().filter(|slot| slot.is_fixed).map(|slot| slot.preference).min();
+        let mut next = lowest_fixed.map_or(u16::MAX, |lowest| lowest.saturating_sub(1));
+        let open: Vec<usize> =
+            (0..self.slots.len()).filter(|i| self.slots.get(*i).is_some_and(|s| !s.is_fixed)).collect();
+        let traits: Vec<Traits> = open.iter().filter_map(|i| self.slots.get(*i)).map(|slot| slot.traits).collect();
+        for place in preference::order(&traits) {
+            if let Some(slot) = open.get(place).and_then(|index| self.slots.get_mut(*index)) {
+                slot.preference = next;
+                next = next.saturating_sub(1);
+            }
+        }
+        for local in self.list.iter_mut().filter(|local| !local.is_announced) {
+            if let Some(slot) = local.slot.and_then(|slot| self.slots.get(slot)) {
+                local.candidate.priority =
+                    Priority::compute(preferences.host, slot.preference, local.candidate.component);
+            }
+        }
+    }
+
+    /// Adds a reflexive candidate next to its base; it shares the base's local preference, or takes the next free one.
+    pub(crate) fn add_reflexive(
+        &mut self,
+        id: CandidateId,
+        mut candidate: Candidate,
+        address: SocketAddr,
+        base: SocketAddr,
+        foundation: u32,
+        is_announced: bool,
+    ) {
+        let (kind, component) = (candidate.kind, candidate.component);
+        if kind == CandidateKind::ServerReflexive {
+            let is_taken = |priority: Priority| {
+                self.list.iter().any(|l| l.candidate.component == component && l.candidate.priority == priority)
+            };
+            while is_taken(candidate.priority) {
+                let Some(lower) = candidate.priority.get().checked_sub(256).and_then(Priority::new) else { break };
+                candidate.priority = lower;
+            }
+        }
+        self.list.push(LocalCandidate { id, candidate, address, base, foundation, is_announced, slot: None });
+    }
+
+    /// Records that a candidate is handed to signalling; `None` if it is gone.
+    pub(crate) fn announce(&mut self, id: CandidateId) -> Option<&LocalCandidate> {
+        self.fix_priority(id);
+        let place = self.list.binary_search_by_key(&id, |local| local.id).ok()?;
+        let local = self.list.get_mut(place)?;
+        local.is_announced = true;
+        Some(local)
+    }
+
+    /// Records that the priority of a candidate was used, and stands.
+    pub(crate) fn fix_priority(&mut self, id: CandidateId) {
+        let slot = self.get(id).and_then(|local| local.slot);
+        if let Some(slot) = slot.and_then(|slot| self.slots.get_mut(slot)) {
+            slot.is_fixed = true;
+        }
+    }
+}
+
+/// A candidate of the peer.
+#[derive(Clone, Debug)]
+pub(crate) struct RemoteCandidate {
+    pub(crate) id: CandidateId,
+    pub(crate) candidate: Candidate,
+    pub(crate) address: SocketAddr,
+    /// Number of its foundation.
+    pub(crate) foundation: u32,
+    /// Which of the peer's credentials it goes with.
+    pub(crate) peer: u8,
+    /// It was signalled, not only seen as the source of a check.
+    pub(crate) is_signalled: bool,
+}
+
+/// The remote candidates of a stream.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct RemoteCandidates {
+    list: Vec<RemoteCandidate>,
+    by_address: BTreeMap<(ComponentId, Transport, SocketAddr), CandidateId>,
+    signalled: usize,
+}
+
+impl RemoteCandidates {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &RemoteCandidate> {
+        self.list.iter()
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.list.is_empty()
+    }
+
+    /// Number of candidates that were signalled, and of those that were only seen.
+    pub(crate) fn counts(&self) -> (usize, usize) {
+        (self.signalled, self.list.len() - self.signalled)
+    }
+
+    pub(crate) fn get(&self, id: CandidateId) -> Option<&RemoteCandidate> {
+        let place = self.list.binary_search_by_key(&id, |remote| remote.id).ok()?;
+        self.list.get(place)
+    }
+
+    pub(crate) fn find(
+        &self,
+        component: ComponentId,
+        transport: Transport,
+        address: SocketAddr,
+    ) -> Option<&RemoteCandidate> {
+        self.by_address.get(&(component, transport, address)).and_then(|id| self.get(*id))
+    }
+
+    /// Adds a candidate whose address is not known yet.
+    pub(crate) fn add(&mut self, remote: RemoteCandidate) {
+        let key = (remote.candidate.component, remote.candidate.transport, remote.address);
+        self.by_address.insert(key, remote.id);
+        self.signalled += usize::from(remote.is_signalled);
+        self.list.push(remote);
+    }
+
+    /// Takes what was signalled of a candidate in the place of what was known of it (RFC 8838 §11).
+    pub(crate) fn replace(&mut self, id: CandidateId, candidate: Candidate, foundation: u32, peer: u8) {
+        let Ok(place) = self.list.binary_search_by_key(&id, |remote| remote.id) else { return };
+        let Some(remote) = self.list.get_mut(place) else { return };
+        self.signalled += usize::from(!remote.is_signalled);
+        remote.candidate = candidate;
+        remote.foundation = foundation;
+        remote.peer = peer;
+        remote.is_signalled = true;
+    }
+
+    pub(crate) fn remove(&mut self, id: CandidateId) -> Option<RemoteCandidate> {
+        let place = self.list.binary_search_by_key(&id, |remote| remote.id).ok()?;
+        let remote = self.list.remove(place);
+        self.by_address.remove(&(remote.candidate.component, remote.candidate.transport, remote.address));
+        self.signalled -= usize::from(remote.is_signalled);
+        Some(remote)
+    }
+
+    /// The signalled candidate of the lowest priority.
+    pub(crate) fn least(&self) -> Option<&RemoteCandidate> {
+        self.list.iter().filter(|remote| remote.is_signalled).min_by_key(|remote| remote.candidate.priority)
+    }
+}
+
+/// Numbers for foundations of local candidates: the same for the same type, base, server and transport
+/// (RFC 8445 §5.1.1.3).
+#[derive(Clone, Debug, Default)]
+pub(crate) struct LocalFoundations(Vec<(CandidateKind, IpAddr, Option<IpAddr>, Transport)>);
+
+impl LocalFoundations {
+    pub(crate) fn number(
+        &mut self,
+        kind: CandidateKind,
+        base: IpAddr,
+        server: Option<IpAddr>,
+        transport: Transport,
+    ) -> u32 {
+        let key = (kind, base, server, transport);
+        let place = self.0.iter().position(|known| *known == key).unwrap_or_else(|| {
+            self.0.push(key);
+            self.0.len() - 1
+        });
+        u32::try_from(place + 1).unwrap_or(u32::MAX)
+    }
+}
+
+/// Numbers for foundations of remote candidates.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct RemoteFoundations {
+    known: BTreeMap<Foundation, u32>,
+    next: u32,
+}
+
+impl RemoteFoundations {
+    pub(crate) fn number(&mut self, foundation: Foundation) -> u32 {
+        let next = self.next;
+        let number = *self.known.entry(foundation).or_insert(next);
+        if number == next {
+            self.next += 1;
+        }
+        number
+    }
+
+    /// A number, and a foundation, unlike all others (RFC 8445 §7.3.1.3).
+    pub(crate) fn unique(&mut self) -> (u32, Foundation) {
+        loop {
+            let foundation = Foundation::numbered("peer", self.next);
+            let is_new = !self.known.contains_key(&foundation);
+            self.next += 1;
+            if is_new {
+                return (self.next - 1, foundation);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::string::ToString;
+
+    /// Req: 8445-5.1.1.3-a
+    #[test]
+    fn foundations_are_shared_by_type_base_server_and_transport_alone() {
+        let mut foundations = LocalFoundations::default();
+        let ip = |text: &str| text.parse::<IpAddr>().unwrap();
+        let (a, b, server) = (ip("10.0.0.1"), ip("10.0.0.2"), Some(ip("192.0.2.1")));
+        let host = foundations.number(CandidateKind::Host, a, None, Transport::Udp);
+        assert_eq!(foundations.number(CandidateKind::Host, a, None, Transport::Udp), host);
+        let others = [
+            foundations.number(CandidateKind::Host, b, None, Transport::Udp),
+            foundations.number(CandidateKind::ServerReflexive, a, server, Transport::Udp),
+            foundations.number(CandidateKind::ServerReflexive, a, Some(b), Transport::Udp),
+            foundations.number(CandidateKind::Host, a, None, Transport::Tcp),
+        ];
+        assert!(others.iter().all(|other| *other != host));
+        assert_eq!(others.iter().collect::<alloc::collections::BTreeSet<_>>().len(), others.len());
+    }
+
+    /// Req: 8445-7.3.1.3-a
+    #[test]
+    fn a_unique_foundation_is_never_one_that_was_signalled() {
+        let mut foundations = RemoteFoundations::default();
+        let taken = foundations.number("peer1".parse().unwrap());
+        let (number, foundation) = foundations.unique();
+        assert!(number != taken && foundation.to_string() != "peer1");
+        assert_eq!(foundations.number("peer1".parse().unwrap()), taken);
+    }
+
+    /// Req: 8445-5.1.2.1-c
+    #[test]
+    fn the_local_preferences_of_hosts_are_distinct_and_a_single_one_is_the_highest() {
+        let preferences = TypePreferences::default();
+        let mut candidates = LocalCandidates::default();
+        let add = |candidates: &mut LocalCandidates, id, address: &str| {
+            candidates.add_host(CandidateId(id), ComponentId::RTP, 1, address.parse().unwrap(), false, &preferences);
+        };
+        add(&mut candidates, 0, "10.0.0.1:1");
+        assert_eq!(candidates.get(CandidateId(0)).unwrap().candidate.priority.local_preference(), 65535);
+        add(&mut candidates, 1, "[2001:db8::1]:1");
+        add(&mut candidates, 2, "10.0.0.1:2");
+        let of = |candidates: &LocalCandidates| {
+            candidates.iter().map(|local| local.candidate.priority.local_preference()).collect::<Vec<_>>()
+        };
+        assert_eq!(of(&candidates), [65534, 65535, 65533]);
+        candidates.announce(CandidateId(0));
+        add(&mut candidates, 3, "[2001:db8::2]:1");
+        assert_eq!(of(&candidates)[0], 65534);
+        let mut all = of(&candidates);
+        all.sort_unstable();
+        all.dedup();
+        assert_eq!(all.len(), 4);
+    }
+}

@@ -1,0 +1,9 @@
+//! Connectivity checks: what requests and responses mean, and how they are repeated (RFC 8445 §7, §14).
+
+pub(crate) mod client;
+mod pacing;
+pub(crate) mod server;
+mod transaction;
+
+pub(crate) use pacing::Pacer;
+pub(crate) use transaction::{Due, Purpose, Schedule, Start, Transaction, TransactionKey, TransactionTable};

@@ -1,0 +1,67 @@
+//! Ta: when the next new transaction may start (RFC 8445 §14.2).
+
+use core::time::Duration;
+
+use crate::time::{Instant, after};
+
+/// Keeps new transactions at least Ta apart. Retransmissions do not pass here.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Pacer {
+    ta: Duration,
+    last_start: Option<Instant>,
+}
+
+impl Pacer {
+    pub(crate) const fn new(ta: Duration) -> Self {
+        Self { ta, last_start: None }
+    }
+
+    pub(crate) const fn ta(&self) -> Duration {
+        self.ta
+    }
+
+    /// Takes the larger of the two proposals (RFC 8839 §5.5).
+    pub(crate) fn agree(&mut self, theirs: Duration) {
+        self.ta = self.ta.max(theirs);
+    }
+
+    /// The earliest instant for the next start; `None` before the first one, which need not wait.
+    pub(crate) fn next_start(&self) -> Option<Instant> {
+        self.last_start.map(|at| after(at, self.ta))
+    }
+
+    pub(crate) fn is_open(&self, now: Instant) -> bool {
+        self.next_start().is_none_or(|at| at <= now)
+    }
+
+    pub(crate) const fn start(&mut self, now: Instant) {
+        self.last_start = Some(now);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Req: 8445-6.1.4.2-a
+    #[test]
+    fn the_first_start_waits_for_nothing_and_the_next_for_ta() {
+        let ta = Duration::from_millis(50);
+        let mut pacer = Pacer::new(ta);
+        let now = Instant::from_nanos(i64::MIN);
+        assert!(pacer.is_open(now));
+        pacer.start(now);
+        assert!(!pacer.is_open(after(now, Duration::from_millis(49))));
+        assert!(pacer.is_open(after(now, ta)));
+    }
+
+    /// Req: 8445-14.2-b
+    #[test]
+    fn the_larger_of_two_proposals_counts() {
+        let mut pacer = Pacer::new(Duration::from_millis(20));
+        pacer.agree(Duration::from_millis(50));
+        assert_eq!(pacer.ta(), Duration::from_millis(50));
+        pacer.agree(Duration::from_millis(10));
+        assert_eq!(pacer.ta(), Duration::from_millis(50));
+    }
+}

@@ -1,0 +1,43 @@
+//! What a request means (RFC 8445 §7.3): decided from the request and a few facts, before anything changes.
+
+use crate::agent::{Role, RoleVerdict, judge};
+use crate::stun::{Authenticated, ErrorReply, Message};
+
+/// What is to be done about a request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    /// Answer it, and take the role given here if there is one.
+    Accept(Check),
+    /// Answer it with an error; nothing else happens.
+    Refuse(ErrorReply),
+}
+
+/// An acceptable connectivity check.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Check {
+    /// PRIORITY: that of the peer's candidate if it is peer-reflexive (RFC 8445 §7.3.1.3).
+    pub(crate) priority: u32,
+    pub(crate) use_candidate: bool,
+    /// The role that the peer is in.
+    pub(crate) claimed: Role,
+    /// The role conflict is ours to solve.
+    pub(crate) switch: bool,
+}
+
+/// Judges a request: unknown attributes, then completeness, then the role (RFC 8489 §6.3.1, RFC 8445 §7.3.1.1).
+pub(crate) fn examine(request: &Authenticated<Message<'_>>, role: Role, tiebreaker: u64) -> Verdict {
+    if !request.unknown.is_empty() {
+        return Verdict::Refuse(ErrorReply::UnknownAttributes(request.unknown.clone()));
+    }
+    let (Some(priority), Some((claimed, theirs)), false) =
+        (request.priority.filter(|priority| *priority != 0), request.claimed_role(), request.has_broken_attribute)
+    else {
+        return Verdict::Refuse(ErrorReply::BadRequest);
+    };
+    let switch = match judge(role, tiebreaker, claimed, theirs) {
+        RoleVerdict::Agree => false,
+        RoleVerdict::Switch => true,
+        RoleVerdict::KeepAndReply487 => return Verdict::Refuse(ErrorReply::RoleConflict),
+    };
+    Verdict::Accept(Check { priority, use_candidate: request.use_candidate, claimed, switch })
+}

@@ -1,0 +1,362 @@
+//! Transactions of checks: found by ID, repeated by RTO, given up in the end (RFC 8489 §6.2.1, RFC 8445 §14.3).
+
+use alloc::collections::BinaryHeap;
+use alloc::vec::Vec;
+use core::cmp::Reverse;
+use core::time::Duration;
+
+use hashbrown::HashTable;
+
+use crate::agent::Role;
+use crate::pair::PairId;
+use crate::stun::TransactionId;
+use crate::time::{Instant, after};
+
+/// Names a transaction in its table. A key whose transaction is gone finds nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct TransactionKey {
+    slot: u32,
+    serial: u32,
+}
+
+impl TransactionKey {
+    #[cfg(test)]
+    pub(crate) const fn for_tests(serial: u32) -> Self {
+        Self { slot: 0, serial }
+    }
+}
+
+/// Why a check is sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    /// To see whether the pair works.
+    Check,
+    /// To nominate a pair that works (RFC 8445 §8.1.1).
+    Nomination,
+}
+
+/// A check as it was first sent; sending it again gives the same bytes.
+#[derive(Clone, Debug)]
+pub(crate) struct Transaction {
+    pub(crate) id: TransactionId,
+    pub(crate) pair: PairId,
+    pub(crate) purpose: Purpose,
+    pub(crate) role: Role,
+    pub(crate) tiebreaker: u64,
+    pub(crate) priority: u32,
+    pub(crate) use_candidate: bool,
+    /// Which of the stream's remote credentials it was sent with.
+    pub(crate) peer: u8,
+    pub(crate) first_sent: Instant,
+    /// How often it was sent.
+    pub(crate) sent: u8,
+    /// It is not repeated and its silence means nothing, but its answer still counts (RFC 8445 §7.3.1.4).
+    pub(crate) is_cancelled: bool,
+    /// Time from one transmission to the next, doubled each time.
+    rto: Duration,
+    /// When it is repeated or given up; `None` while a repetition waits to be polled.
+    due: Option<Instant>,
+}
+
+/// How often, how fast, and how long (RFC 8489 §6.2.1).
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Schedule {
+    /// Transmissions of one request.
+    pub(crate) rc: u8,
+    /// Length of the final wait in RTOs.
+    pub(crate) rm: u32,
+}
+
+impl Schedule {
+    /// From the first transmission to giving up.
+    pub(crate) fn total(self, rto: Duration) -> Duration {
+        let doublings = u32::from(self.rc.max(1)) - 1;
+        let waits = 1_u32.checked_shl(doublings).unwrap_or(u32::MAX).saturating_sub(1);
+        rto.saturating_mul(waits.saturating_add(self.rm))
+    }
+}
+
+/// What became due.
+#[derive(Clone, Debug)]
+pub(crate) enum Due {
+    /// The transaction is to be sent again.
+    Repeat(TransactionKey),
+    /// The transaction is over; it is no longer in the table.
+    Expired(TransactionKey, Transaction),
+}
+
+/// All transactions of an agent.
+#[derive(Clone, Debug)]
+pub(crate) struct TransactionTable {
+    schedule: Schedule,
+    slots: Vec<Slot>,
+    free: Vec<u32>,
+    by_id: HashTable<u32>,
+    /// One entry for each deadline, and entries of deadlines that no longer hold, which are skipped.
+    timers: BinaryHeap<Reverse<(Instant, TransactionKey)>>,
+}
+
+#[derive(Clone, Debug)]
+struct Slot {
+    serial: u32,
+    transaction: Option<Transaction>,
+}
+
+/// What is chosen when a transaction starts.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Start {
+    pub(crate) id: TransactionId,
+    pub(crate) pair: PairId,
+    pub(crate) purpose: Purpose,
+    pub(crate) role: Role,
+    pub(crate) tiebreaker: u64,
+    pub(crate) priority: u32,
+    pub(crate) use_candidate: bool,
+    pub(crate) peer: u8,
+    pub(crate) rto: Duration,
+}
+
+impl TransactionTable {
+    pub(crate) const fn new(schedule: Schedule) -> Self {
+        Self { schedule, slots: Vec::new(), free: Vec::new(), by_id: HashTable::new(), timers: BinaryHeap::new() }
+    }
+
+    /// Records a request whose first transmission leaves `now`.
+    pub(crate) fn start(&mut self, now: Instant, start: &Start) -> TransactionKey {
+        let Start { id, pair, purpose, role, tiebreaker, priority, use_candidate, peer, rto } = *start;
+        let slot = self.free.pop().unwrap_or_else(|| {
+            self.slots.push(Slot { serial: 0, transaction: None });
+            u32::try_from(self.slots.len() - 1).unwrap_or(u32::MAX)
+        });
+        let due = after(now, if self.schedule.rc > 1 { rto } else { self.schedule.total(rto) });
+        let transaction = Transaction {
+            id,
+            pair,
+            purpose,
+            role,
+            tiebreaker,
+            priority,
+            use_candidate,
+            peer,
+            first_sent: now,
+            sent: 1,
+            is_cancelled: false,
+            rto,
+            due: Some(due),
+        };
+        let mut key = TransactionKey { slot, serial: 0 };
+        if let Some(entry) = self.slots.get_mut(slot as usize) {
+            entry.serial = entry.serial.wrapping_add(1);
+            key.serial = entry.serial;
+            entry.transaction = Some(transaction);
+        }
+        let slots = &self.slots;
+        self.by_id.insert_unique(id.bits(), slot, |&slot| bits(slots, slot));
+        self.timers.push(Reverse((due, key)));
+        key
+    }
+
+    pub(crate) fn get(&self, key: TransactionKey) -> Option<&Transaction> {
+        let entry = self.slots.get(key.slot as usize)?;
+        if entry.serial == key.serial { entry.transaction.as_ref() } else { None }
+    }
+
+    fn get_mut(&mut self, key: TransactionKey) -> Option<&mut Transaction> {
+        let entry = self.slots.get_mut(key.slot as usize)?;
+        if entry.serial == key.serial { entry.transaction.as_mut() } else { None }
+    }
+
+    /// The transaction with this ID.
+    pub(crate) fn find(&self, id: TransactionId) -> Option<(TransactionKey, &Transaction)> {
+        let is_it = |&slot: &u32| {
+            self.slots.get(slot as usize).and_then(|entry| entry.transaction.as_ref()).is_some_and(|t| t.id == id)
+        };
+        let slot = *self.by_id.find(id.bits(), is_it)?;
+        let entry = self.slots.get(slot as usize)?;
+        Some((TransactionKey { slot, serial: entry.serial }, entry.transaction.as_ref()?))
+    }
+
+    /// Ends a transaction.
+    pub(crate) fn remove(&mut self, key: TransactionKey) -> Option<Transaction> {
+        let transaction = self.take(key);
+        self.drop_stale_timers();
+        transaction
+    }
+
+    fn take(&mut self, key: TransactionKey) -> Option<Transaction> {
+        let entry = self.slots.get_mut(key.slot as usize).filter(|entry| entry.serial == key.serial)?;
+        let transaction = entry.transaction.take()?;
+        if let Ok(found) = self.by_id.find_entry(transaction.id.bits(), |&slot| slot == key.slot) {
+            found.remove();
+        }
+        self.free.push(key.slot);
+        Some(transaction)
+    }
+
+    /// Stops repeating a transaction; its answer is taken until the time at which it would have been given up.
+    pub(crate) fn cancel(&mut self, key: TransactionKey) {
+        let schedule = self.schedule;
+        let Some(transaction) = self.get_mut(key).filter(|transaction| !transaction.is_cancelled) else { return };
+        let end = after(transaction.first_sent, schedule.total(transaction.rto));
+        transaction.is_cancelled = true;
+        transaction.due = Some(end);
+        self.timers.push(Reverse((end, key)));
+        self.drop_stale_timers();
+    }
+
+    /// The transaction to send again for a [`Due::Repeat`], unless it is over or cancelled by now.
+    pub(crate) fn repeat(&mut self, now: Instant, key: TransactionKey) -> Option<&Transaction> {
+        let Schedule { rc, rm } = self.schedule;
+        let transaction = self.get_mut(key).filter(|t| !t.is_cancelled && t.due.is_none())?;
+        transaction.sent += 1;
+        let factor = if transaction.sent >= rc { rm } else { 1_u32 << (transaction.sent - 1).min(31) };
+        let due = after(now, transaction.rto.saturating_mul(factor));
+        transaction.due = Some(due);
+        self.timers.push(Reverse((due, key)));
+        self.get(key)
+    }
+
+    /// The next thing that is due by `now`.
+    pub(crate) fn poll_due(&mut self, now: Instant) -> Option<Due> {
+        self.drop_stale_timers();
+        let &Reverse((_, key)) = self.timers.peek().filter(|Reverse((at, _))| *at <= now)?;
+        self.timers.pop();
+        let rc = self.schedule.rc;
+        let transaction = self.get_mut(key)?;
+        if transaction.is_cancelled || transaction.sent >= rc {
+            let transaction = self.take(key)?;
+            self.drop_stale_timers();
+            return Some(Due::Expired(key, transaction));
+        }
+        transaction.due = None;
+        self.drop_stale_timers();
+        Some(Due::Repeat(key))
+    }
+
+    /// When something is due next.
+    pub(crate) fn deadline(&self) -> Option<Instant> {
+        self.timers.peek().map(|Reverse((at, _))| *at)
+    }
+
+    /// Number of transactions.
+    pub(crate) fn len(&self) -> usize {
+        self.by_id.len()
+    }
+
+    /// Keeps the first timer that of a live transaction, so that `deadline` tells the truth.
+    fn drop_stale_timers(&mut self) {
+        while let Some(&Reverse((at, key))) = self.timers.peek() {
+            if self.get(key).is_some_and(|transaction| transaction.due == Some(at)) {
+                break;
+            }
+            self.timers.pop();
+        }
+    }
+}
+
+fn bits(slots: &[Slot], slot: u32) -> u64 {
+    slots.get(slot as usize).and_then(|entry| entry.transaction.as_ref()).map_or(0, |t| t.id.bits())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::random::{Random, Seed};
+
+    const RTO: Duration = Duration::from_millis(500);
+
+    fn table(rc: u8, rm: u32) -> (TransactionTable, Random) {
+        (TransactionTable::new(Schedule { rc, rm }), Random::new(&Seed::from_name("transactions")))
+    }
+
+    fn start(table: &mut TransactionTable, random: &mut Random, now: Instant) -> TransactionKey {
+        let start = Start {
+            id: TransactionId::draw(random),
+            pair: PairId { serial: 1, slot: 0 },
+            purpose: Purpose::Check,
+            role: Role::Controlling,
+            tiebreaker: 1,
+            priority: 1,
+            use_candidate: false,
+            peer: 0,
+            rto: RTO,
+        };
+        table.start(now, &start)
+    }
+
+    /// Runs the table by its own deadlines; gives the milliseconds of all transmissions and of the end.
+    fn run(table: &mut TransactionTable) -> (Vec<i64>, i64) {
+        let mut sent = Vec::from([0]);
+        loop {
+            let now = table.deadline().expect("the transaction is alive");
+            match table.poll_due(now).expect("the deadline was reached") {
+                Due::Repeat(key) => {
+                    if table.repeat(now, key).is_some() {
+                        sent.push(now.as_nanos() / 1_000_000);
+                    }
+                }
+                Due::Expired(..) => return (sent, now.as_nanos() / 1_000_000),
+            }
+        }
+    }
+
+    /// Req: 8489-6.2.1-a
+    #[test]
+    fn an_unanswered_request_follows_the_schedule_of_the_rfc() {
+        let (mut table, mut random) = table(7, 16);
+        start(&mut table, &mut random, Instant::ZERO);
+        assert_eq!(run(&mut table), (Vec::from([0, 500, 1500, 3500, 7500, 15500, 31500]), 39500));
+        assert_eq!((table.len(), table.deadline()), (0, None));
+        assert_eq!(Schedule { rc: 7, rm: 16 }.total(RTO), Duration::from_millis(39500));
+    }
+
+    /// Req: 8445-7.3.1.4-c
+    #[test]
+    fn a_cancelled_request_is_not_repeated_but_lives_as_long() {
+        let (mut table, mut random) = table(7, 16);
+        let key = start(&mut table, &mut random, Instant::ZERO);
+        table.cancel(key);
+        assert_eq!(run(&mut table), (Vec::from([0]), 39500));
+    }
+
+    #[test]
+    fn cancelling_a_request_whose_repetition_waits_to_be_sent_stops_it() {
+        let (mut table, mut random) = table(7, 16);
+        let key = start(&mut table, &mut random, Instant::ZERO);
+        let at = table.deadline().unwrap();
+        assert!(matches!(table.poll_due(at), Some(Due::Repeat(due)) if due == key));
+        table.cancel(key);
+        assert!(table.repeat(at, key).is_none());
+        assert_eq!(table.deadline(), Some(after(Instant::ZERO, Duration::from_millis(39500))));
+    }
+
+    #[test]
+    fn a_removed_request_leaves_no_deadline_and_a_used_slot_no_trace() {
+        let (mut table, mut random) = table(7, 16);
+        let first = start(&mut table, &mut random, Instant::ZERO);
+        let id = table.get(first).unwrap().id;
+        assert_eq!(table.find(id).map(|(key, _)| key), Some(first));
+        assert!(table.remove(first).is_some() && table.remove(first).is_none());
+        assert_eq!((table.deadline(), table.find(id).is_none()), (None, true));
+        let second = start(&mut table, &mut random, Instant::ZERO);
+        assert!(first != second && table.get(first).is_none() && table.get(second).is_some());
+    }
+
+    #[test]
+    fn a_late_poll_repeats_once_and_counts_from_there() {
+        let (mut table, mut random) = table(7, 16);
+        let key = start(&mut table, &mut random, Instant::ZERO);
+        let hour = after(Instant::ZERO, Duration::from_secs(3600));
+        assert!(matches!(table.poll_due(hour), Some(Due::Repeat(due)) if due == key));
+        assert!(table.repeat(hour, key).is_some());
+        assert!(table.poll_due(hour).is_none());
+        assert_eq!(table.deadline(), Some(after(hour, Duration::from_secs(1))));
+    }
+
+    #[test]
+    fn a_single_transmission_waits_for_its_answer_only() {
+        let (mut table, mut random) = table(1, 16);
+        start(&mut table, &mut random, Instant::ZERO);
+        assert_eq!(run(&mut table), (Vec::from([0]), 8000));
+    }
+}

@@ -1,0 +1,62 @@
+//! Foundation groups: the pairs, over all checklists, of which one check tells about the others (RFC 8445 §6.1.2.6).
+
+use alloc::collections::BTreeMap;
+use alloc::vec::Vec;
+
+use crate::pair::PairId;
+
+/// Foundation of a pair: that of its local and of its remote candidate, as numbers (RFC 8445 §6.1.2.6).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct GroupKey {
+    pub(crate) local: u32,
+    pub(crate) remote: u32,
+}
+
+/// The pairs of one foundation.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Group {
+    pub(crate) members: Vec<PairId>,
+    /// How many of them are Waiting or In-Progress.
+    pub(crate) busy: usize,
+    /// How many of them are Frozen.
+    pub(crate) frozen: usize,
+    /// How many of them are Succeeded.
+    pub(crate) succeeded: usize,
+}
+
+/// All groups of a checklist set.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Groups {
+    groups: BTreeMap<GroupKey, Group>,
+    /// Groups with frozen members of which none is Waiting or In-Progress: a list that runs dry unfreezes one of each.
+    idle: Vec<GroupKey>,
+}
+
+impl Groups {
+    pub(crate) fn get(&self, key: GroupKey) -> Option<&Group> {
+        self.groups.get(&key)
+    }
+
+    /// Changes a group, and notes whether it has become idle.
+    pub(crate) fn update(&mut self, key: GroupKey, change: impl FnOnce(&mut Group)) {
+        let group = self.groups.entry(key).or_default();
+        change(group);
+        let is_idle = group.busy == 0 && group.frozen > 0;
+        let is_over = group.members.is_empty();
+        if is_over {
+            self.groups.remove(&key);
+        }
+        match (is_idle, self.idle.binary_search(&key)) {
+            (true, Err(place)) => self.idle.insert(place, key),
+            (false, Ok(place)) => {
+                self.idle.remove(place);
+            }
+            (true, Ok(_)) | (false, Err(_)) => {}
+        }
+    }
+
+    /// The groups that nobody is busy with, in order of their keys.
+    pub(crate) fn idle(&self) -> &[GroupKey] {
+        &self.idle
+    }
+}

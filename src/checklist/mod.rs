@@ -1,0 +1,133 @@
+//! Checklists: which pair is checked next (RFC 8445 §6.1.2, §6.1.4).
+//!
+//! A [`ChecklistSet`] keeps the pairs of all streams. Each stream has one [`Checklist`] with the pairs that wait for
+//! their turn in order of priority, those that are frozen, and the queue of triggered checks. Pairs of the same foundation
+//! form a group over all checklists: one of them is checked first, and its success frees the others.
+//!
+//! Nothing here looks at all pairs to find the next one: the lists are sorted, and the set keeps count.
+
+mod group;
+mod set;
+
+use alloc::collections::VecDeque;
+use alloc::vec::Vec;
+use core::cmp::Reverse;
+
+pub(crate) use group::GroupKey;
+pub(crate) use set::{ChecklistSet, Insert, NewPair};
+
+use crate::pair::{CandidatePair, PairId, PairPriority};
+use crate::stream::{ComponentId, StreamId};
+
+/// State of a checklist (RFC 8445 §6.1.2.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ChecklistState {
+    /// Checks go on, or candidates may still come.
+    Running,
+    /// Every component has a nominated pair.
+    Completed,
+    /// No component can get one any more.
+    Failed,
+}
+
+/// Place of a pair in the order of checks, the last first: higher priority, then lower component, then earlier made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Turn {
+    priority: PairPriority,
+    component: Reverse<ComponentId>,
+    id: Reverse<PairId>,
+}
+
+impl Turn {
+    pub(super) const fn of(pair: &CandidatePair) -> Self {
+        Self { priority: pair.priority, component: Reverse(pair.component), id: Reverse(pair.id) }
+    }
+
+    pub(super) const fn pair(self) -> PairId {
+        self.id.0
+    }
+}
+
+/// Pairs in the order of their turns, the next one at the end.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Turns(Vec<Turn>);
+
+impl Turns {
+    pub(super) fn insert(&mut self, turn: Turn) {
+        if let Err(place) = self.0.binary_search(&turn) {
+            self.0.insert(place, turn);
+        }
+    }
+
+    pub(super) fn remove(&mut self, turn: Turn) {
+        if let Ok(place) = self.0.binary_search(&turn) {
+            self.0.remove(place);
+        }
+    }
+
+    pub(super) fn next(&self) -> Option<PairId> {
+        self.0.last().map(|turn| turn.pair())
+    }
+
+    pub(super) fn last(&self) -> Option<Turn> {
+        self.0.first().copied()
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = Turn> + '_ {
+        self.0.iter().rev().copied()
+    }
+}
+
+/// What one stream wants to check.
+#[derive(Clone, Debug)]
+pub(crate) struct Checklist {
+    stream: StreamId,
+    pub(crate) state: ChecklistState,
+    waiting: Turns,
+    frozen: Turns,
+    triggered: VecDeque<PairId>,
+    /// Pairs that failed, the oldest first.
+    failed: VecDeque<PairId>,
+    /// How many pairs are In-Progress.
+    in_progress: usize,
+    /// How many pairs are on the list, in whatever state.
+    listed: usize,
+}
+
+impl Checklist {
+    fn new(stream: StreamId) -> Self {
+        Self {
+            stream,
+            state: ChecklistState::Running,
+            waiting: Turns::default(),
+            frozen: Turns::default(),
+            triggered: VecDeque::new(),
+            failed: VecDeque::new(),
+            in_progress: 0,
+            listed: 0,
+        }
+    }
+
+    /// Whether every pair is Succeeded or Failed and none is to be checked again.
+    pub(crate) fn is_exhausted(&self) -> bool {
+        self.waiting.0.is_empty() && self.frozen.0.is_empty() && self.triggered.is_empty() && self.in_progress == 0
+    }
+
+    /// Number of pairs on the list.
+    pub(crate) const fn len(&self) -> usize {
+        self.listed
+    }
+
+    /// Pairs that wait for a check or for an answer, in no particular order of the two.
+    fn pending(&self) -> impl Iterator<Item = Turn> + '_ {
+        self.waiting.iter().chain(self.frozen.iter())
+    }
+
+    /// The pair that is given up first when there are too many.
+    fn least(&self) -> Option<Turn> {
+        match (self.waiting.last(), self.frozen.last()) {
+            (Some(a), Some(b)) => Some(a.min(b)),
+            (one, None) | (None, one) => one,
+        }
+    }
+}

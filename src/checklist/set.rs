@@ -1,0 +1,496 @@
+//! The checklist set: pairs of all streams, freezing, and whose turn it is (RFC 8445 §6.1.2.6, §6.1.4.2).
+
+use alloc::collections::{BTreeMap, VecDeque};
+use alloc::vec::Vec;
+
+use smallvec::SmallVec;
+
+use super::group::{GroupKey, Groups};
+use super::{Checklist, ChecklistState, Turn};
+use crate::candidate::CandidateId;
+use crate::check::TransactionKey;
+use crate::pair::{CandidatePair, CandidatePairState, PairId, PairPriority, PairState, PairStats, Path};
+use crate::stream::{ComponentId, StreamId};
+
+/// All pairs of an agent, and the checklists that they are on.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct ChecklistSet {
+    slots: Vec<Option<CandidatePair>>,
+    free: Vec<u32>,
+    next_serial: u32,
+    /// Pairs on a checklist by their addresses.
+    by_path: BTreeMap<Path, PairId>,
+    lists: SmallVec<[Checklist; 1]>,
+    groups: Groups,
+    /// Pairs that were made since states were last given: a batch is judged as a whole (RFC 8838 §12).
+    fresh: Vec<PairId>,
+    /// Index of the list whose turn is next.
+    turn: usize,
+    /// How many pairs are on the lists.
+    listed: usize,
+    /// Most pairs on the lists.
+    limit: usize,
+    /// Pairs whose state has changed, if somebody wants to know.
+    changes: Option<VecDeque<PairId>>,
+}
+
+/// A pair to be made.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct NewPair {
+    pub(crate) stream: StreamId,
+    pub(crate) component: ComponentId,
+    pub(crate) local: CandidateId,
+    pub(crate) remote: CandidateId,
+    pub(crate) path: Path,
+    pub(crate) priority: PairPriority,
+    pub(crate) group: GroupKey,
+}
+
+/// Why a pair is made: which others may have to go for it when there are too many.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Insert {
+    /// Both candidates are known: failed pairs go, then ones of lower priority (RFC 8838 §10).
+    Formed,
+    /// The peer checks it: any pair goes of which nothing was heard.
+    Triggered,
+}
+
+impl ChecklistSet {
+    pub(crate) fn new(limit: usize) -> Self {
+        Self { limit, ..Self::default() }
+    }
+
+    /// Whether changes of state are kept for [`poll_change`](Self::poll_change).
+    pub(crate) fn log_changes(&mut self, wanted: bool) {
+        self.changes = wanted.then(VecDeque::new);
+    }
+
+    /// The next pair whose state has changed.
+    pub(crate) fn poll_change(&mut self) -> Option<PairId> {
+        self.changes.as_mut()?.pop_front()
+    }
+
+    pub(crate) fn add_list(&mut self, stream: StreamId) {
+        self.lists.push(Checklist::new(stream));
+    }
+
+    pub(crate) fn list(&self, stream: StreamId) -> Option<&Checklist> {
+        self.lists.iter().find(|list| list.stream == stream)
+    }
+
+    pub(crate) fn list_mut(&mut self, stream: StreamId) -> Option<&mut Checklist> {
+        self.lists.iter_mut().find(|list| list.stream == stream)
+    }
+
+    pub(crate) fn get(&self, id: PairId) -> Option<&CandidatePair> {
+        self.slots.get(id.slot as usize)?.as_ref().filter(|pair| pair.id == id)
+    }
+
+    pub(crate) fn get_mut(&mut self, id: PairId) -> Option<&mut CandidatePair> {
+        self.slots.get_mut(id.slot as usize)?.as_mut().filter(|pair| pair.id == id)
+    }
+
+    /// The pair on a checklist with these addresses.
+    pub(crate) fn find(&self, path: &Path) -> Option<PairId> {
+        self.by_path.get(path).copied()
+    }
+
+    /// All pairs, oldest slot first.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &CandidatePair> {
+        self.slots.iter().flatten()
+    }
+
+    /// Number of pairs on the checklists.
+    pub(crate) const fn len(&self) -> usize {
+        self.listed
+    }
+
+    /// How many pairs of the set are Waiting or In-Progress (RFC 8445 §14.3).
+    pub(crate) fn busy(&self) -> usize {
+        self.lists.iter().map(|list| list.waiting.0.len() + list.in_progress).sum()
+    }
+
+    /// Whether a pair of this component with a higher priority may still succeed.
+    pub(crate) fn has_better_pending(&self, component: (StreamId, ComponentId), than: PairPriority) -> bool {
+        let Some(list) = self.list(component.0) else { return false };
+        let is_better = |turn: Turn| turn.component.0 == component.1 && turn.priority > than;
+        list.pending().any(is_better)
+            || self.iter().any(|pair| {
+                (pair.stream, pair.component) == component
+                    && pair.priority > than
+                    && pair.state.get() == CandidatePairState::InProgress
+            })
+    }
+
+    /// Puts a pair on the checklist of its stream, Frozen for now; gives the pairs that had to go for it.
+    ///
+    /// `None` if there are too many pairs and none that may go.
+    pub(crate) fn insert(&mut self, new: &NewPair, why: Insert) -> Option<(PairId, Option<CandidatePair>)> {
+        let evicted = if self.listed >= self.limit {
+            let victim = self.victim(new, why)?;
+            self.remove(victim)
+        } else {
+            None
+        };
+        let id = self.store(new, PairState::FROZEN, Some(new.group));
+        self.by_path.insert(new.path, id);
+        self.listed += 1;
+        let turn = self.get(id).map(Turn::of);
+        if let (Some(list), Some(turn)) = (self.list_mut(new.stream), turn) {
+            list.listed += 1;
+            list.frozen.insert(turn);
+        }
+        self.groups.update(new.group, |group| {
+            group.members.push(id);
+            group.frozen += 1;
+        });
+        self.fresh.push(id);
+        Some((id, evicted))
+    }
+
+    /// Adds a pair that another pair's check made valid; it is on no checklist (RFC 8445 §7.2.5.3.2).
+    pub(crate) fn insert_valid(&mut self, new: &NewPair) -> PairId {
+        self.store(new, PairState::SUCCEEDED, None)
+    }
+
+    fn store(&mut self, new: &NewPair, state: PairState, group: Option<GroupKey>) -> PairId {
+        let slot = self.free.pop().unwrap_or_else(|| {
+            self.slots.push(None);
+            u32::try_from(self.slots.len() - 1).unwrap_or(u32::MAX)
+        });
+        let id = PairId { serial: self.next_serial, slot };
+        self.next_serial += 1;
+        let pair = CandidatePair {
+            id,
+            stream: new.stream,
+            component: new.component,
+            local: new.local,
+            remote: new.remote,
+            path: new.path,
+            priority: new.priority,
+            state,
+            group,
+            is_queued: false,
+            is_valid: false,
+            produced: None,
+            produced_by: None,
+            is_nominated: false,
+            is_nominating: false,
+            nomination: None,
+            nominating_transactions: SmallVec::new(),
+            has_plain_check: false,
+            has_received_check: false,
+            urgent_since: None,
+            server_errors: 0,
+            stats: PairStats::default(),
+        };
+        if let Some(place) = self.slots.get_mut(slot as usize) {
+            *place = Some(pair);
+        }
+        id
+    }
+
+    /// Which pair goes for a new one.
+    fn victim(&self, new: &NewPair, why: Insert) -> Option<PairId> {
+        let is_free = |id: &PairId| self.get(*id).is_some_and(|pair| pair.nomination.is_none() && !pair.is_nominating);
+        let own = self.list(new.stream);
+        let failed = own.into_iter().chain(&self.lists).find_map(|list| list.failed.iter().copied().find(is_free));
+        if failed.is_some() {
+            return failed;
+        }
+        // Every list loses equally many: the longest one goes first (RFC 8445 §6.1.2.5).
+        let longest = self
+            .lists
+            .iter()
+            .filter(|list| list.least().is_some())
+            .max_by_key(|list| (list.waiting.0.len() + list.frozen.0.len(), list.stream == new.stream));
+        if let Some(least) = longest.and_then(Checklist::least) {
+            let is_dispensable = why == Insert::Triggered
+                || least.priority < new.priority
+                || longest
+                    .is_some_and(|list| list.stream != new.stream && own.is_none_or(|own| own.listed < list.listed));
+            if is_dispensable && is_free(&least.pair()) {
+                return Some(least.pair());
+            }
+        }
+        if why == Insert::Formed {
+            return None;
+        }
+        // An authenticated check tells more than the silence of one that nobody answered.
+        let unanswered = |pair: &&CandidatePair| {
+            pair.state.get() == CandidatePairState::InProgress && !pair.has_received_check && is_free(&pair.id)
+        };
+        self.iter().filter(unanswered).min_by_key(|pair| pair.priority).map(|pair| pair.id)
+    }
+
+    /// Takes a pair off its list and forgets it.
+    pub(crate) fn remove(&mut self, id: PairId) -> Option<CandidatePair> {
+        self.leave_state(id);
+        let pair = self.slots.get_mut(id.slot as usize)?.take_if(|pair| pair.id == id)?;
+        self.free.push(id.slot);
+        if let Some(key) = pair.group {
+            self.listed -= 1;
+            self.by_path.remove(&pair.path);
+            self.fresh.retain(|fresh| *fresh != id);
+            self.groups.update(key, |group| group.members.retain(|member| *member != id));
+            if let Some(list) = self.list_mut(pair.stream) {
+                list.listed -= 1;
+                list.triggered.retain(|queued| *queued != id);
+            }
+        }
+        Some(pair)
+    }
+
+    /// Undoes what the indexes say of the pair's state. Every change of state stands between this and `enter_state`.
+    fn leave_state(&mut self, id: PairId) {
+        self.count(id, false);
+    }
+
+    fn enter_state(&mut self, id: PairId) {
+        self.count(id, true);
+    }
+
+    fn count(&mut self, id: PairId, is_entering: bool) {
+        let Some(pair) = self.get(id) else { return };
+        let (Some(key), state, turn, stream) = (pair.group, pair.state.get(), Turn::of(pair), pair.stream) else {
+            return;
+        };
+        let step = |count: &mut usize| *count = if is_entering { *count + 1 } else { count.saturating_sub(1) };
+        self.groups.update(key, |group| match state {
+            CandidatePairState::Frozen => step(&mut group.frozen),
+            CandidatePairState::Waiting | CandidatePairState::InProgress => step(&mut group.busy),
+            CandidatePairState::Succeeded => step(&mut group.succeeded),
+            CandidatePairState::Failed => {}
+        });
+        let Some(list) = self.list_mut(stream) else { return };
+        match (state, is_entering) {
+            (CandidatePairState::Frozen, true) => list.frozen.insert(turn),
+            (CandidatePairState::Frozen, false) => list.frozen.remove(turn),
+            (CandidatePairState::Waiting, true) => list.waiting.insert(turn),
+            (CandidatePairState::Waiting, false) => list.waiting.remove(turn),
+            (CandidatePairState::InProgress, _) => step(&mut list.in_progress),
+            (CandidatePairState::Failed, true) => list.failed.push_back(id),
+            (CandidatePairState::Failed, false) => list.failed.retain(|failed| *failed != id),
+            (CandidatePairState::Succeeded, _) => {}
+        }
+    }
+
+    /// Changes the state of a pair by one of its moves; `false` if the move is not one of its state.
+    fn change(&mut self, id: PairId, step: impl FnOnce(&mut PairState) -> bool) -> bool {
+        self.leave_state(id);
+        let has_changed = self.get_mut(id).is_some_and(|pair| step(&mut pair.state));
+        self.enter_state(id);
+        if let Some(changes) = self.changes.as_mut().filter(|_| has_changed) {
+            if changes.back() != Some(&id) {
+                changes.push_back(id);
+            }
+        }
+        has_changed
+    }
+
+    /// Gives a pair other candidates or another priority, in place (RFC 8838 §11).
+    pub(crate) fn amend(&mut self, id: PairId, change: impl FnOnce(&mut CandidatePair)) {
+        let Some(before) = self.get(id).map(|pair| pair.group) else { return };
+        self.leave_state(id);
+        let Some(pair) = self.get_mut(id) else { return };
+        change(pair);
+        let behind = pair.group;
+        if before != behind {
+            if let Some(key) = before {
+                self.groups.update(key, |group| group.members.retain(|member| *member != id));
+            }
+            if let Some(key) = behind {
+                self.groups.update(key, |group| group.members.push(id));
+            }
+        }
+        self.enter_state(id);
+    }
+
+    /// Gives new pairs their first state: the topmost of a foundation, and those of a proven one, wait; the others stay
+    /// frozen (RFC 8445 §6.1.2.6, RFC 8838 §12).
+    pub(crate) fn settle_fresh(&mut self) {
+        if self.fresh.is_empty() {
+            return;
+        }
+        let mut fresh = core::mem::take(&mut self.fresh);
+        for id in fresh.drain(..) {
+            let Some(key) =
+                self.get(id).filter(|pair| pair.state.get() == CandidatePairState::Frozen).and_then(|pair| pair.group)
+            else {
+                continue;
+            };
+            let Some(group) = self.groups.get(key) else { continue };
+            if group.succeeded > 0 || self.topmost(&group.members) == Some(id) {
+                self.change(id, PairState::unfreeze);
+            }
+        }
+        self.fresh = fresh;
+    }
+
+    /// The pair that represents its foundation: of the first list, the lowest component, then the highest priority.
+    fn topmost(&self, members: &[PairId]) -> Option<PairId> {
+        let rank = |id: &PairId| {
+            let pair = self.get(*id)?;
+            let list = self.lists.iter().position(|list| list.stream == pair.stream)?;
+            Some((list, core::cmp::Reverse(Turn::of(pair))))
+        };
+        let by_component = |id: &PairId| self.get(*id).map(|pair| pair.component);
+        members.iter().copied().min_by_key(|id| {
+            let (list, turn) = rank(id).unzip();
+            (list, by_component(id), turn)
+        })
+    }
+
+    /// Puts a pair into the triggered-check queue, once (RFC 8445 §6.1.4.1); gives the check in progress, which is
+    /// superseded. A pair that has succeeded is queued, too: to be nominated.
+    pub(crate) fn trigger(&mut self, id: PairId) -> Option<TransactionKey> {
+        let superseded = self.get(id).and_then(|pair| pair.state.transaction());
+        self.change(id, PairState::trigger);
+        let pair = self.get_mut(id)?;
+        let stream = pair.stream;
+        if !core::mem::replace(&mut pair.is_queued, true) {
+            if let Some(list) = self.list_mut(stream) {
+                list.triggered.push_back(id);
+                if list.state == ChecklistState::Failed {
+                    list.state = ChecklistState::Running;
+                }
+            }
+        }
+        superseded
+    }
+
+    /// Takes a pair out of the triggered-check queue.
+    pub(crate) fn dequeue(&mut self, id: PairId) {
+        let Some(pair) = self.get_mut(id).filter(|pair| pair.is_queued) else { return };
+        pair.is_queued = false;
+        let stream = pair.stream;
+        if let Some(list) = self.list_mut(stream) {
+            list.triggered.retain(|queued| *queued != id);
+        }
+    }
+
+    /// Whether some list has something to check.
+    pub(crate) fn has_work(&self) -> bool {
+        !self.fresh.is_empty() || self.lists.iter().any(|list| self.list_has_work(list))
+    }
+
+    fn list_has_work(&self, list: &Checklist) -> bool {
+        !list.triggered.is_empty()
+            || list.state == ChecklistState::Running
+                && (list.waiting.next().is_some() || !list.frozen.0.is_empty() && self.can_unfreeze(list.stream))
+    }
+
+    /// Whether [`unfreeze_idle`](Self::unfreeze_idle) would find a pair.
+    fn can_unfreeze(&self, stream: StreamId) -> bool {
+        let members =
+            self.groups.idle().iter().filter_map(|key| self.groups.get(*key)).flat_map(|group| &group.members);
+        members.into_iter().any(|id| self.is_frozen_in(stream, *id))
+    }
+
+    fn is_frozen_in(&self, stream: StreamId, id: PairId) -> bool {
+        self.get(id).is_some_and(|pair| pair.stream == stream && pair.state.get() == CandidatePairState::Frozen)
+    }
+
+    /// The pair to check now: of the lists in turn, a triggered one, or the Waiting one of the highest priority
+    /// (RFC 8445 §6.1.4.2). It stays where it is until the check is recorded by [`start`](Self::start).
+    pub(crate) fn next(&mut self) -> Option<PairId> {
+        self.settle_fresh();
+        for step in 0..self.lists.len() {
+            let index = (self.turn + step) % self.lists.len();
+            let Some(list) = self.lists.get(index) else { continue };
+            let mut found = list.triggered.front().copied();
+            if found.is_none() && list.state == ChecklistState::Running {
+                if list.waiting.next().is_none() && !list.frozen.0.is_empty() {
+                    let stream = list.stream;
+                    self.unfreeze_idle(stream);
+                }
+                found = self.lists.get(index).and_then(|list| list.waiting.next());
+            }
+            if found.is_some() {
+                self.turn = index + 1;
+                return found;
+            }
+        }
+        None
+    }
+
+    /// Unfreezes one pair of this list in each group that nobody is busy with (RFC 8445 §6.1.4.2, step 2).
+    fn unfreeze_idle(&mut self, stream: StreamId) {
+        let idle: SmallVec<[GroupKey; 8]> = self.groups.idle().into();
+        for key in idle {
+            let Some(group) = self.groups.get(key) else { continue };
+            let candidates: SmallVec<[PairId; 8]> =
+                group.members.iter().copied().filter(|id| self.is_frozen_in(stream, *id)).collect();
+            if let Some(id) = self.topmost(&candidates) {
+                self.change(id, PairState::unfreeze);
+            }
+        }
+    }
+
+    /// Records that a check of the pair was sent.
+    pub(crate) fn start(&mut self, id: PairId, key: TransactionKey) {
+        self.dequeue(id);
+        self.change(id, |state| state.start(key));
+    }
+
+    /// Records that a check of the pair was answered, and unfreezes the pairs of its foundation (RFC 8445 §7.2.5.3.3).
+    pub(crate) fn succeed(&mut self, id: PairId) -> Option<TransactionKey> {
+        let in_progress = self.get(id).and_then(|pair| pair.state.transaction());
+        self.dequeue(id);
+        self.change(id, PairState::succeed);
+        let key = self.get(id).and_then(|pair| pair.group)?;
+        if self.groups.get(key).is_some_and(|group| group.frozen > 0) {
+            let members = self.groups.get(key).map(|group| group.members.clone()).unwrap_or_default();
+            for member in members {
+                self.change(member, PairState::unfreeze);
+            }
+        }
+        in_progress
+    }
+
+    /// Records that a check of the pair failed.
+    pub(crate) fn fail(&mut self, id: PairId) {
+        self.dequeue(id);
+        self.change(id, PairState::fail);
+    }
+
+    /// Takes a pair out of turn that cannot be checked.
+    pub(crate) fn give_up(&mut self, id: PairId) {
+        self.change(id, PairState::abandon);
+    }
+
+    /// Forgets which pairs were to be nominated, by either side: the roles have changed.
+    pub(crate) fn forget_nominations(&mut self) {
+        for pair in self.slots.iter_mut().flatten() {
+            pair.is_nominating = false;
+            if !pair.is_nominated {
+                pair.nomination = None;
+            }
+        }
+    }
+
+    /// Forgets the pairs of a component that were not checked yet, save those that `keep` holds for; gives the checks in
+    /// progress of the others (RFC 8445 §8.1.2).
+    pub(crate) fn retire(
+        &mut self,
+        component: (StreamId, ComponentId),
+        keep: impl Fn(&CandidatePair) -> bool,
+    ) -> (SmallVec<[CandidatePair; 8]>, SmallVec<[TransactionKey; 8]>) {
+        let mut removed = SmallVec::new();
+        let mut cancelled = SmallVec::new();
+        for slot in 0..self.slots.len() {
+            let Some(pair) = self.slots.get(slot).and_then(Option::as_ref) else { continue };
+            if (pair.stream, pair.component) != component || pair.group.is_none() || keep(pair) {
+                continue;
+            }
+            let id = pair.id;
+            match pair.state.get() {
+                CandidatePairState::Frozen | CandidatePairState::Waiting => removed.extend(self.remove(id)),
+                CandidatePairState::InProgress => cancelled.extend(pair.state.transaction()),
+                CandidatePairState::Succeeded => self.dequeue(id),
+                CandidatePairState::Failed => {}
+            }
+        }
+        (removed, cancelled)
+    }
+}

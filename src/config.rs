@@ -1,0 +1,341 @@
+//! Knobs of an agent, each with its default and the reason for it.
+
+use alloc::sync::Arc;
+use core::time::Duration;
+
+use crate::candidate::TypePreferences;
+use crate::check::Schedule;
+use crate::nomination::{NominationPolicy, SettleWindow};
+
+/// How an agent behaves. The default suits WebRTC; setters chain, and [`Agent::new`](crate::Agent::new) checks the whole.
+///
+/// ```
+/// use core::time::Duration;
+/// use nilas::Config;
+///
+/// let config = Config::default().with_ta(Duration::from_millis(20)).with_max_pairs(50);
+/// # let _ = config;
+/// ```
+#[derive(Clone, Debug)]
+pub struct Config {
+    pub(crate) ta: Duration,
+    pub(crate) rto: Duration,
+    pub(crate) rto_formula: RtoFormula,
+    pub(crate) rc: u8,
+    pub(crate) rm: u32,
+    pub(crate) pac: Option<Duration>,
+    pub(crate) max_pairs: usize,
+    pub(crate) max_remote_candidates: usize,
+    pub(crate) max_peer_reflexive: usize,
+    pub(crate) max_early_checks: usize,
+    pub(crate) max_events: usize,
+    pub(crate) type_preferences: TypePreferences,
+    pub(crate) loopback: bool,
+    pub(crate) unauthenticated_replies: u32,
+    pub(crate) data_filter: DataFilter,
+    pub(crate) nomination: Arc<dyn NominationPolicy>,
+    pub(crate) strict_nomination: bool,
+    pub(crate) nomination_choice: NominationChoice,
+    pub(crate) pair_events: bool,
+}
+
+/// How the retransmission timeout of a check grows with the number of checks (RFC 8445 §14.3).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum RtoFormula {
+    /// `Ta * (Waiting + In-Progress)`: the first transmission of every check precedes the repetition of any.
+    #[default]
+    Checks,
+    /// `Ta * N * (Waiting + In-Progress)` with N the number of pairs, as RFC 8445 prints it. It reaches minutes.
+    Literal,
+}
+
+/// Which datagrams that are not STUN are application data.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum DataFilter {
+    /// All but those whose first byte is that of STUN, 0 to 3 (RFC 7983 §7): right for DTLS, SRTP and QUIC.
+    #[default]
+    Rfc7983,
+    /// Everything that does not have the magic cookie of STUN: for protocols of any first byte.
+    AllButStun,
+}
+
+/// Which nomination counts when the peer nominates several pairs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum NominationChoice {
+    /// The last one of a peer that nominates after checking; the highest one of a peer that puts the flag into its first
+    /// checks, as RFC 5245 allowed.
+    #[default]
+    Auto,
+    /// The pair of the highest priority (RFC 5245 §8.1.1.2).
+    Highest,
+    /// The pair that was nominated last.
+    Last,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            ta: Duration::from_millis(50),
+            rto: Duration::from_millis(500),
+            rto_formula: RtoFormula::Checks,
+            rc: 7,
+            rm: 16,
+            pac: None,
+            max_pairs: 100,
+            max_remote_candidates: 100,
+            max_peer_reflexive: 50,
+            max_early_checks: 32,
+            max_events: 1024,
+            type_preferences: TypePreferences::default(),
+            loopback: false,
+            unauthenticated_replies: 10,
+            data_filter: DataFilter::Rfc7983,
+            nomination: Arc::new(SettleWindow::default()),
+            strict_nomination: false,
+            nomination_choice: NominationChoice::Auto,
+            pair_events: false,
+        }
+    }
+}
+
+impl Config {
+    /// Ta, the time between two new checks. 5 ms to 10 s, default 50 ms (RFC 8445 §14.2).
+    ///
+    /// The larger of the two sides' values counts, so another value has to be announced to the peer.
+    #[must_use]
+    pub const fn with_ta(mut self, ta: Duration) -> Self {
+        self.ta = ta;
+        self
+    }
+
+    /// The least retransmission timeout. 500 ms to 60 s, default 500 ms (RFC 8445 §14.3).
+    #[must_use]
+    pub const fn with_rto(mut self, rto: Duration) -> Self {
+        self.rto = rto;
+        self
+    }
+
+    /// How the retransmission timeout grows with the number of checks. Default [`RtoFormula::Checks`].
+    #[must_use]
+    pub const fn with_rto_formula(mut self, formula: RtoFormula) -> Self {
+        self.rto_formula = formula;
+        self
+    }
+
+    /// Rc, how often one request is sent at the most. 1 to 16, default 7 (RFC 8489 §6.2.1).
+    #[must_use]
+    pub const fn with_rc(mut self, rc: u8) -> Self {
+        self.rc = rc;
+        self
+    }
+
+    /// Rm, how many retransmission timeouts the last transmission is waited for. 1 to 64, default 16 (RFC 8489 §6.2.1).
+    #[must_use]
+    pub const fn with_rm(mut self, rm: u32) -> Self {
+        self.rm = rm;
+        self
+    }
+
+    /// How patient ICE is before it fails. Default, with `None`, as long as one check lasts: 39.5 s (RFC 8863 §4).
+    #[must_use]
+    pub const fn with_pac_timer(mut self, pac: Option<Duration>) -> Self {
+        self.pac = pac;
+        self
+    }
+
+    /// Most candidate pairs on all checklists together. 1 to 10,000, default 100 (RFC 8445 §6.1.2.5).
+    #[must_use]
+    pub const fn with_max_pairs(mut self, pairs: usize) -> Self {
+        self.max_pairs = pairs;
+        self
+    }
+
+    /// Most signalled remote candidates of a stream. 1 to 10,000, default 100. When there are more, those of the highest
+    /// priority are kept.
+    #[must_use]
+    pub const fn with_max_remote_candidates(mut self, candidates: usize) -> Self {
+        self.max_remote_candidates = candidates;
+        self
+    }
+
+    /// Most peer-reflexive candidates of a stream on either side. 0 to 10,000, default 50. Checks from further addresses
+    /// are answered without consequence.
+    #[must_use]
+    pub const fn with_max_peer_reflexive(mut self, candidates: usize) -> Self {
+        self.max_peer_reflexive = candidates;
+        self
+    }
+
+    /// How many addresses, whose checks came before the peer's credentials, are remembered in a stream. 0 to 1,000,
+    /// default 32.
+    #[must_use]
+    pub const fn with_max_early_checks(mut self, checks: usize) -> Self {
+        self.max_early_checks = checks;
+        self
+    }
+
+    /// Type preferences of candidates. Default 126, 110, 100 and 0 (RFC 8445 §5.1.2.2).
+    #[must_use]
+    pub const fn with_type_preferences(mut self, preferences: TypePreferences) -> Self {
+        self.type_preferences = preferences;
+        self
+    }
+
+    /// Whether loopback addresses become candidates. Default no, as RFC 8445 §5.1.1.1 demands; for tests on one host.
+    #[must_use]
+    pub const fn with_loopback(mut self, allowed: bool) -> Self {
+        self.loopback = allowed;
+        self
+    }
+
+    /// How many requests a second that cannot be authenticated get an error response, which may reach a forged address.
+    /// 0 to 1,000, default 10 (RFC 8489 §9.1.3); 0 answers none.
+    #[must_use]
+    pub const fn with_unauthenticated_replies(mut self, per_second: u32) -> Self {
+        self.unauthenticated_replies = per_second;
+        self
+    }
+
+    /// Which datagrams are application data. Default [`DataFilter::Rfc7983`].
+    #[must_use]
+    pub const fn with_data_filter(mut self, filter: DataFilter) -> Self {
+        self.data_filter = filter;
+        self
+    }
+
+    /// When, and which pair, this agent nominates while controlling (RFC 8445 §8.1.1). Default [`SettleWindow`].
+    #[must_use]
+    pub fn with_nomination_policy(mut self, policy: Arc<dyn NominationPolicy>) -> Self {
+        self.nomination = policy;
+        self
+    }
+
+    /// Whether the failure of a nomination ends the checklist, as RFC 8445 §7.2.5.3.4 says to the letter. Default no: the
+    /// next valid pair is nominated.
+    #[must_use]
+    pub const fn with_strict_nomination(mut self, is_strict: bool) -> Self {
+        self.strict_nomination = is_strict;
+        self
+    }
+
+    /// Which nomination of a controlling peer counts. Default [`NominationChoice::Auto`].
+    #[must_use]
+    pub const fn with_nomination_choice(mut self, choice: NominationChoice) -> Self {
+        self.nomination_choice = choice;
+        self
+    }
+
+    /// Whether each new, changed and removed pair is an event. Default no.
+    #[must_use]
+    pub const fn with_pair_events(mut self, wanted: bool) -> Self {
+        self.pair_events = wanted;
+        self
+    }
+
+    pub(crate) const fn schedule(&self) -> Schedule {
+        Schedule { rc: self.rc, rm: self.rm }
+    }
+
+    /// The PAC timer in effect (RFC 8863 §4).
+    pub(crate) fn pac(&self) -> Duration {
+        self.pac.unwrap_or_else(|| self.schedule().total(self.rto))
+    }
+
+    /// Checks every value against its range.
+    pub(crate) fn check(&self) -> Result<(), ConfigError> {
+        let ms = Duration::from_millis;
+        let durations = [("ta", self.ta, ms(5), ms(10_000)), ("rto", self.rto, ms(500), ms(60_000))];
+        for (field, value, least, most) in durations {
+            if value < least || value > most {
+                return Err(ConfigError::Duration { field, value, least, most });
+            }
+        }
+        let numbers = [
+            ("rc", u64::from(self.rc), 1, 16),
+            ("rm", u64::from(self.rm), 1, 64),
+            ("max_pairs", self.max_pairs as u64, 1, 10_000),
+            ("max_remote_candidates", self.max_remote_candidates as u64, 1, 10_000),
+            ("max_peer_reflexive", self.max_peer_reflexive as u64, 0, 10_000),
+            ("max_early_checks", self.max_early_checks as u64, 0, 1_000),
+            ("unauthenticated_replies", u64::from(self.unauthenticated_replies), 0, 1_000),
+        ];
+        for (field, value, least, most) in numbers {
+            if value < least || value > most {
+                return Err(ConfigError::Number { field, value, least, most });
+            }
+        }
+        if !self.type_preferences.are_valid() {
+            return Err(ConfigError::TypePreferences(self.type_preferences));
+        }
+        Ok(())
+    }
+}
+
+/// What is wrong with a [`Config`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConfigError {
+    /// A duration is out of its range.
+    #[error("{field} is {value:?}, which is not within {least:?} to {most:?}")]
+    Duration {
+        /// Name of the value.
+        field: &'static str,
+        /// The value.
+        value: Duration,
+        /// The least allowed one.
+        least: Duration,
+        /// The greatest allowed one.
+        most: Duration,
+    },
+    /// A number is out of its range.
+    #[error("{field} is {value}, which is not within {least} to {most}")]
+    Number {
+        /// Name of the value.
+        field: &'static str,
+        /// The value.
+        value: u64,
+        /// The least allowed one.
+        least: u64,
+        /// The greatest allowed one.
+        most: u64,
+    },
+    /// Type preferences are above 126, equal, or put server-reflexive candidates above peer-reflexive ones.
+    #[error("type preferences have to be distinct, at most 126, and peer-reflexive above server-reflexive: {0:?}")]
+    TypePreferences(TypePreferences),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Req: 8445-14.3-a
+    #[test]
+    fn no_value_outside_its_range_is_taken() {
+        let ms = Duration::from_millis;
+        assert_eq!(Config::default().check(), Ok(()));
+        let bad = Config::default().with_rto(ms(499)).check();
+        assert_eq!(bad, Err(ConfigError::Duration { field: "rto", value: ms(499), least: ms(500), most: ms(60_000) }));
+        assert!(Config::default().with_ta(ms(4)).check().is_err());
+        assert!(Config::default().with_ta(ms(5)).check().is_ok());
+        assert!(Config::default().with_rc(0).check().is_err());
+        assert!(Config::default().with_max_pairs(0).check().is_err());
+    }
+
+    /// Req: 8445-5.1.2.1-b
+    #[test]
+    fn type_preferences_that_break_the_rules_are_refused() {
+        let equal = TypePreferences { relayed: 100, ..TypePreferences::default() };
+        assert_eq!(Config::default().with_type_preferences(equal).check(), Err(ConfigError::TypePreferences(equal)));
+    }
+
+    /// Req: 8863-4-d
+    #[test]
+    fn the_pac_timer_follows_the_schedule_of_a_check() {
+        assert_eq!(Config::default().pac(), Duration::from_millis(39_500));
+        assert_eq!(Config::default().with_rc(1).with_rm(2).pac(), Duration::from_millis(1000));
+        assert_eq!(Config::default().with_pac_timer(Some(Duration::ZERO)).pac(), Duration::ZERO);
+    }
+}

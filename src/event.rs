@@ -1,0 +1,119 @@
+//! What an agent tells its application: facts, with time and reason.
+
+use alloc::boxed::Box;
+
+use crate::agent::{ConnectionState, GatheringState, Role, StateReason};
+use crate::candidate::{Candidate, CandidateId};
+use crate::pair::{CandidatePairState, PairId};
+use crate::stream::{ComponentId, StreamId};
+use crate::time::Instant;
+
+/// Something that happened. New kinds may come with any version.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Event {
+    /// A local candidate to signal to the peer (trickle ICE, RFC 8838 §9).
+    ///
+    /// It is paired with the peer's candidates from the moment at which this event is taken, not before.
+    LocalCandidate {
+        /// The stream that it belongs to.
+        stream: StreamId,
+        /// Its name in this agent.
+        id: CandidateId,
+        /// What to signal.
+        candidate: Box<Candidate>,
+    },
+    /// No further local candidates of this stream will come: to be signalled as end-of-candidates (RFC 8838 §13).
+    EndOfCandidates {
+        /// The stream.
+        stream: StreamId,
+    },
+    /// The gathering state has changed (W3C `gatheringstatechange`).
+    GatheringStateChanged {
+        /// The state before.
+        previous: GatheringState,
+        /// The state that holds now.
+        current: GatheringState,
+        /// When it changed.
+        at: Instant,
+    },
+    /// The pair on which data of a component goes has changed (W3C `selectedcandidatepairchange`).
+    SelectedPairChanged {
+        /// The stream.
+        stream: StreamId,
+        /// The component.
+        component: ComponentId,
+        /// The selected pair, or `None` if there is none any more.
+        pair: Option<PairId>,
+        /// When it changed.
+        at: Instant,
+    },
+    /// The connection state of a stream has changed.
+    StreamStateChanged {
+        /// The stream.
+        stream: StreamId,
+        /// The state before.
+        previous: ConnectionState,
+        /// The state that holds now.
+        current: ConnectionState,
+        /// When it changed.
+        at: Instant,
+        /// Why it changed.
+        reason: StateReason,
+    },
+    /// The connection state of the agent, made of those of its streams, has changed (W3C `iceconnectionstatechange`).
+    ConnectionStateChanged {
+        /// The state before.
+        previous: ConnectionState,
+        /// The state that holds now.
+        current: ConnectionState,
+        /// When it changed.
+        at: Instant,
+        /// Why the state of the stream that decided it changed.
+        reason: StateReason,
+    },
+    /// A conflict of roles was repaired by a change of this agent's role (RFC 8445 §7.3.1.1).
+    RoleChanged {
+        /// The role from now on.
+        role: Role,
+        /// When it changed.
+        at: Instant,
+    },
+    /// The first remote candidate of a stream was left out because there are too many; further ones are only counted.
+    TooManyRemoteCandidates {
+        /// The stream.
+        stream: StreamId,
+        /// The limit, [`Config::with_max_remote_candidates`](crate::Config::with_max_remote_candidates).
+        limit: usize,
+    },
+    /// A pair was made. Only with [`Config::with_pair_events`](crate::Config::with_pair_events).
+    PairAdded {
+        /// The pair.
+        pair: PairId,
+        /// Its stream.
+        stream: StreamId,
+        /// Its component.
+        component: ComponentId,
+        /// Its local candidate.
+        local: CandidateId,
+        /// Its remote candidate.
+        remote: CandidateId,
+    },
+    /// A pair has changed its state. Only with [`Config::with_pair_events`](crate::Config::with_pair_events).
+    PairStateChanged {
+        /// The pair.
+        pair: PairId,
+        /// The state that holds now.
+        state: CandidatePairState,
+    },
+    /// A pair was nominated. Only with [`Config::with_pair_events`](crate::Config::with_pair_events).
+    PairNominated {
+        /// The pair.
+        pair: PairId,
+    },
+    /// A pair was forgotten. Only with [`Config::with_pair_events`](crate::Config::with_pair_events).
+    PairRemoved {
+        /// The pair.
+        pair: PairId,
+    },
+}

@@ -1,0 +1,162 @@
+//! When to nominate, and which pair (RFC 8445 §8.1.1).
+
+use core::fmt;
+use core::time::Duration;
+
+use crate::candidate::CandidateKind;
+use crate::pair::{PairId, PairPriority};
+use crate::time::{Instant, after};
+
+/// Decides which valid pair a controlling agent nominates, and when (RFC 8445 §8.1.1).
+///
+/// It is asked again whenever something changes that it sees, and at the instant that it named.
+pub trait NominationPolicy: fmt::Debug + Send + Sync {
+    /// What to do for one component that has a valid pair and no nominated one.
+    fn decide(&self, view: &NominationView<'_>) -> NominationDecision;
+}
+
+/// What a [`NominationPolicy`] decides by.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub struct NominationView<'a> {
+    /// The time.
+    pub now: Instant,
+    /// When the component got its first valid pair.
+    pub first_valid_at: Instant,
+    /// The valid pairs of the component, that of the highest priority first; at least one.
+    pub valid: &'a [ValidPair],
+    /// A pair of higher priority than all of these may still become valid: it waits for a check or for an answer.
+    pub is_better_pending: bool,
+    /// No more candidates will come, from either side.
+    pub are_candidates_complete: bool,
+}
+
+/// A pair on the valid list.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ValidPair {
+    /// The pair.
+    pub pair: PairId,
+    /// Its priority.
+    pub priority: PairPriority,
+    /// Type of its local candidate.
+    pub local: CandidateKind,
+    /// Type of its remote candidate.
+    pub remote: CandidateKind,
+    /// Its latest round-trip time.
+    pub round_trip_time: Option<Duration>,
+}
+
+/// What a [`NominationPolicy`] wants.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum NominationDecision {
+    /// Nominate this pair.
+    Nominate(PairId),
+    /// Ask again at this instant, or when something changes.
+    WaitUntil(Instant),
+    /// Ask again when something changes.
+    Wait,
+}
+
+/// The default policy: takes the best valid pair at once if nothing better can come, and otherwise gives better ones a
+/// little time, the less the better the pair is.
+///
+/// Between two host candidates nothing better than what is being checked is expected; a pair through a NAT is often
+/// followed by a direct one whose candidates are still on their way; a relay costs, and is worth some patience.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(clippy::exhaustive_structs, reason = "one window for each class of pairs")]
+pub struct SettleWindow {
+    /// How long a pair of host candidates waits for one of higher priority that is being checked. Default 100 ms.
+    pub host: Duration,
+    /// How long a pair with a reflexive candidate waits. Default 250 ms.
+    pub reflexive: Duration,
+    /// How long a pair with a relayed candidate waits. Default 500 ms.
+    pub relayed: Duration,
+}
+
+impl Default for SettleWindow {
+    fn default() -> Self {
+        let ms = Duration::from_millis;
+        Self { host: ms(100), reflexive: ms(250), relayed: ms(500) }
+    }
+}
+
+impl NominationPolicy for SettleWindow {
+    fn decide(&self, view: &NominationView<'_>) -> NominationDecision {
+        let Some(best) = view.valid.first() else { return NominationDecision::Wait };
+        let is = |kind| best.local == kind || best.remote == kind;
+        let (window, may_be_bettered) = if is(CandidateKind::Relayed) {
+            (self.relayed, true)
+        } else if is(CandidateKind::ServerReflexive) || is(CandidateKind::PeerReflexive) {
+            (self.reflexive, true)
+        } else {
+            (self.host, false)
+        };
+        let is_final = !view.is_better_pending && (view.are_candidates_complete || !may_be_bettered);
+        let until = after(view.first_valid_at, window);
+        if is_final || until <= view.now {
+            NominationDecision::Nominate(best.pair)
+        } else {
+            NominationDecision::WaitUntil(until)
+        }
+    }
+}
+
+/// A policy that never nominates by itself: the application does, with [`Agent::nominate`](crate::Agent::nominate).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[expect(clippy::exhaustive_structs, reason = "there is nothing to set")]
+pub struct ApplicationNominates;
+
+impl NominationPolicy for ApplicationNominates {
+    fn decide(&self, _: &NominationView<'_>) -> NominationDecision {
+        NominationDecision::Wait
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::agent::Role;
+    use crate::candidate::Priority;
+
+    fn decide(
+        local: CandidateKind,
+        age: u64,
+        is_better_pending: bool,
+        are_candidates_complete: bool,
+    ) -> NominationDecision {
+        let priority = Priority::new(1).unwrap();
+        let valid = [ValidPair {
+            pair: PairId { serial: 3, slot: 0 },
+            priority: PairPriority::compute(Role::Controlling, priority, priority),
+            local,
+            remote: CandidateKind::Host,
+            round_trip_time: None,
+        }];
+        SettleWindow::default().decide(&NominationView {
+            now: after(Instant::ZERO, Duration::from_millis(age)),
+            first_valid_at: Instant::ZERO,
+            valid: &valid,
+            is_better_pending,
+            are_candidates_complete,
+        })
+    }
+
+    /// Req: 8445-8.1.1-a
+    /// Req: 8863-4-a
+    /// Req: 8838-14-b
+    #[test]
+    fn a_pair_waits_as_long_as_its_class_says_unless_nothing_better_can_come() {
+        let now = NominationDecision::Nominate(PairId { serial: 3, slot: 0 });
+        let until = |ms| NominationDecision::WaitUntil(after(Instant::ZERO, Duration::from_millis(ms)));
+        assert_eq!(decide(CandidateKind::Host, 0, false, false), now);
+        assert_eq!(decide(CandidateKind::Host, 0, true, true), until(100));
+        assert_eq!(decide(CandidateKind::Host, 100, true, true), now);
+        assert_eq!(decide(CandidateKind::ServerReflexive, 0, false, false), until(250));
+        assert_eq!(decide(CandidateKind::PeerReflexive, 0, false, true), now);
+        assert_eq!(decide(CandidateKind::Relayed, 499, false, false), until(500));
+        assert_eq!(decide(CandidateKind::Relayed, 0, false, true), now);
+        assert_eq!(decide(CandidateKind::Relayed, 500, true, false), now);
+    }
+}

@@ -1,0 +1,217 @@
+//! Candidate pairs (RFC 8445 §6.1.2).
+
+mod state;
+
+use core::fmt;
+use core::net::SocketAddr;
+use core::time::Duration;
+
+use smallvec::SmallVec;
+
+pub use state::CandidatePairState;
+pub(crate) use state::PairState;
+
+use crate::agent::Role;
+use crate::candidate::{CandidateId, Priority};
+use crate::checklist::GroupKey;
+use crate::stream::{ComponentId, StreamId};
+use crate::stun::TransactionId;
+use crate::time::Instant;
+
+/// Names a candidate pair of one agent; never used again for another.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PairId {
+    /// Counts up with each pair.
+    pub(crate) serial: u32,
+    /// Where it is kept.
+    pub(crate) slot: u32,
+}
+
+impl fmt::Display for PairId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.serial.fmt(f)
+    }
+}
+
+impl fmt::Debug for PairId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "PairId({})", self.serial)
+    }
+}
+
+/// Priority of a candidate pair: higher is checked earlier (RFC 8445 §6.1.2.3).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PairPriority(u64);
+
+impl PairPriority {
+    /// `2^32 * min(G, D) + 2 * max(G, D) + (G > D)`, with G the priority of the controlling agent's candidate.
+    #[must_use]
+    pub const fn compute(role: Role, local: Priority, remote: Priority) -> Self {
+        let (g, d) = match role {
+            Role::Controlling => (local.get() as u64, remote.get() as u64),
+            Role::Controlled => (remote.get() as u64, local.get() as u64),
+        };
+        // Only priorities near 2^32, which RFC 8445 forbids and some peers send, reach the end of the range.
+        Self(if g > d { (d << 32).saturating_add(2 * g + 1) } else { (g << 32).saturating_add(2 * d) })
+    }
+
+    /// Its value.
+    #[must_use]
+    pub const fn get(self) -> u64 {
+        self.0
+    }
+}
+
+/// The addresses between which the packets of a pair go: the local candidate's base, and the remote candidate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Path {
+    pub(crate) base: SocketAddr,
+    pub(crate) remote: SocketAddr,
+}
+
+/// What the controlling peer has asked for a pair (RFC 8445 §7.3.1.5).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Nomination {
+    /// The peer picks one pair after having checked it, so that the last nomination is the one that counts. Otherwise
+    /// it may put the flag into every check as RFC 5245 allowed, and the highest pair counts.
+    pub(crate) is_deliberate: bool,
+    /// Counts up with each nomination of the agent's peer.
+    pub(crate) order: u32,
+}
+
+/// Counters of a pair as the WebRTC statistics define them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct PairStats {
+    /// Checks sent, without retransmissions: `requestsSent`.
+    pub requests_sent: u64,
+    /// Retransmissions of checks: `retransmissionsSent`.
+    pub retransmissions_sent: u64,
+    /// Authenticated checks received, with retransmissions: `requestsReceived`.
+    pub requests_received: u64,
+    /// Answers sent: `responsesSent`.
+    pub responses_sent: u64,
+    /// Authenticated answers received: `responsesReceived`.
+    pub responses_received: u64,
+    /// Application datagrams sent: `packetsSent`.
+    pub packets_sent: u64,
+    /// Application datagrams received: `packetsReceived`.
+    pub packets_received: u64,
+    /// Application bytes sent: `bytesSent`.
+    pub bytes_sent: u64,
+    /// Application bytes received: `bytesReceived`.
+    pub bytes_received: u64,
+    /// When the last application datagram was sent: `lastPacketSentTimestamp`.
+    pub last_packet_sent_at: Option<Instant>,
+    /// When the last application datagram was received: `lastPacketReceivedTimestamp`.
+    pub last_packet_received_at: Option<Instant>,
+    /// Round-trip time of the latest answered check that was not retransmitted: `currentRoundTripTime`.
+    pub current_round_trip_time: Option<Duration>,
+    /// Sum of all round-trip times: `totalRoundTripTime`.
+    pub total_round_trip_time: Duration,
+    /// How many round-trip times are in the sum.
+    pub round_trip_time_measurements: u64,
+}
+
+/// A local and a remote candidate, and what checks have shown of them.
+#[derive(Clone, Debug)]
+pub(crate) struct CandidatePair {
+    pub(crate) id: PairId,
+    pub(crate) stream: StreamId,
+    pub(crate) component: ComponentId,
+    pub(crate) local: CandidateId,
+    pub(crate) remote: CandidateId,
+    pub(crate) path: Path,
+    pub(crate) priority: PairPriority,
+    pub(crate) state: PairState,
+    /// Its foundation group; `None` for a pair that is only valid and not on a checklist.
+    pub(crate) group: Option<GroupKey>,
+    /// It waits in the triggered-check queue.
+    pub(crate) is_queued: bool,
+    /// It is on the valid list.
+    pub(crate) is_valid: bool,
+    /// The valid pair that its own check produced: itself, or one with another local candidate (RFC 8445 §7.2.5.3.2).
+    pub(crate) produced: Option<PairId>,
+    /// The pair whose check produced this one, where that is another.
+    pub(crate) produced_by: Option<PairId>,
+    /// It is nominated (RFC 8445 §8.1.1).
+    pub(crate) is_nominated: bool,
+    /// This agent's checks of it carry USE-CANDIDATE.
+    pub(crate) is_nominating: bool,
+    /// The peer nominated it; takes effect when its own check succeeds.
+    pub(crate) nomination: Option<Nomination>,
+    /// Transactions with which the peer nominated it, the latest last: a copy of one is no new nomination.
+    pub(crate) nominating_transactions: SmallVec<[TransactionId; 2]>,
+    /// The peer, while controlling, checked it without nominating it.
+    pub(crate) has_plain_check: bool,
+    /// An authenticated check came along its path.
+    pub(crate) has_received_check: bool,
+    /// When its first urgent check left.
+    pub(crate) urgent_since: Option<Instant>,
+    /// How often a check was repeated after a server error of the peer.
+    pub(crate) server_errors: u8,
+    pub(crate) stats: PairStats,
+}
+
+impl CandidatePair {
+    /// How many nominating transactions are remembered.
+    const REMEMBERED_NOMINATIONS: usize = 4;
+
+    /// Its check is not to wait for the back-off of retransmissions: the session depends on it.
+    pub(crate) const fn is_urgent(&self) -> bool {
+        self.is_nominating || (self.nomination.is_some() && !self.is_nominated)
+    }
+
+    /// Whether packets from the remote candidate are those of the peer: an authenticated check went one way or the other.
+    pub(crate) const fn is_trusted(&self) -> bool {
+        self.is_valid || self.produced.is_some() || self.has_received_check
+    }
+
+    /// Remembers a nominating transaction; `false` if it was seen before.
+    #[must_use]
+    pub(crate) fn is_new_nomination(&mut self, id: TransactionId) -> bool {
+        if self.nominating_transactions.contains(&id) {
+            return false;
+        }
+        if self.nominating_transactions.len() == Self::REMEMBERED_NOMINATIONS {
+            self.nominating_transactions.remove(0);
+        }
+        self.nominating_transactions.push(id);
+        true
+    }
+
+    pub(crate) fn record_round_trip(&mut self, round_trip: Duration) {
+        self.stats.current_round_trip_time = Some(round_trip);
+        self.stats.total_round_trip_time = self.stats.total_round_trip_time.saturating_add(round_trip);
+        self.stats.round_trip_time_measurements += 1;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::candidate::Priority;
+
+    /// Req: 8445-6.1.2.3-a
+    #[test]
+    fn pair_priorities_follow_the_formula_and_both_ends_agree() {
+        let host = Priority::new(2_130_706_431).unwrap();
+        let reflexive = Priority::new(1_694_498_815).unwrap();
+        let compute = |role, local, remote| PairPriority::compute(role, local, remote).get();
+        assert_eq!(compute(Role::Controlling, host, host), 9_151_314_442_783_293_438);
+        assert_eq!(compute(Role::Controlling, host, reflexive), 7_277_816_997_797_167_103);
+        assert_eq!(compute(Role::Controlled, host, reflexive), 7_277_816_997_797_167_102);
+        assert_eq!(compute(Role::Controlling, reflexive, host), compute(Role::Controlled, host, reflexive));
+    }
+
+    /// Req: proj-unauth-c
+    #[test]
+    fn the_largest_signalled_priorities_do_not_overflow() {
+        let most = Priority::new(u32::MAX).unwrap();
+        assert_eq!(PairPriority::compute(Role::Controlling, most, most).get(), u64::MAX);
+        assert_eq!(
+            PairPriority::compute(Role::Controlled, most, Priority::new(1).unwrap()).get(),
+            (1 << 32) + 2 * (u64::from(u32::MAX))
+        );
+    }
+}

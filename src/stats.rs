@@ -1,0 +1,122 @@
+//! Counters of an agent, and why a datagram was dropped.
+
+/// Why a datagram was dropped. Nothing but the counter changes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
+pub enum DropReason {
+    /// It came to an address that is no base of a local candidate.
+    UnknownDestination,
+    /// The agent is closed.
+    Closed,
+    /// It begins like STUN and is not well formed (RFC 8489 §6.3).
+    Malformed,
+    /// A STUN method other than Binding.
+    UnknownMethod,
+    /// FINGERPRINT is missing or wrong (RFC 8489 §14.7).
+    BadFingerprint,
+    /// A request without USERNAME or without integrity (RFC 8489 §9.1.3).
+    MissingCredentials,
+    /// A request for another username fragment than ours.
+    UnknownUfrag,
+    /// A request from another username fragment than the peer's.
+    UnknownPeer,
+    /// The integrity attribute is missing from a response, or wrong.
+    BadIntegrity,
+    /// A response to no request of ours.
+    UnknownTransaction,
+    /// A success response without a readable XOR-MAPPED-ADDRESS.
+    UnusableResponse,
+    /// An authenticated request that lacks what ICE needs, or has what is not understood; answered with an error.
+    BadRequest,
+    /// Too many answers wait to be polled.
+    TooManyReplies,
+    /// Application data from an address that was never part of a successful check.
+    UnvalidatedSource,
+    /// Neither STUN nor data by the [`DataFilter`](crate::DataFilter).
+    Unclassified,
+}
+
+impl DropReason {
+    const ALL: [Self; 15] = [
+        Self::UnknownDestination,
+        Self::Closed,
+        Self::Malformed,
+        Self::UnknownMethod,
+        Self::BadFingerprint,
+        Self::MissingCredentials,
+        Self::UnknownUfrag,
+        Self::UnknownPeer,
+        Self::BadIntegrity,
+        Self::UnknownTransaction,
+        Self::UnusableResponse,
+        Self::BadRequest,
+        Self::TooManyReplies,
+        Self::UnvalidatedSource,
+        Self::Unclassified,
+    ];
+}
+
+/// Counters of an agent.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct AgentStats {
+    /// Datagrams handed in.
+    pub datagrams_received: u64,
+    /// Datagrams handed out, application data included.
+    pub datagrams_sent: u64,
+    /// How often integrity was computed to verify a message.
+    pub integrity_checks: u64,
+    /// Checks that came before the peer's credentials and found no room to be remembered.
+    pub early_checks_forgotten: u64,
+    /// Peer-reflexive candidates that were not added because there are too many.
+    pub peer_reflexive_refused: u64,
+    /// Signalled remote candidates that were left out because there are too many.
+    pub remote_candidates_refused: u64,
+    /// Pairs that were not made, or given up, because there are too many.
+    pub pairs_refused: u64,
+    /// Events that were lost because too many wait to be polled.
+    pub events_lost: u64,
+    dropped: [u64; DropReason::ALL.len()],
+}
+
+impl AgentStats {
+    /// How many datagrams were dropped for this reason.
+    #[must_use]
+    pub fn dropped(&self, reason: DropReason) -> u64 {
+        self.dropped.get(reason as usize).copied().unwrap_or_default()
+    }
+
+    /// How many datagrams were dropped.
+    #[must_use]
+    pub fn dropped_in_all(&self) -> u64 {
+        self.dropped.iter().sum()
+    }
+
+    /// Every reason for which datagrams were dropped, with their number.
+    pub fn drops(&self) -> impl Iterator<Item = (DropReason, u64)> + '_ {
+        DropReason::ALL.into_iter().zip(self.dropped).filter(|(_, count)| *count > 0)
+    }
+
+    pub(crate) fn count_drop(&mut self, reason: DropReason) {
+        if let Some(count) = self.dropped.get_mut(reason as usize) {
+            *count += 1;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_reason_has_a_counter_of_its_own() {
+        let mut stats = AgentStats::default();
+        for (times, reason) in DropReason::ALL.into_iter().enumerate() {
+            (0..=times).for_each(|_| stats.count_drop(reason));
+        }
+        for (times, reason) in DropReason::ALL.into_iter().enumerate() {
+            assert_eq!(stats.dropped(reason), times as u64 + 1, "{reason:?}");
+        }
+        assert_eq!(stats.drops().count(), DropReason::ALL.len());
+    }
+}

@@ -1,0 +1,269 @@
+//! Reading: one pass over a message, and the proof that it was authenticated.
+
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+use stun_types::message::{BINDING, MAGIC_COOKIE, MessageClass, MessageType};
+
+use super::attributes::{self, UnknownAttributes};
+use super::key::{Integrity, IntegrityKey};
+use super::{TransactionId, writer};
+use crate::agent::Role;
+
+/// Class of a STUN message (RFC 8489 §5).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Class {
+    Request,
+    Indication,
+    Success,
+    Error,
+}
+
+/// Why bytes are no message that ICE handles.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Unreadable {
+    /// The lengths do not add up, or FINGERPRINT is not the last attribute.
+    Malformed,
+    /// A method other than Binding.
+    Method,
+    /// FINGERPRINT is missing.
+    NoFingerprint,
+}
+
+/// A Binding message that is well formed, and not yet believed.
+///
+/// Of attributes that occur twice the first counts, and those behind the integrity attributes do not count at all
+/// (RFC 8489 §14, §9).
+#[derive(Clone, Debug)]
+pub(crate) struct Message<'a> {
+    bytes: &'a [u8],
+    fingerprint: usize,
+    sha1: Option<usize>,
+    sha256: Option<(usize, usize)>,
+    pub(crate) class: Class,
+    pub(crate) id: TransactionId,
+    pub(crate) username: Option<&'a [u8]>,
+    pub(crate) priority: Option<u32>,
+    pub(crate) use_candidate: bool,
+    pub(crate) controlling: Option<u64>,
+    pub(crate) controlled: Option<u64>,
+    pub(crate) mapped: Option<SocketAddr>,
+    pub(crate) error: Option<u16>,
+    pub(crate) unknown: UnknownAttributes,
+    /// An attribute that ICE needs has a value that it cannot have.
+    pub(crate) has_broken_attribute: bool,
+}
+
+const HEADER: usize = 20;
+
+/// Whether these bytes are to be read as STUN: two zero bits, and the magic cookie in a whole header (RFC 8489 §5).
+pub(crate) fn looks_like_stun(bytes: &[u8]) -> bool {
+    let Some(&[first, _, _, _, a, b, c, d]) = bytes.first_chunk::<8>() else { return false };
+    first & 0xc0 == 0 && u32::from_be_bytes([a, b, c, d]) == MAGIC_COOKIE && bytes.len() >= HEADER
+}
+
+impl<'a> Message<'a> {
+    /// Reads bytes for which [`looks_like_stun`] holds.
+    pub(crate) fn read(bytes: &'a [u8]) -> Result<Self, Unreadable> {
+        let (header, mut rest) = bytes.split_first_chunk::<HEADER>().ok_or(Unreadable::Malformed)?;
+        let [_, _, high, low, _, _, _, _, id @ ..] = *header;
+        if usize::from(u16::from_be_bytes([high, low])) != rest.len() {
+            return Err(Unreadable::Malformed);
+        }
+        let kind = MessageType::from_bytes(header).map_err(|_| Unreadable::Malformed)?;
+        let class = match kind.class() {
+            MessageClass::Request => Class::Request,
+            MessageClass::Indication => Class::Indication,
+            MessageClass::Success => Class::Success,
+            MessageClass::Error => Class::Error,
+        };
+        let mut message = Self {
+            bytes,
+            fingerprint: 0,
+            sha1: None,
+            sha256: None,
+            class,
+            id: TransactionId(id),
+            username: None,
+            priority: None,
+            use_candidate: false,
+            controlling: None,
+            controlled: None,
+            mapped: None,
+            error: None,
+            unknown: UnknownAttributes::default(),
+            has_broken_attribute: false,
+        };
+        while let Some((&[k1, k2, l1, l2], behind)) = rest.split_first_chunk::<4>() {
+            let offset = bytes.len() - rest.len();
+            let length = usize::from(u16::from_be_bytes([l1, l2]));
+            let (value, behind) = behind.split_at_checked(length).ok_or(Unreadable::Malformed)?;
+            rest = behind.get(length.wrapping_neg() % 4..).ok_or(Unreadable::Malformed)?;
+            let kind = u16::from_be_bytes([k1, k2]);
+            if kind == attributes::FINGERPRINT {
+                if length != 4 || !rest.is_empty() {
+                    return Err(Unreadable::Malformed);
+                }
+                message.fingerprint = offset;
+            } else {
+                message.note(kind, value, offset);
+            }
+        }
+        if !rest.is_empty() {
+            return Err(Unreadable::Malformed);
+        }
+        if kind.method() != BINDING {
+            return Err(Unreadable::Method);
+        }
+        if message.fingerprint == 0 { Err(Unreadable::NoFingerprint) } else { Ok(message) }
+    }
+
+    /// Takes one attribute in.
+    fn note(&mut self, kind: u16, value: &'a [u8], offset: usize) {
+        let has_integrity = self.sha1.is_some() || self.sha256.is_some();
+        match kind {
+            attributes::MESSAGE_INTEGRITY if !has_integrity => {
+                self.has_broken_attribute |= value.len() != 20;
+                self.sha1 = Some(offset);
+            }
+            attributes::MESSAGE_INTEGRITY_SHA256 if self.sha256.is_none() => {
+                self.has_broken_attribute |= !matches!(value.len(), 16 | 20 | 24 | 28 | 32);
+                self.sha256 = Some((offset, value.len()));
+            }
+            _ if has_integrity => {}
+            attributes::USERNAME => {
+                self.username.get_or_insert(value);
+            }
+            attributes::PRIORITY => self.number(value, |message| &mut message.priority, u32::from_be_bytes),
+            attributes::USE_CANDIDATE => {
+                self.has_broken_attribute |= !value.is_empty();
+                self.use_candidate = true;
+            }
+            attributes::ICE_CONTROLLING => self.number(value, |message| &mut message.controlling, u64::from_be_bytes),
+            attributes::ICE_CONTROLLED => self.number(value, |message| &mut message.controlled, u64::from_be_bytes),
+            attributes::XOR_MAPPED_ADDRESS if self.mapped.is_none() => {
+                self.mapped = xor_address(value, self.id);
+                self.has_broken_attribute |= self.mapped.is_none();
+            }
+            attributes::ERROR_CODE if self.error.is_none() => {
+                self.error = error_code(value);
+                self.has_broken_attribute |= self.error.is_none();
+            }
+            _ if attributes::is_unknown(kind) => self.unknown.push(kind),
+            _ => {}
+        }
+    }
+
+    /// Takes an attribute in that is one number.
+    fn number<const N: usize, T>(
+        &mut self,
+        value: &[u8],
+        field: fn(&mut Self) -> &mut Option<T>,
+        read: fn([u8; N]) -> T,
+    ) {
+        match <[u8; N]>::try_from(value) {
+            Ok(bytes) => {
+                field(self).get_or_insert(read(bytes));
+            }
+            Err(_) => self.has_broken_attribute = true,
+        }
+    }
+
+    /// Whether FINGERPRINT is that of the message (RFC 8489 §14.7).
+    pub(crate) fn has_valid_fingerprint(&self) -> bool {
+        let Some((before, tag)) = self.bytes.split_at_checked(self.fingerprint) else { return false };
+        tag.get(4..) == Some(writer::fingerprint(before).to_be_bytes().as_slice())
+    }
+
+    pub(crate) fn has_integrity(&self) -> bool {
+        self.sha1.is_some() || self.sha256.is_some()
+    }
+
+    /// The two halves of USERNAME: whom it is for, and whom it is from (RFC 8445 §7.2.2).
+    pub(crate) fn ufrags(&self) -> Option<(&'a [u8], &'a [u8])> {
+        let username = self.username?;
+        let colon = username.iter().position(|&byte| byte == b':')?;
+        Some((username.get(..colon)?, username.get(colon + 1..)?))
+    }
+
+    /// Verifies the integrity attribute, the stronger one if there are two (RFC 8489 §9.1.3).
+    pub(crate) fn authenticate(self, key: &IntegrityKey) -> Option<Authenticated<Self>> {
+        let (offset, length, integrity) = match (self.sha256, self.sha1) {
+            (Some((offset, length)), _) => (offset, length, Integrity::Sha256),
+            (None, Some(offset)) => (offset, 20, Integrity::Sha1),
+            (None, None) => return None,
+        };
+        // The length field counts up to the end of the integrity attribute (RFC 8489 §14.5).
+        let counted = u16::try_from(offset + 4 + length - HEADER).ok()?.to_be_bytes();
+        let start = self.bytes.get(..2)?;
+        let rest = self.bytes.get(4..offset)?;
+        let tag = self.bytes.get(offset + 4..offset + 4 + length)?;
+        let parts = [start, &counted, rest];
+        let is_genuine = match integrity {
+            Integrity::Sha1 => key.verify_sha1(parts, tag),
+            Integrity::Sha256 => key.verify_sha256(parts, tag),
+        };
+        is_genuine.then_some(Authenticated { message: self, integrity })
+    }
+}
+
+/// What was authenticated with the key of the party that it claims to come from. Only verifying makes one.
+#[derive(Clone, Debug)]
+pub(crate) struct Authenticated<T> {
+    message: T,
+    integrity: Integrity,
+}
+
+impl<T> Authenticated<T> {
+    /// How it was protected, and how the response has to be.
+    pub(crate) const fn integrity(&self) -> Integrity {
+        self.integrity
+    }
+}
+
+impl<T> core::ops::Deref for Authenticated<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        &self.message
+    }
+}
+
+impl Authenticated<Message<'_>> {
+    /// The role that the sender of a request is in, and its tiebreaker; `None` if it claims none or both.
+    pub(crate) const fn claimed_role(&self) -> Option<(Role, u64)> {
+        match (self.message.controlling, self.message.controlled) {
+            (Some(tiebreaker), None) => Some((Role::Controlling, tiebreaker)),
+            (None, Some(tiebreaker)) => Some((Role::Controlled, tiebreaker)),
+            (Some(_), Some(_)) | (None, None) => None,
+        }
+    }
+}
+
+/// Reads XOR-MAPPED-ADDRESS (RFC 8489 §14.2).
+fn xor_address(value: &[u8], id: TransactionId) -> Option<SocketAddr> {
+    let (&[_, family, p1, p2], address) = value.split_first_chunk::<4>()?;
+    let [c1, c2, c3, c4] = MAGIC_COOKIE.to_be_bytes();
+    let port = u16::from_be_bytes([p1 ^ c1, p2 ^ c2]);
+    let ip = match (family, address) {
+        (1, &[a, b, c, d]) => IpAddr::V4(Ipv4Addr::new(a ^ c1, b ^ c2, c ^ c3, d ^ c4)),
+        (2, _) => IpAddr::V6(xor_v6(Ipv6Addr::from(<[u8; 16]>::try_from(address).ok()?), id)),
+        _ => return None,
+    };
+    Some(SocketAddr::new(ip, port))
+}
+
+/// Exchanges an IPv6 address for its XORed form, and back.
+pub(super) fn xor_v6(ip: Ipv6Addr, id: TransactionId) -> Ipv6Addr {
+    let mut mask = [0; 16];
+    let (cookie, rest) = mask.split_at_mut(4);
+    cookie.copy_from_slice(&MAGIC_COOKIE.to_be_bytes());
+    rest.copy_from_slice(&id.0);
+    Ipv6Addr::from(u128::from(ip) ^ u128::from_be_bytes(mask))
+}
+
+/// Reads the number in ERROR-CODE (RFC 8489 §14.8).
+fn error_code(value: &[u8]) -> Option<u16> {
+    let (&[_, _, class, number], _) = value.split_first_chunk::<4>()?;
+    let class = class & 7;
+    ((3..=6).contains(&class) && number < 100).then(|| u16::from(class) * 100 + u16::from(number))
+}
