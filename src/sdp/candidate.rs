@@ -23,7 +23,7 @@ use crate::stream::ComponentId;
 use crate::transmit::Transport;
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;
 
 /// Why a text is not a [`Candidate`].
 ///

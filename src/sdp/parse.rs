@@ -16,7 +16,7 @@ use crate::credentials::ParseCredentialError;
 use crate::stream::ComponentId;
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;
 
 /// What is wrong with the ICE attributes of a description.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]

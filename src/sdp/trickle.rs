@@ -90,10 +90,12 @@ pub enum TrickleItem {
 
 impl TrickleFragment {
     /// The body that repeats what the description said (RFC 8840 §4.4): its credentials at the same level, the sections
-    /// with their identification, and all candidates.
+    /// with their identification, and all candidates. Sections that do not use ICE are left out.
     #[must_use]
     pub fn new(sent: &IceDescription) -> Self {
-        Self { description: sent.clone() }
+        let mut description = sent.clone();
+        description.media.retain(|media| !media.is_rejected() && !media.mismatch);
+        Self { description }
     }
 
     /// Appends a candidate to the section with this identification; returns whether it was not there before.
