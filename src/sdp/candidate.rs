@@ -9,8 +9,8 @@
 //! give the same letters, the text is kept as well, and is what the candidate prints. So the application gets every
 //! line as the peer wrote it, also with fields that mean nothing here.
 
-use alloc::boxed::Box;
 use alloc::string::String;
+use alloc::vec::Vec;
 use core::fmt;
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6};
 use core::str::FromStr;
@@ -346,7 +346,7 @@ fn read(mut fields: Fields<'_>) -> Result<Candidate, ParseCandidateError> {
     }
     let kind = read_kind(text).ok_or(ParseCandidateError::UnsupportedKind { at });
 
-    let mut extensions = alloc::vec::Vec::new();
+    let mut extensions = Vec::new();
     let mut tail = Tail::default();
     while let Some((_, name)) = fields.next() {
         if name.is_empty() {

@@ -50,7 +50,7 @@ pub struct IceDescription {
     pub pacing: Option<Duration>,
     /// Whether no more candidates come in any section: `end-of-candidates` (RFC 8840 §8.2).
     pub end_of_candidates: bool,
-    /// The sections that share one transport: the tokens of the first `group:BUNDLE` attribute (RFC 9143 §7.1).
+    /// The sections that share one transport: `mid`s of the first `group:BUNDLE` attribute, at most 256 (RFC 9143 §7.1).
     pub bundle: Vec<String>,
     /// The sections, one per `m=` line, in their order.
     pub media: Vec<IceMedia>,
@@ -117,6 +117,14 @@ impl IceDescription {
     /// Most candidates that are read per section, those passed over included: 1000.
     pub const MAX_CANDIDATES: usize = 1000;
 
+    /// The same with these credentials for all sections that have none of their own.
+    #[must_use]
+    pub fn with_credentials(mut self, credentials: &Credentials) -> Self {
+        self.ufrag = Some(credentials.ufrag.clone());
+        self.password = Some(credentials.password.clone());
+        self
+    }
+
     /// The section with this identification; the first, if several have it.
     #[must_use]
     pub fn media_by_mid(&self, mid: &str) -> Option<&IceMedia> {
@@ -175,6 +183,7 @@ impl IceDescription {
     /// The ICE attributes that stand before the first `m=` line, each as a line that ends with CRLF.
     ///
     /// `ice-pacing` is written if it is set, except for a lite agent, which must not have it (RFC 8839 §5.5).
+    #[must_use]
     pub fn session_attributes(&self) -> impl fmt::Display {
         Session(self)
     }
@@ -194,6 +203,14 @@ impl IceMedia {
     #[must_use]
     pub fn new(mid: &str) -> Self {
         Self { mid: Some(mid.into()), ..Self::with_m_line(DEFAULT_M_LINE) }
+    }
+
+    /// The same with credentials of its own.
+    #[must_use]
+    pub fn with_credentials(mut self, credentials: &Credentials) -> Self {
+        self.ufrag = Some(credentials.ufrag.clone());
+        self.password = Some(credentials.password.clone());
+        self
     }
 
     pub(super) fn with_m_line(m_line: &str) -> Self {
@@ -230,6 +247,7 @@ impl IceMedia {
     /// The ICE attributes that stand in the section, each as a line that ends with CRLF; `mid` is not among them.
     ///
     /// A rejected section, and one with `ice-mismatch`, is written without candidates (RFC 8839 §4.2.1, §4.2.5).
+    #[must_use]
     pub fn attributes(&self) -> impl fmt::Display {
         Section { media: self, with_candidates: !self.is_rejected() && !self.mismatch }
     }

@@ -259,7 +259,7 @@ impl Reader {
             (Attribute::Group, None) => {
                 let mut words = value.split(' ').filter(|word| !word.is_empty());
                 if session.bundle.is_empty() && words.next().is_some_and(|word| word.eq_ignore_ascii_case("BUNDLE")) {
-                    session.bundle = words.map(ToOwned::to_owned).collect();
+                    session.bundle = words.map(ToOwned::to_owned).take(IceDescription::MAX_MEDIA).collect();
                 }
             }
             (Attribute::Mid, Some(media)) => media.mid = Some(value.to_owned()).filter(|mid: &String| !mid.is_empty()),

@@ -107,7 +107,8 @@ impl TrickleFragment {
     pub fn append(&mut self, mid: &str, candidate: Candidate) -> Result<bool, AppendCandidateError> {
         let ended = self.description.end_of_candidates;
         let media = self.section(mid)?;
-        if media.candidates.iter().any(|known| key(known) == key(&candidate)) {
+        let new = key(&candidate);
+        if media.candidates.iter().any(|known| key(known) == new) {
             return Ok(false);
         }
         if ended || media.end_of_candidates {

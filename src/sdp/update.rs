@@ -3,7 +3,6 @@
 use alloc::vec::Vec;
 
 use super::description::{IceDescription, IceMedia};
-use super::options::IceOptions;
 use crate::credentials::Credentials;
 
 /// How the credentials of a section differ from those of an earlier description (RFC 8839 §4.4.1.1.1).
@@ -99,8 +98,7 @@ impl IceDescription {
 
     fn same_options(&self, media: &IceMedia, earlier: &Self, before: &IceMedia) -> bool {
         let within = |a: &Self, a_media: &IceMedia, b: &Self, b_media: &IceMedia| {
-            let tokens = a.options.tokens().chain(a_media.options.tokens());
-            tokens.into_iter().all(|token: &str| b.has_option(b_media, token))
+            a.options.tokens().chain(a_media.options.tokens()).all(|token| b.has_option(b_media, token))
         };
         within(self, media, earlier, before) && within(earlier, before, self, media)
     }

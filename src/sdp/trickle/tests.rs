@@ -214,6 +214,33 @@ fn a_section_takes_at_most_1000_candidates() {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
+    /// Req: 8840-4.4-d
+    #[test]
+    fn lost_reordered_and_repeated_bodies_deliver_each_candidate_once_and_in_order(
+        ports in proptest::collection::vec(1_u16..20, 1..20),
+        arrivals in proptest::collection::vec(any::<proptest::sample::Index>(), 0..20),
+    ) {
+        let remote = description(&format!("{CREDENTIALS}{SECTIONS}"));
+        let mut sender = TrickleFragment::new(&remote);
+        let mut bodies = vec![];
+        let mut expected = vec![];
+        for port in ports {
+            if sender.append("2", candidate(port)).unwrap() {
+                expected.push(found("2", port));
+            }
+            bodies.push(sender.to_string());
+        }
+        sender.end(Some("2")).unwrap();
+        expected.push(end("2"));
+        let mut receiver = TrickleReceiver::new(&remote);
+        let mut items = vec![];
+        for at in arrivals {
+            items.extend(receiver.receive(&fragment(&bodies[at.index(bodies.len())])).unwrap());
+        }
+        items.extend(receiver.receive(&fragment(&sender.to_string())).unwrap());
+        prop_assert_eq!(items, expected);
+    }
+
     /// Req: 8840-4.4-a
     #[test]
     fn what_is_written_reads_as_the_same(description in any_description()) {
