@@ -85,12 +85,6 @@ pub enum ParseCandidateError {
         /// Its position.
         at: usize,
     },
-    /// The related address is neither an IP address nor a host name.
-    #[error("no related address at byte {at}")]
-    RelatedAddress {
-        /// Its position.
-        at: usize,
-    },
     /// The related port is not a number from 0 to 65535.
     #[error("no related port at byte {at}")]
     RelatedPort {
@@ -150,7 +144,6 @@ impl ParseCandidateError {
             | Self::Address { at }
             | Self::Port { at }
             | Self::Kind { at }
-            | Self::RelatedAddress { at }
             | Self::RelatedPort { at }
             | Self::UnsupportedTransport { at }
             | Self::UnsupportedKind { at }
@@ -169,8 +162,8 @@ impl FromStr for Candidate {
     /// to 2^32-1 (RFC 8839 §5.1 stops at 2^31-1), `raddr`, `rport` and `tcptype` anywhere after the type, an extension
     /// name without value at the very end, and a zone after an IPv6 address, of which only a number has a meaning. A
     /// name is accepted in place of an address; whether to resolve it is for the agent. The port of an active TCP
-    /// candidate counts as 9 whatever is written (RFC 6544 §4.5). A related address of a host candidate, a `tcptype` of
-    /// a UDP candidate and the repetition of any of the three mean nothing.
+    /// candidate counts as 9 whatever is written (RFC 6544 §4.5). A related address that cannot be read or is that
+    /// of a host candidate, a `tcptype` of a UDP candidate and the repetition of any of the three mean nothing.
     ///
     /// # Errors
     /// [`ParseCandidateError`], which tells lines that are broken from those that are merely not supported.
@@ -413,16 +406,15 @@ fn read_tcp_type(tail: &Tail<'_>, end: usize) -> Result<TcpType, ParseCandidateE
         .ok_or(ParseCandidateError::UnsupportedTcpType { at })
 }
 
-/// The related address, with port 0 if only the address is there; an empty one counts as none.
+/// The related address, with port 0 if only the address is there.
+///
+/// One that is neither an IP address nor a name counts as none: some peers write such, and it is only for diagnosis.
 fn read_related_address(tail: &Tail<'_>) -> Result<Option<CandidateAddress>, ParseCandidateError> {
     let port = match tail.related_port {
         Some((at, text)) => read_port(text).ok_or(ParseCandidateError::RelatedPort { at })?,
         None => 0,
     };
-    match tail.related_address {
-        None | Some((_, "")) => Ok(None),
-        Some((at, text)) => read_address(text, port).map(Some).ok_or(ParseCandidateError::RelatedAddress { at }),
-    }
+    Ok(tail.related_address.and_then(|(_, text)| read_address(text, port)))
 }
 
 /// A `port`: 1 to 5 digits.
