@@ -56,6 +56,10 @@ pub enum IceDescriptionError {
     /// The section with this index may get trickled candidates but has no `mid` (RFC 8840 §4.1). Only in what we send.
     #[error("media section {0} is without mid in a description that allows trickling")]
     MissingMid(usize),
+    /// The section with this index has a port other than 9 but no candidate, in a description that allows trickling
+    /// (RFC 8840 §4.1). Only in what we send.
+    #[error("media section {0} has a port but no candidates")]
+    PortWithoutCandidates(usize),
     /// A lite agent has `ice-pacing` (RFC 8839 §5.5). Only in what we send.
     #[error("a lite agent does not send ice-pacing")]
     PacingOfLite,
@@ -130,7 +134,8 @@ impl IceDescription {
     /// [`PacingOfLite`](IceDescriptionError::PacingOfLite), and for a section
     /// [`UnexpectedCandidates`](IceDescriptionError::UnexpectedCandidates),
     /// [`MissingIce2`](IceDescriptionError::MissingIce2),
-    /// [`PartialTrickle`](IceDescriptionError::PartialTrickle), [`MissingMid`](IceDescriptionError::MissingMid).
+    /// [`PartialTrickle`](IceDescriptionError::PartialTrickle), [`MissingMid`](IceDescriptionError::MissingMid),
+    /// [`PortWithoutCandidates`](IceDescriptionError::PortWithoutCandidates).
     pub fn validate(&self) -> Result<(), IceDescriptionError> {
         if let Some(index) = self.differing_password() {
             return Err(IceDescriptionError::PasswordDiffers(index));
@@ -154,6 +159,10 @@ impl IceDescription {
             }
             if trickles && media.mid.is_none() {
                 return Err(IceDescriptionError::MissingMid(index));
+            }
+            let without_port = media.port().is_none_or(|port| matches!(port, 0 | 9));
+            if trickles && media.candidates.is_empty() && !without_port {
+                return Err(IceDescriptionError::PortWithoutCandidates(index));
             }
         }
         Ok(())

@@ -165,7 +165,6 @@ mod tests {
         assert_eq!(swapped.changes_since(&before), [CredentialsChange::Unchanged, CredentialsChange::Stopped]);
     }
 
-    /// Req: 8839-4.4.1-b
     #[test]
     fn a_change_of_options_pacing_or_lite_is_seen() {
         let before = description(A, &["a=ice-options:ice2 trickle\n"]);

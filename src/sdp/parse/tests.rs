@@ -92,7 +92,6 @@ fn credentials_of_a_wrong_length_or_character_are_an_error_with_its_line() {
 }
 
 /// Req: 8839-5.4-c
-/// Req: 8839-4.2.5-b
 #[test]
 fn the_credentials_of_a_section_win_over_those_of_the_session() {
     let own = "a=ice-ufrag:9iiZ\r\na=ice-pwd:bsd88fgpdd777uzjYhagZg\r\n";
@@ -207,10 +206,13 @@ fn trickle_is_for_all_sections_or_for_none() {
 
 /// Req: 8840-4.1-a
 #[test]
-fn a_description_that_allows_trickling_has_a_mid_in_each_section() {
+fn a_description_that_allows_trickling_has_mids_and_port_9_while_there_are_no_candidates() {
     let text = format!("a=ice-options:ice2 trickle\r\nm=audio 9 x 0\r\n{CREDENTIALS}");
     assert_eq!(parse(&text).validate(), Err(IceDescriptionError::MissingMid(0)));
     assert_eq!(parse(&format!("{text}a=mid:0\r\n")).validate(), Ok(()));
+    let port = format!("{}a=mid:0\r\n", text.replace("audio 9", "audio 5010"));
+    assert_eq!(parse(&port).validate(), Err(IceDescriptionError::PortWithoutCandidates(0)));
+    assert_eq!(parse(&format!("{port}{CANDIDATE}")).validate(), Ok(()));
 }
 
 /// Req: 8839-4.2.1-b
@@ -255,7 +257,6 @@ fn candidates_of_the_session_are_nobodys() {
     assert_eq!((one.media[0].candidates.len(), one.media[0].mid.as_ref()), (0, None));
 }
 
-/// Req: 8839-5.2-a
 #[test]
 fn remote_candidates_are_read_and_written_per_component() {
     let line = "a=remote-candidates:1 192.0.2.3 45664 2 2001:db8::3 45665\r\n";
