@@ -42,6 +42,12 @@ pub use random::Seed;
 #[cfg(feature = "os-rng")]
 pub use random::SeedError;
 pub use stats::{AgentStats, DropReason};
+pub use sdp::{
+    AddIceCandidateError, AppendCandidateError, CredentialsChange, IceCandidateInit, IceDescription,
+    IceDescriptionError, IceMedia, IceOptions, ParseCandidateError, ParseIceDescriptionError, ParseIceOptionsError,
+    ReceiveFragmentError, RemoteCandidate, ResolvedCandidate, SkippedCandidate, TrickleFragment, TrickleItem,
+    TrickleReceiver,
+};
 pub use stream::{ComponentId, StreamId};
 pub use time::Instant;
 pub use transmit::{Datagram, Transmit, Transport};
