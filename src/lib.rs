@@ -9,6 +9,8 @@ mod candidate;
 mod credentials;
 mod random;
 mod sdp;
+#[cfg(feature = "sim")]
+pub mod sim;
 mod stream;
 mod time;
 mod transmit;

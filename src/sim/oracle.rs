@@ -1,0 +1,4 @@
+//! The oracle.
+
+#[cfg(test)]
+mod tests;
