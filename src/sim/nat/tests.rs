@@ -125,10 +125,11 @@ fn ports_wrap_around_and_keep_their_parity() {
 #[test]
 fn a_nat_whose_ports_are_all_taken_drops() {
     for ports in [PortAssignment::Preserving, PortAssignment::Random, PortAssignment::Sequential] {
-        let mut nat = nat(NatConfig { ports, max_mappings: 100_000, ..NatConfig::full_cone(public()) });
+        let mut nat = nat(NatConfig { max_mappings: 100_000, ..NatConfig::full_cone(public()) });
         for port in FIRST_PORT..=u16::MAX {
             assert!(nat.outbound(NOW, SocketAddr::new(ip("10.0.0.2"), port), address(REMOTE)).is_ok());
         }
+        nat.config.ports = ports;
         assert_eq!(nat.outbound(NOW, address("10.0.0.3:2000"), address(REMOTE)), Err(DropReason::NatFull));
         // Lower ports are only given out if they are preserved.
         let low = nat.outbound(NOW, address("10.0.0.2:80"), address(REMOTE));

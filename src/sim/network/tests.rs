@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::sim::{BurstLoss, PeerMatch};
+use crate::time::after;
 use alloc::string::String;
 use alloc::vec;
 

@@ -355,8 +355,7 @@ fn every_base_of_a_host_with_two_interfaces_is_tried() {
     let host = scene.sides[0].bases[0].host;
     scene.network.add_interface(host, ip("198.51.100.1")).unwrap();
     scene.sides[0].bases.push(Base::new(host, address("198.51.100.1:1")));
-    // The second interface is enough, although nobody signalled its address: it sends to what R signalled only if R's
-    // filter is open.
+    // What it sends alone is dropped by R's filter: R has to know its address and send there, too.
     assert!(!scene.connects());
     scene.sides[0].candidates.push(address("198.51.100.1:1"));
     let verdict = scene.verdict();
