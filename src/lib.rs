@@ -16,6 +16,8 @@ mod nomination;
 mod pair;
 mod random;
 mod sdp;
+#[cfg(feature = "sim")]
+pub mod sim;
 mod stats;
 mod stream;
 mod stun;
@@ -41,13 +43,13 @@ pub use pair::{CandidatePairState, PairId, PairPriority, PairStats};
 pub use random::Seed;
 #[cfg(feature = "os-rng")]
 pub use random::SeedError;
-pub use stats::{AgentStats, DropReason};
 pub use sdp::{
     AddIceCandidateError, AppendCandidateError, CredentialsChange, IceCandidateInit, IceDescription,
     IceDescriptionError, IceMedia, IceOptions, ParseCandidateError, ParseIceDescriptionError, ParseIceOptionsError,
     ReceiveFragmentError, RemoteCandidate, ResolvedCandidate, SkippedCandidate, TrickleFragment, TrickleItem,
     TrickleReceiver,
 };
+pub use stats::{AgentStats, DropReason};
 pub use stream::{ComponentId, StreamId};
 pub use time::Instant;
 pub use transmit::{Datagram, Transmit, Transport};

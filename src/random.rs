@@ -78,6 +78,27 @@ impl Random {
         u64::try_from(wide >> 64).unwrap_or_default()
     }
 
+    /// True with this probability. Certain outcomes draw nothing.
+    #[cfg(feature = "sim")]
+    pub(crate) fn chance(&mut self, probability: f64) -> bool {
+        // The 53 upper bits are what an `f64` holds exactly: uniform in [0, 1).
+        const UNIT: f64 = 1.0 / 9_007_199_254_740_992.0;
+        if probability <= 0.0 {
+            return false;
+        }
+        probability >= 1.0 || ((self.u64() >> 11) as f64) * UNIT < probability
+    }
+
+    /// A duration from zero up to and including `longest`. Zero draws nothing.
+    #[cfg(feature = "sim")]
+    pub(crate) fn up_to(&mut self, longest: core::time::Duration) -> core::time::Duration {
+        let nanos = u64::try_from(longest.as_nanos()).unwrap_or(u64::MAX);
+        if nanos == 0 {
+            return core::time::Duration::ZERO;
+        }
+        core::time::Duration::from_nanos(self.below(nanos.saturating_add(1)))
+    }
+
     pub(crate) fn fill(&mut self, bytes: &mut [u8]) {
         self.0.fill_bytes(bytes);
     }
@@ -107,6 +128,24 @@ mod tests {
         let mut random = Random::new(&Seed::from_number(7));
         assert_eq!(random.below(0), 0);
         assert!((0..1000).all(|_| random.below(3) < 3));
+    }
+
+    #[cfg(feature = "sim")]
+    #[test]
+    fn a_chance_comes_true_as_often_as_it_says() {
+        let mut random = Random::new(&Seed::from_number(7));
+        assert!((0..100).all(|_| !random.chance(0.0) && random.chance(1.0) && !random.chance(f64::NAN)));
+        let hits = (0..10_000).filter(|_| random.chance(0.25)).count();
+        assert!((2_300..2_700).contains(&hits), "{hits} of 10000");
+    }
+
+    #[cfg(feature = "sim")]
+    #[test]
+    fn a_random_duration_stays_within_its_limit() {
+        use core::time::Duration;
+        let mut random = Random::new(&Seed::from_number(7));
+        assert_eq!(random.up_to(Duration::ZERO), Duration::ZERO);
+        assert!((0..1000).all(|_| random.up_to(Duration::from_nanos(2)) <= Duration::from_nanos(2)));
     }
 
     /// Req: proj-ct-a
