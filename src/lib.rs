@@ -37,7 +37,7 @@ pub use config::{Config, ConfigError, DataFilter, NominationChoice, RtoFormula};
 pub use credentials::{Credentials, ParseCredentialError, Password, Ufrag};
 pub use event::Event;
 pub use nomination::{
-    ApplicationNominates, NominationDecision, NominationPolicy, NominationView, SettleWindow, ValidPair,
+    ApplicationNominates, BetterPairs, NominationDecision, NominationPolicy, NominationView, SettleWindow, ValidPair,
 };
 pub use pair::{CandidatePairState, PairId, PairPriority, PairStats};
 pub use random::Seed;

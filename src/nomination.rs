@@ -25,10 +25,23 @@ pub struct NominationView<'a> {
     pub first_valid_at: Instant,
     /// The valid pairs of the component, that of the highest priority first; at least one.
     pub valid: &'a [ValidPair],
-    /// A pair of higher priority than all of these may still become valid: it waits for a check or for an answer.
-    pub is_better_pending: bool,
+    /// What may still come of pairs of higher priority than all of these.
+    pub better: BetterPairs,
     /// No more candidates will come, from either side.
     pub are_candidates_complete: bool,
+}
+
+/// What may still come of pairs that are better than the valid ones.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum BetterPairs {
+    /// Nothing: there are none, or all have failed or been silent for too long.
+    None,
+    /// They were all checked, and until this instant an answer may be on its way: one that takes Ta longer than the one
+    /// that has come.
+    AnswersExpectedUntil(Instant),
+    /// Some wait for their first check.
+    Unchecked,
 }
 
 /// A pair on the valid list.
@@ -93,13 +106,15 @@ impl NominationPolicy for SettleWindow {
         } else {
             (self.host, false)
         };
-        let is_final = !view.is_better_pending && (view.are_candidates_complete || !may_be_bettered);
-        let until = after(view.first_valid_at, window);
-        if is_final || until <= view.now {
-            NominationDecision::Nominate(best.pair)
-        } else {
-            NominationDecision::WaitUntil(until)
+        let mut until = after(view.first_valid_at, window);
+        if view.are_candidates_complete || !may_be_bettered {
+            until = match view.better {
+                BetterPairs::None => view.now,
+                BetterPairs::AnswersExpectedUntil(at) => until.min(at),
+                BetterPairs::Unchecked => until,
+            };
         }
+        if until <= view.now { NominationDecision::Nominate(best.pair) } else { NominationDecision::WaitUntil(until) }
     }
 }
 
@@ -123,7 +138,7 @@ mod tests {
     fn decide(
         local: CandidateKind,
         age: u64,
-        is_better_pending: bool,
+        better: BetterPairs,
         are_candidates_complete: bool,
     ) -> NominationDecision {
         let priority = Priority::new(1).unwrap();
@@ -138,7 +153,7 @@ mod tests {
             now: after(Instant::ZERO, Duration::from_millis(age)),
             first_valid_at: Instant::ZERO,
             valid: &valid,
-            is_better_pending,
+            better,
             are_candidates_complete,
         })
     }
@@ -148,15 +163,20 @@ mod tests {
     /// Req: 8838-14-b
     #[test]
     fn a_pair_waits_as_long_as_its_class_says_unless_nothing_better_can_come() {
+        use BetterPairs::{AnswersExpectedUntil, None, Unchecked};
         let now = NominationDecision::Nominate(PairId { serial: 3, slot: 0 });
-        let until = |ms| NominationDecision::WaitUntil(after(Instant::ZERO, Duration::from_millis(ms)));
-        assert_eq!(decide(CandidateKind::Host, 0, false, false), now);
-        assert_eq!(decide(CandidateKind::Host, 0, true, true), until(100));
-        assert_eq!(decide(CandidateKind::Host, 100, true, true), now);
-        assert_eq!(decide(CandidateKind::ServerReflexive, 0, false, false), until(250));
-        assert_eq!(decide(CandidateKind::PeerReflexive, 0, false, true), now);
-        assert_eq!(decide(CandidateKind::Relayed, 499, false, false), until(500));
-        assert_eq!(decide(CandidateKind::Relayed, 0, false, true), now);
-        assert_eq!(decide(CandidateKind::Relayed, 500, true, false), now);
+        let at = |ms| after(Instant::ZERO, Duration::from_millis(ms));
+        let until = |ms| NominationDecision::WaitUntil(at(ms));
+        assert_eq!(decide(CandidateKind::Host, 0, None, false), now);
+        assert_eq!(decide(CandidateKind::Host, 0, Unchecked, true), until(100));
+        assert_eq!(decide(CandidateKind::Host, 0, AnswersExpectedUntil(at(30)), true), until(30));
+        assert_eq!(decide(CandidateKind::Host, 30, AnswersExpectedUntil(at(30)), true), now);
+        assert_eq!(decide(CandidateKind::Host, 0, AnswersExpectedUntil(at(300)), true), until(100));
+        assert_eq!(decide(CandidateKind::Host, 100, Unchecked, true), now);
+        assert_eq!(decide(CandidateKind::ServerReflexive, 0, None, false), until(250));
+        assert_eq!(decide(CandidateKind::PeerReflexive, 0, None, true), now);
+        assert_eq!(decide(CandidateKind::Relayed, 499, None, false), until(500));
+        assert_eq!(decide(CandidateKind::Relayed, 0, None, true), now);
+        assert_eq!(decide(CandidateKind::Relayed, 500, Unchecked, false), now);
     }
 }

@@ -38,6 +38,13 @@ impl Seed {
         Self(sha2::Sha256::digest(name.as_bytes()).into())
     }
 
+    /// Another seed that follows from this one and a name.
+    #[cfg(feature = "sim")]
+    pub(crate) fn derive(&self, name: &str) -> Self {
+        use sha2::Digest;
+        Self(sha2::Sha256::new().chain_update(self.0).chain_update(name.as_bytes()).finalize().into())
+    }
+
     /// A seed for tests and simulations, made from a number. It is anything but secret.
     #[must_use]
     pub fn from_number(number: u64) -> Self {

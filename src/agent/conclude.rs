@@ -11,9 +11,10 @@ use super::{Agent, ConnectionState, GatheringState, Role, StateReason};
 use crate::checklist::ChecklistState;
 use crate::config::NominationChoice;
 use crate::event::Event;
-use crate::nomination::{NominationDecision, NominationView, ValidPair};
+use crate::nomination::{BetterPairs, NominationDecision, NominationView, ValidPair};
 use crate::pair::{CandidatePair, Nomination, PairId, PairPriority};
 use crate::stream::{ComponentId, StreamId};
+use crate::time::after;
 
 type Place = (StreamId, ComponentId);
 
@@ -64,7 +65,7 @@ impl Agent {
             let view = NominationView {
                 now: self.now,
                 first_valid_at,
-                is_better_pending: self.set.has_better_pending(place, best.priority),
+                better: self.better_pairs(place, best),
                 are_candidates_complete,
                 valid: &valid,
             };
@@ -81,6 +82,18 @@ impl Agent {
                 component.decide_at = decide_at;
             }
         }
+    }
+
+    /// What may still come of pairs that are better than the best valid one.
+    fn better_pairs(&self, place: Place, best: &ValidPair) -> BetterPairs {
+        let mut until = None;
+        for pair in self.set.better_pending(place, best.priority) {
+            let check = pair.state.transaction().and_then(|key| self.transactions.get(key));
+            let Some((check, round_trip)) = check.zip(best.round_trip_time) else { return BetterPairs::Unchecked };
+            let expected = after(check.first_sent, round_trip.saturating_add(self.pacer.ta()));
+            until = until.max(Some(expected).filter(|expected| *expected > self.now));
+        }
+        until.map_or(BetterPairs::None, BetterPairs::AnswersExpectedUntil)
     }
 
     fn valid_pairs(&self, place: Place) -> SmallVec<[ValidPair; 4]> {

@@ -239,6 +239,7 @@ impl TransactionTable {
     }
 
     /// Number of transactions.
+    #[cfg(test)]
     pub(crate) fn len(&self) -> usize {
         self.by_id.len()
     }

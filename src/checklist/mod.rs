@@ -72,10 +72,6 @@ impl Turns {
     pub(super) fn last(&self) -> Option<Turn> {
         self.0.first().copied()
     }
-
-    pub(super) fn iter(&self) -> impl Iterator<Item = Turn> + '_ {
-        self.0.iter().rev().copied()
-    }
 }
 
 /// What one stream wants to check.
@@ -111,16 +107,6 @@ impl Checklist {
     /// Whether every pair is Succeeded or Failed and none is to be checked again.
     pub(crate) fn is_exhausted(&self) -> bool {
         self.waiting.0.is_empty() && self.frozen.0.is_empty() && self.triggered.is_empty() && self.in_progress == 0
-    }
-
-    /// Number of pairs on the list.
-    pub(crate) const fn len(&self) -> usize {
-        self.listed
-    }
-
-    /// Pairs that wait for a check or for an answer, in no particular order of the two.
-    fn pending(&self) -> impl Iterator<Item = Turn> + '_ {
-        self.waiting.iter().chain(self.frozen.iter())
     }
 
     /// The pair that is given up first when there are too many.

@@ -110,16 +110,16 @@ impl ChecklistSet {
         self.lists.iter().map(|list| list.waiting.0.len() + list.in_progress).sum()
     }
 
-    /// Whether a pair of this component with a higher priority may still succeed.
-    pub(crate) fn has_better_pending(&self, component: (StreamId, ComponentId), than: PairPriority) -> bool {
-        let Some(list) = self.list(component.0) else { return false };
-        let is_better = |turn: Turn| turn.component.0 == component.1 && turn.priority > than;
-        list.pending().any(is_better)
-            || self.iter().any(|pair| {
-                (pair.stream, pair.component) == component
-                    && pair.priority > than
-                    && pair.state.get() == CandidatePairState::InProgress
-            })
+    /// The pairs of a component with a higher priority than this one that are not done.
+    pub(crate) fn better_pending(
+        &self,
+        place: (StreamId, ComponentId),
+        than: PairPriority,
+    ) -> impl Iterator<Item = &CandidatePair> {
+        self.iter().filter(move |pair| {
+            let is_done = matches!(pair.state.get(), CandidatePairState::Succeeded | CandidatePairState::Failed);
+            (pair.stream, pair.component) == place && pair.priority > than && !is_done
+        })
     }
 
     /// Puts a pair on the checklist of its stream, Frozen for now; gives the pairs that had to go for it.

@@ -45,16 +45,23 @@
 //! [`oracle::find_paths`] says from the topology alone whether two hosts have a path that ICE must find.
 
 mod host;
+mod invariants;
 mod link;
 mod nat;
 mod network;
 pub mod oracle;
+mod pair;
+mod peer;
 mod topology;
 mod trace;
+mod wire;
 
 pub use host::{Direction, FirewallRule, HostId, PeerMatch};
 pub use link::{BurstLoss, Link};
 pub use nat::{FilterScope, Filtering, Mapping, NatConfig, NatId, Pooling, PortAssignment, Translation};
 pub use network::{Delivery, Network, Passing, Verdict};
+pub use pair::{Pair, PairSetup, SideName, SideSetup};
+pub use peer::{Peer, ReceivedData, Sent};
 pub use topology::TopologyError;
 pub use trace::{DropReason, Packet, PacketFate, PacketId};
+pub use wire::{MessageBuilder, Wire, WireRequest, is_genuine};

@@ -34,14 +34,14 @@ impl IntegrityKey {
     }
 
     /// HMAC-SHA1 over the parts, one after another.
-    pub(super) fn sha1(&self, parts: [&[u8]; 3]) -> [u8; 20] {
+    pub(crate) fn sha1(&self, parts: [&[u8]; 3]) -> [u8; 20] {
         let Some(mut mac) = self.sha1.clone() else { return [0; 20] };
         parts.iter().for_each(|part| mac.update(part));
         mac.finalize().into_bytes().into()
     }
 
     /// HMAC-SHA256 over the parts, one after another.
-    pub(super) fn sha256(&self, parts: [&[u8]; 3]) -> [u8; 32] {
+    pub(crate) fn sha256(&self, parts: [&[u8]; 3]) -> [u8; 32] {
         let Some(mac) = self.keyed_sha256(parts) else { return [0; 32] };
         mac.finalize().into_bytes().into()
     }

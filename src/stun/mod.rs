@@ -7,6 +7,10 @@
 mod attributes;
 mod key;
 mod message;
+#[cfg(any(test, feature = "sim"))]
+pub(crate) mod reference;
+#[cfg(test)]
+mod tests;
 mod writer;
 
 pub(crate) use key::{Integrity, IntegrityKey};

@@ -1,1 +1,14 @@
-//! test binary
+//! Behaviour of whole agents, through the public API and the simulator.
+#![allow(
+    missing_docs,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::print_stdout,
+    clippy::cast_possible_truncation,
+    reason = "test code"
+)]
+
+mod connect;
+mod help;

@@ -1,0 +1,601 @@
+//! Two agents, L and R, with a network and a signalling channel between them.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+use std::vec::Vec;
+
+use super::host::HostId;
+use super::invariants::{self, Watch};
+use super::link::Link;
+use super::nat::{NatConfig, NatId};
+use super::network::Network;
+use super::peer::{Peer, Signal};
+use crate::time::{Instant, after};
+use crate::{
+    Agent, Candidate, ComponentId, Config, RemoteCandidateOutcome, RemoteDescription, Role, Seed, SendError, StreamId,
+};
+
+/// One of the two sides.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[expect(clippy::exhaustive_enums, reason = "there are two sides")]
+pub enum SideName {
+    /// The left one, controlling unless said otherwise.
+    L,
+    /// The right one, controlled unless said otherwise.
+    R,
+}
+
+impl SideName {
+    /// The other side.
+    #[must_use]
+    pub const fn other(self) -> Self {
+        match self {
+            Self::L => Self::R,
+            Self::R => Self::L,
+        }
+    }
+}
+
+/// How one side is set up.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct SideSetup {
+    /// Its first role.
+    pub role: Role,
+    /// The configuration of its agent.
+    pub config: Config,
+    /// Its interfaces.
+    pub addresses: Vec<IpAddr>,
+    /// The NATs in front of it, the outermost first.
+    pub nats: Vec<NatConfig>,
+    /// How many components its streams have.
+    pub components: u16,
+    /// Whether its description declares `ice2`.
+    pub ice2: bool,
+    /// Whether its candidates reach the other side.
+    pub signals_candidates: bool,
+    /// Whether its end-of-candidates is said and reaches the other side.
+    pub signals_end: bool,
+    /// How long its description takes to the other side.
+    pub description_delay: Duration,
+    /// How long each of its candidates, and the end of them, takes to the other side.
+    pub candidate_delay: Duration,
+    /// Added to the delay for each further candidate: candidates trickle one by one.
+    pub candidate_interval: Duration,
+    /// Candidates that the other side is told of before the true ones.
+    pub extra_candidates: Vec<Candidate>,
+    /// The server toward which each socket learns a server-reflexive candidate.
+    pub reflexive_toward: Option<SocketAddr>,
+    /// When its agent is given its sockets.
+    pub start: Duration,
+}
+
+impl SideSetup {
+    fn new(role: Role, address: &str) -> Self {
+        Self {
+            role,
+            config: Config::default(),
+            addresses: address.parse().into_iter().collect(),
+            nats: Vec::new(),
+            components: 1,
+            ice2: true,
+            signals_candidates: true,
+            signals_end: true,
+            description_delay: Duration::ZERO,
+            candidate_delay: Duration::ZERO,
+            candidate_interval: Duration::ZERO,
+            extra_candidates: Vec::new(),
+            reflexive_toward: None,
+            start: Duration::ZERO,
+        }
+    }
+}
+
+/// How a [`Pair`] is set up. By default both sides have one public address, signalling takes no time, and the network
+/// 25 ms each way.
+///
+/// ```
+/// use nilas::Seed;
+/// use nilas::sim::PairSetup;
+/// use std::time::Duration;
+///
+/// let mut pair = PairSetup::new(Seed::from_name("example")).build();
+/// assert!(pair.run_until_selected(Duration::from_secs(1)));
+/// ```
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct PairSetup {
+    /// Where all randomness comes from.
+    pub seed: Seed,
+    /// The left side.
+    pub l: SideSetup,
+    /// The right side.
+    pub r: SideSetup,
+    /// How many streams there are.
+    pub streams: usize,
+    /// The link between the two hosts.
+    pub link: Link,
+    /// What the clock shows at the start.
+    pub epoch: Instant,
+}
+
+impl PairSetup {
+    /// The default set-up.
+    #[must_use]
+    pub fn new(seed: Seed) -> Self {
+        Self {
+            seed,
+            l: SideSetup::new(Role::Controlling, "198.51.100.1"),
+            r: SideSetup::new(Role::Controlled, "203.0.113.1"),
+            streams: 1,
+            link: Link::with_delay(Duration::from_millis(25)),
+            epoch: Instant::ZERO,
+        }
+    }
+
+    /// The same with other roles.
+    #[must_use]
+    pub fn roles(mut self, l: Role, r: Role) -> Self {
+        (self.l.role, self.r.role) = (l, r);
+        self
+    }
+
+    /// The same with another link between the hosts.
+    #[must_use]
+    pub fn link(mut self, link: Link) -> Self {
+        self.link = link;
+        self
+    }
+
+    /// The same with so many IPv4 addresses on each side.
+    #[must_use]
+    pub fn addresses(mut self, l: u8, r: u8) -> Self {
+        self.l.addresses = (1..=l).map(|last| IpAddr::from([198, 51, 100, last])).collect();
+        self.r.addresses = (1..=r).map(|last| IpAddr::from([203, 0, 113, last])).collect();
+        self
+    }
+
+    /// The same with another configuration of both agents.
+    #[must_use]
+    pub fn config(mut self, config: Config) -> Self {
+        self.l.config = config.clone();
+        self.r.config = config;
+        self
+    }
+
+    /// The same with changes to the left side.
+    #[must_use]
+    pub fn left(mut self, change: impl FnOnce(&mut SideSetup)) -> Self {
+        change(&mut self.l);
+        self
+    }
+
+    /// The same with changes to the right side.
+    #[must_use]
+    pub fn right(mut self, change: impl FnOnce(&mut SideSetup)) -> Self {
+        change(&mut self.r);
+        self
+    }
+
+    /// Builds network and agents, and lets signalling begin.
+    ///
+    /// # Panics
+    /// If the set-up makes no sense: a bad configuration, or addresses that cannot be used.
+    #[must_use]
+    pub fn build(self) -> Pair {
+        Pair::new(self)
+    }
+}
+
+#[derive(Clone, Debug)]
+enum Message {
+    Start,
+    Description(StreamId, Box<RemoteDescription>),
+    Candidate(StreamId, Box<Candidate>),
+    EndOfCandidates(StreamId),
+}
+
+use std::boxed::Box;
+
+/// Two agents on their way to each other. After every step, [invariants](super::invariants) hold or it panics.
+#[derive(Clone, Debug)]
+pub struct Pair {
+    /// The network between them.
+    pub network: Network,
+    /// The left side.
+    pub l: Peer,
+    /// The right side.
+    pub r: Peer,
+    /// The NATs of each side, the outermost first.
+    pub nats: BTreeMap<SideName, Vec<NatId>>,
+    setup: PairSetup,
+    streams: Vec<StreamId>,
+    /// Signals on their way, by time and order.
+    signalling: BTreeMap<(Instant, u64), (SideName, Message)>,
+    next_signal: u64,
+    sent_candidates: BTreeMap<SideName, u32>,
+    watch: [Watch; 2],
+    epoch: Instant,
+}
+
+impl Pair {
+    #[expect(clippy::expect_used, reason = "a set-up that makes no sense is a mistake in a test")]
+    fn new(setup: PairSetup) -> Self {
+        let epoch = setup.epoch;
+        let mut network = Network::new(setup.seed.clone()).starting_at(epoch);
+        let mut nats = BTreeMap::new();
+        let mut peers = [(SideName::L, &setup.l), (SideName::R, &setup.r)].map(|(side, data)| {
+            let host = network.add_host(if side == SideName::L { "L" } else { "R" });
+            let chain = add_nats(&mut network, &data.nats);
+            for address in &data.addresses {
+                let added = match chain.last() {
+                    Some(nat) => network.add_interface_behind(*nat, host, *address),
+                    None => network.add_interface(host, *address),
+                };
+                added.expect("the address can be used");
+            }
+            nats.insert(side, chain);
+            let seed = setup.seed.derive(if side == SideName::L { "L" } else { "R" });
+            Peer::new(host, Agent::new(data.config.clone(), data.role, seed).expect("the configuration is good"))
+        });
+        network.set_default_link(setup.link.clone());
+        let [l, r] = &mut peers;
+        let mut streams = Vec::new();
+        for _ in 0..setup.streams {
+            let id = l.agent.add_stream(setup.l.components).expect("the count is good");
+            assert_eq!(r.agent.add_stream(setup.r.components), Ok(id), "both sides name streams alike");
+            streams.push(id);
+        }
+        let [l, r] = peers;
+        let watch = [Watch::default(), Watch::default()];
+        let mut pair = Self {
+            network,
+            l,
+            r,
+            nats,
+            streams,
+            signalling: BTreeMap::new(),
+            next_signal: 0,
+            sent_candidates: BTreeMap::new(),
+            watch,
+            epoch,
+            setup,
+        };
+        for side in [SideName::L, SideName::R] {
+            let setup = pair.side_setup(side);
+            let (start, delay) = (setup.start, setup.description_delay);
+            pair.signal(side, start, Message::Start);
+            for stream in pair.streams.clone() {
+                let description = Box::new(pair.description(side, stream));
+                pair.signal(side.other(), start + delay, Message::Description(stream, description));
+            }
+        }
+        pair.step_to(epoch);
+        pair
+    }
+
+    /// The description that one side gives of itself.
+    ///
+    /// # Panics
+    /// If the side has no such stream.
+    #[must_use]
+    #[expect(clippy::expect_used, reason = "tests name their own streams")]
+    pub fn description(&self, side: SideName, stream: StreamId) -> RemoteDescription {
+        let credentials = self.peer(side).agent.local_credentials(stream).expect("the stream exists").clone();
+        let setup = self.side_setup(side);
+        RemoteDescription::new(credentials).with_ice2(setup.ice2).with_pacing(setup.config.ta)
+    }
+
+    const fn side_setup(&self, side: SideName) -> &SideSetup {
+        match side {
+            SideName::L => &self.setup.l,
+            SideName::R => &self.setup.r,
+        }
+    }
+
+    /// One of the two.
+    #[must_use]
+    pub const fn peer(&self, side: SideName) -> &Peer {
+        match side {
+            SideName::L => &self.l,
+            SideName::R => &self.r,
+        }
+    }
+
+    const fn peer_mut(&mut self, side: SideName) -> &mut Peer {
+        match side {
+            SideName::L => &mut self.l,
+            SideName::R => &mut self.r,
+        }
+    }
+
+    /// The streams, which both sides name alike.
+    #[must_use]
+    pub fn streams(&self) -> &[StreamId] {
+        &self.streams
+    }
+
+    /// The first stream.
+    ///
+    /// # Panics
+    /// If there is none.
+    #[must_use]
+    #[expect(clippy::expect_used, reason = "tests name their own streams")]
+    pub fn stream(&self) -> StreamId {
+        *self.streams.first().expect("there is a stream")
+    }
+
+    /// The time.
+    #[must_use]
+    pub const fn now(&self) -> Instant {
+        self.network.now()
+    }
+
+    /// Time since the start.
+    #[must_use]
+    pub fn elapsed(&self) -> Duration {
+        self.since_start(self.now())
+    }
+
+    /// Time from the start to some instant.
+    #[must_use]
+    pub fn since_start(&self, at: Instant) -> Duration {
+        at.saturating_duration_since(self.epoch)
+    }
+
+    fn signal(&mut self, to: SideName, delay: Duration, message: Message) {
+        let at = after(self.now(), delay);
+        self.signalling.insert((at, self.next_signal), (to, message));
+        self.next_signal += 1;
+    }
+
+    /// Runs until nothing is left to do before `end`; the clock shows `end` then.
+    pub fn run_to(&mut self, end: Instant) {
+        self.run(end, |_| false);
+    }
+
+    /// Runs for some time.
+    pub fn run_for(&mut self, time: Duration) {
+        self.run_to(after(self.now(), time));
+    }
+
+    /// Runs until the condition holds, at the most for this time; whether it holds.
+    pub fn run_until(&mut self, time: Duration, condition: impl Fn(&Self) -> bool) -> bool {
+        let end = after(self.now(), time);
+        self.run(end, &condition) || condition(self)
+    }
+
+    /// Runs until both sides have selected their pairs; whether they have.
+    pub fn run_until_selected(&mut self, time: Duration) -> bool {
+        self.run_until(time, |pair| pair.l.is_selected() && pair.r.is_selected())
+    }
+
+    fn run(&mut self, end: Instant, condition: impl Fn(&Self) -> bool) -> bool {
+        loop {
+            if condition(self) {
+                return true;
+            }
+            match self.next_step().filter(|at| *at <= end) {
+                Some(at) => self.step_to(at),
+                None => {
+                    self.step_to(end);
+                    return false;
+                }
+            }
+        }
+    }
+
+    /// When something happens next.
+    #[must_use]
+    pub fn next_step(&self) -> Option<Instant> {
+        let signal = self.signalling.first_key_value().map(|((at, _), _)| *at);
+        let times = [self.network.next_delivery(), signal, self.l.agent.poll_timeout(), self.r.agent.poll_timeout()];
+        times.into_iter().flatten().min().map(|at| at.max(self.now()))
+    }
+
+    /// Moves the clock to `now`, and lets happen what is due: what arrives first, then signals, then timers.
+    pub fn step_to(&mut self, now: Instant) {
+        self.network.advance_to(now);
+        let now = self.now();
+        loop {
+            let mut is_quiet = true;
+            while let Some(delivery) = self.network.pop_delivery() {
+                is_quiet = false;
+                for peer in [&mut self.l, &mut self.r] {
+                    if delivery.host == peer.host() {
+                        peer.deliver(now, &delivery);
+                        peer.drain(now, &mut self.network);
+                    }
+                }
+                self.network.recycle(delivery.payload);
+            }
+            while let Some(entry) = self.signalling.first_entry().filter(|entry| entry.key().0 <= now) {
+                is_quiet = false;
+                let (to, message) = entry.remove();
+                self.take_message(to, message);
+            }
+            for side in [SideName::L, SideName::R] {
+                if self.peer(side).agent.poll_timeout().is_some_and(|at| at <= now) {
+                    is_quiet = false;
+                    self.peer_mut(side).agent.handle_timeout(now);
+                    self.drain(side);
+                }
+            }
+            if is_quiet {
+                break;
+            }
+        }
+        let [watch_l, watch_r] = &mut self.watch;
+        invariants::check(now, &self.l, &self.setup.l.config, watch_l);
+        invariants::check(now, &self.r, &self.setup.r.config, watch_r);
+    }
+
+    /// Polls a side that a test has called, and carries its signals.
+    pub fn drain(&mut self, side: SideName) {
+        let now = self.now();
+        let peer = match side {
+            SideName::L => &mut self.l,
+            SideName::R => &mut self.r,
+        };
+        peer.drain(now, &mut self.network);
+        let signals: Vec<Signal> = peer.take_signals().collect();
+        for signal in signals {
+            let setup = self.side_setup(side);
+            let count = self.sent_candidates.get(&side).copied().unwrap_or_default();
+            let delay = setup.candidate_delay + setup.candidate_interval * count;
+            let message = match signal {
+                Signal::Candidate(stream, candidate) if setup.signals_candidates => {
+                    Message::Candidate(stream, Box::new(candidate))
+                }
+                Signal::EndOfCandidates(stream) if setup.signals_end => Message::EndOfCandidates(stream),
+                Signal::Candidate(..) | Signal::EndOfCandidates(_) => continue,
+            };
+            *self.sent_candidates.entry(side).or_default() += 1;
+            self.signal(side.other(), delay, message);
+        }
+    }
+
+    #[expect(clippy::expect_used, reason = "a set-up that makes no sense is a mistake in a test")]
+    fn take_message(&mut self, side: SideName, message: Message) {
+        let now = self.now();
+        match message {
+            Message::Start => self.start(side),
+            Message::Description(stream, description) => {
+                let extra = self.side_setup(side.other()).extra_candidates.clone();
+                let agent = &mut self.peer_mut(side).agent;
+                agent.set_remote_description(now, stream, &description).expect("the description is good");
+                for candidate in extra {
+                    // Whatever becomes of it is what the test is about.
+                    let _ = agent.add_remote_candidate(now, stream, candidate);
+                }
+            }
+            Message::Candidate(stream, candidate) => {
+                let outcome = self.peer_mut(side).agent.add_remote_candidate(now, stream, *candidate);
+                let is_taken = matches!(
+                    outcome,
+                    Ok(RemoteCandidateOutcome::Added(_)
+                        | RemoteCandidateOutcome::Known(_)
+                        | RemoteCandidateOutcome::UnknownComponent
+                        | RemoteCandidateOutcome::TooMany)
+                );
+                assert!(is_taken, "a candidate of the other side was refused: {outcome:?}");
+            }
+            Message::EndOfCandidates(stream) => {
+                self.peer_mut(side).agent.end_of_remote_candidates(now, stream).expect("the stream exists");
+            }
+        }
+        self.drain(side);
+    }
+
+    #[expect(clippy::expect_used, reason = "a set-up that makes no sense is a mistake in a test")]
+    fn start(&mut self, side: SideName) {
+        let now = self.now();
+        let setup = self.side_setup(side).clone();
+        let mut port = 5000;
+        for stream in self.streams.clone() {
+            for component in (1..=setup.components).filter_map(ComponentId::new) {
+                for ip in &setup.addresses {
+                    let address = SocketAddr::new(*ip, port);
+                    let peer = self.peer_mut(side);
+                    peer.add_socket(now, stream, component, address).expect("the address can be used");
+                    if let Some(server) = setup.reflexive_toward {
+                        self.add_reflexive(side, stream, address, server);
+                    }
+                }
+                port += 1;
+            }
+            if setup.signals_end {
+                self.peer_mut(side).agent.end_of_local_candidates(now, stream).expect("the stream exists");
+            }
+        }
+    }
+
+    /// Gives a side the server-reflexive candidate that it would have learned from a server.
+    fn add_reflexive(&mut self, side: SideName, stream: StreamId, base: SocketAddr, server: SocketAddr) {
+        let now = self.now();
+        let host = self.peer(side).host();
+        if let Some(mapped) = self.network.outside_address(host, base, server).filter(|mapped| *mapped != base) {
+            let agent = &mut self.peer_mut(side).agent;
+            let _ = agent.add_server_reflexive(now, stream, base, mapped, Some(server.ip()));
+        }
+    }
+
+    /// Sends application data from one side on the first stream's first component.
+    ///
+    /// # Errors
+    /// Those of [`Agent::send`].
+    pub fn send(&mut self, side: SideName, payload: &[u8]) -> Result<(), SendError> {
+        let stream = self.stream();
+        let peer = match side {
+            SideName::L => &mut self.l,
+            SideName::R => &mut self.r,
+        };
+        peer.send(&mut self.network, stream, ComponentId::RTP, payload).map(|_| ())
+    }
+
+    /// Whether both sides have selected the two ends of one pair in every component of every stream.
+    ///
+    /// The addresses are compared as the network translates them: data of one side arrives on the pair of the other.
+    #[must_use]
+    pub fn agrees(&self) -> bool {
+        let mut probe = self.clone();
+        let mut count = 0;
+        for stream in &self.streams {
+            for component in (1..=self.setup.l.components.min(self.setup.r.components)).filter_map(ComponentId::new) {
+                for side in [SideName::L, SideName::R] {
+                    if probe.arrives_on_selected(side, *stream, component) {
+                        count += 1;
+                    }
+                }
+            }
+        }
+        let components = usize::from(self.setup.l.components.min(self.setup.r.components));
+        count == 2 * components * self.streams.len()
+    }
+
+    /// Sends data of one side through a perfect network, and sees where it arrives.
+    fn arrives_on_selected(&mut self, side: SideName, stream: StreamId, component: ComponentId) -> bool {
+        self.network.clear_hook();
+        self.network.set_default_link(Link::default());
+        let (l, r) = (self.l.host(), self.r.host());
+        self.network.set_links(l, r, None);
+        let peer = match side {
+            SideName::L => &mut self.l,
+            SideName::R => &mut self.r,
+        };
+        let Ok(packet) = peer.send(&mut self.network, stream, component, b"probe") else { return false };
+        let now = self.now();
+        self.network.advance_to(now);
+        while let Some(delivery) = self.network.pop_delivery() {
+            if delivery.packet_id != packet {
+                continue;
+            }
+            let other = self.peer(side.other());
+            let Some(selected) = other.agent.selected_pair(stream, component) else { return false };
+            return delivery.host == other.host()
+                && delivery.destination == selected.base
+                && Some(delivery.source) == selected.remote.socket_address();
+        }
+        false
+    }
+
+    /// The host of a side.
+    #[must_use]
+    pub const fn host(&self, side: SideName) -> HostId {
+        self.peer(side).host()
+    }
+}
+
+#[expect(clippy::expect_used, reason = "a set-up that makes no sense is a mistake in a test")]
+fn add_nats(network: &mut Network, configs: &[NatConfig]) -> Vec<NatId> {
+    let mut chain: Vec<NatId> = Vec::new();
+    for config in configs {
+        let nat = match chain.last() {
+            Some(outer) => network.add_nat_behind(*outer, config.clone()),
+            None => network.add_nat(config.clone()),
+        };
+        chain.push(nat.expect("the NAT can be built"));
+    }
+    chain
+}

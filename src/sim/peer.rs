@@ -1,0 +1,212 @@
+//! An agent on a simulated host.
+
+use std::net::SocketAddr;
+use std::vec::Vec;
+
+use super::host::HostId;
+use super::network::{Delivery, Network};
+use super::trace::PacketId;
+use crate::time::Instant;
+use crate::{
+    Agent, Candidate, ComponentId, ConnectionState, Datagram, Event, Received, SendError, StreamId, Transport,
+};
+
+/// Application data that a [`Peer`] received.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ReceivedData {
+    /// When it came.
+    pub at: Instant,
+    /// The stream that it was for.
+    pub stream: StreamId,
+    /// The component that it was for.
+    pub component: ComponentId,
+    /// The data.
+    pub payload: Vec<u8>,
+}
+
+/// A datagram that an agent sent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Sent {
+    /// When it left.
+    pub at: Instant,
+    /// What became of it is in the trace of the [`Network`] under this name.
+    pub packet: PacketId,
+    /// Where it left from.
+    pub source: SocketAddr,
+    /// Where it was sent to.
+    pub destination: SocketAddr,
+    /// Its bytes.
+    pub payload: Vec<u8>,
+}
+
+/// What signalling has to carry to the other side.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Signal {
+    Candidate(StreamId, Candidate),
+    EndOfCandidates(StreamId),
+}
+
+/// An agent on a host, with all that it said and did.
+#[derive(Clone, Debug)]
+pub struct Peer {
+    /// The agent. Whoever calls it has to [`drain`](Peer::drain) it, as every step of a pair does.
+    pub agent: Agent,
+    /// Its events, and when they were polled.
+    pub events: Vec<(Instant, Event)>,
+    /// The application data that arrived.
+    pub received: Vec<ReceivedData>,
+    /// The datagrams that it sent: the wire log.
+    pub sent: Vec<Sent>,
+    host: HostId,
+    sockets: Vec<SocketAddr>,
+    signals: Vec<Signal>,
+    buffer: Vec<u8>,
+}
+
+impl Peer {
+    /// An agent on a host.
+    #[must_use]
+    pub const fn new(host: HostId, agent: Agent) -> Self {
+        Self {
+            agent,
+            events: Vec::new(),
+            received: Vec::new(),
+            sent: Vec::new(),
+            host,
+            sockets: Vec::new(),
+            signals: Vec::new(),
+            buffer: Vec::new(),
+        }
+    }
+
+    /// The host.
+    #[must_use]
+    pub const fn host(&self) -> HostId {
+        self.host
+    }
+
+    /// The addresses of its sockets.
+    #[must_use]
+    pub fn sockets(&self) -> &[SocketAddr] {
+        &self.sockets
+    }
+
+    /// Gives the agent a socket.
+    ///
+    /// # Errors
+    /// Those of [`Agent::add_socket`].
+    pub fn add_socket(
+        &mut self,
+        now: Instant,
+        stream: StreamId,
+        component: ComponentId,
+        address: SocketAddr,
+    ) -> Result<crate::CandidateId, crate::AddLocalCandidateError> {
+        let id = self.agent.add_socket(now, stream, component, Transport::Udp, address)?;
+        if !self.sockets.contains(&address) {
+            self.sockets.push(address);
+        }
+        Ok(id)
+    }
+
+    /// Hands a delivered datagram to the agent.
+    pub fn deliver(&mut self, now: Instant, delivery: &Delivery) {
+        let datagram = Datagram {
+            source: delivery.source,
+            destination: delivery.destination,
+            transport: Transport::Udp,
+            payload: &delivery.payload,
+        };
+        if let Received::Data { stream, component, payload, .. } = self.agent.handle_datagram(now, &datagram) {
+            self.received.push(ReceivedData { at: now, stream, component, payload: payload.into() });
+        }
+    }
+
+    /// Polls the agent until it has nothing more to say, and puts its datagrams on the network.
+    pub fn drain(&mut self, now: Instant, network: &mut Network) {
+        loop {
+            let mut is_done = true;
+            self.buffer.clear();
+            while let Some(transmit) = self.agent.poll_transmit(now, &mut self.buffer) {
+                is_done = false;
+                let (source, destination) = (transmit.source, transmit.destination);
+                let packet = network.send(self.host, source, destination, &self.buffer);
+                self.sent.push(Sent { at: now, packet, source, destination, payload: self.buffer.clone() });
+                self.buffer.clear();
+            }
+            while let Some(event) = self.agent.poll_event() {
+                is_done = false;
+                match &event {
+                    Event::LocalCandidate { stream, candidate, .. } => {
+                        self.signals.push(Signal::Candidate(*stream, Candidate::clone(candidate)));
+                    }
+                    Event::EndOfCandidates { stream } => self.signals.push(Signal::EndOfCandidates(*stream)),
+                    _ => {}
+                }
+                self.events.push((now, event));
+            }
+            if is_done {
+                return;
+            }
+        }
+    }
+
+    /// Sends application data on the pair in use.
+    ///
+    /// # Errors
+    /// Those of [`Agent::send`].
+    pub fn send(
+        &mut self,
+        network: &mut Network,
+        stream: StreamId,
+        component: ComponentId,
+        payload: &[u8],
+    ) -> Result<PacketId, SendError> {
+        let now = network.now();
+        self.buffer.clear();
+        let transmit = self.agent.send(now, stream, component, payload, &mut self.buffer)?;
+        let (source, destination) = (transmit.source, transmit.destination);
+        let packet = network.send(self.host, source, destination, &self.buffer);
+        self.sent.push(Sent { at: now, packet, source, destination, payload: self.buffer.clone() });
+        Ok(packet)
+    }
+
+    pub(super) fn take_signals(&mut self) -> impl Iterator<Item = Signal> + '_ {
+        self.signals.drain(..)
+    }
+
+    /// When the agent first reached a state, all streams together.
+    #[must_use]
+    pub fn reached(&self, wanted: ConnectionState) -> Option<Instant> {
+        self.events.iter().find_map(|(at, event)| match event {
+            Event::ConnectionStateChanged { current, .. } if *current == wanted => Some(*at),
+            _ => None,
+        })
+    }
+
+    /// When a pair was first selected.
+    #[must_use]
+    pub fn selected_at(&self) -> Option<Instant> {
+        self.events.iter().find_map(|(at, event)| match event {
+            Event::SelectedPairChanged { pair: Some(_), .. } => Some(*at),
+            _ => None,
+        })
+    }
+
+    /// How often the selected pair has changed.
+    #[must_use]
+    pub fn selections(&self) -> usize {
+        self.events.iter().filter(|(_, event)| matches!(event, Event::SelectedPairChanged { .. })).count()
+    }
+
+    /// Whether every component of every stream has its selected pair.
+    #[must_use]
+    pub fn is_selected(&self) -> bool {
+        let mut streams = self.agent.streams().peekable();
+        streams.peek().is_some()
+            && streams.all(|stream| self.agent.selected_pair(stream, ComponentId::RTP).is_some())
+            && self.agent.state().is_connected()
+    }
+}
