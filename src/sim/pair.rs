@@ -198,7 +198,7 @@ enum Message {
 
 use std::boxed::Box;
 
-/// Two agents on their way to each other. After every step, [invariants](super::invariants) hold or it panics.
+/// Two agents on their way to each other. After every step the invariants of `nilas::sim` hold, or it panics.
 #[derive(Clone, Debug)]
 pub struct Pair {
     /// The network between them.
@@ -239,7 +239,7 @@ impl Pair {
             let seed = setup.seed.derive(if side == SideName::L { "L" } else { "R" });
             Peer::new(host, Agent::new(data.config.clone(), data.role, seed).expect("the configuration is good"))
         });
-        network.set_default_link(setup.link.clone());
+        network.set_default_link(setup.link);
         let [l, r] = &mut peers;
         let mut streams = Vec::new();
         for _ in 0..setup.streams {

@@ -138,12 +138,10 @@ impl Peer {
             }
             while let Some(event) = self.agent.poll_event() {
                 is_done = false;
-                match &event {
-                    Event::LocalCandidate { stream, candidate, .. } => {
-                        self.signals.push(Signal::Candidate(*stream, Candidate::clone(candidate)));
-                    }
-                    Event::EndOfCandidates { stream } => self.signals.push(Signal::EndOfCandidates(*stream)),
-                    _ => {}
+                if let Event::LocalCandidate { stream, candidate, .. } = &event {
+                    self.signals.push(Signal::Candidate(*stream, Candidate::clone(candidate)));
+                } else if let Event::EndOfCandidates { stream } = &event {
+                    self.signals.push(Signal::EndOfCandidates(*stream));
                 }
                 self.events.push((now, event));
             }
@@ -180,19 +178,16 @@ impl Peer {
     /// When the agent first reached a state, all streams together.
     #[must_use]
     pub fn reached(&self, wanted: ConnectionState) -> Option<Instant> {
-        self.events.iter().find_map(|(at, event)| match event {
-            Event::ConnectionStateChanged { current, .. } if *current == wanted => Some(*at),
-            _ => None,
-        })
+        let is_it =
+            |event: &Event| matches!(event, Event::ConnectionStateChanged { current, .. } if *current == wanted);
+        self.events.iter().find(|(_, event)| is_it(event)).map(|(at, _)| *at)
     }
 
     /// When a pair was first selected.
     #[must_use]
     pub fn selected_at(&self) -> Option<Instant> {
-        self.events.iter().find_map(|(at, event)| match event {
-            Event::SelectedPairChanged { pair: Some(_), .. } => Some(*at),
-            _ => None,
-        })
+        let is_it = |event: &Event| matches!(event, Event::SelectedPairChanged { pair: Some(_), .. });
+        self.events.iter().find(|(_, event)| is_it(event)).map(|(at, _)| *at)
     }
 
     /// How often the selected pair has changed.

@@ -113,9 +113,7 @@ fn the_largest_check_is_smaller_than_548_bytes_and_stays_on_the_stack() {
 /// Req: 8489-9.1.3-b
 #[test]
 fn error_responses_are_what_the_reference_reads_in_them() {
-    let mut unknown = Vec::from(sample_request());
-    unknown.truncate(20);
-    let mut list = super::attributes::UnknownAttributes::default();
+    let mut list = attributes::UnknownAttributes::default();
     list.push(0x7fff);
     let cases = [
         (ErrorReply::BadRequest, 400),

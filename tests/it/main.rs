@@ -7,6 +7,7 @@
     clippy::indexing_slicing,
     clippy::print_stdout,
     clippy::cast_possible_truncation,
+    clippy::wildcard_enum_match_arm,
     reason = "test code"
 )]
 

@@ -74,7 +74,7 @@ fn why(network: &mut Network, from: HostId, source: &str, destination: &str) -> 
 fn arrival(network: &mut Network, from: HostId, source: &str, destination: &str) -> (HostId, SocketAddr, SocketAddr) {
     match fate(network, from, source, destination) {
         PacketFate::Delivered { host, source, destination, .. } => (host, source, destination),
-        fate => panic!("{fate:?}"),
+        PacketFate::InFlight { .. } | PacketFate::Dropped { .. } => panic!("the packet is not delivered"),
     }
 }
 
