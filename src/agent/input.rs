@@ -148,9 +148,9 @@ impl Agent {
                 Due::Repeat(key) => self.handle_silence(key),
                 Due::Expired(key, transaction) => {
                     let is_current =
-                        self.set.get(transaction.pair).is_some_and(|pair| pair.state.transaction() == Some(key));
-                    if is_current && transaction.purpose == Purpose::Check {
-                        self.fail_pair(transaction.pair);
+                        self.set.get(transaction.start.pair).is_some_and(|pair| pair.state.transaction() == Some(key));
+                    if is_current && transaction.start.purpose == Purpose::Check {
+                        self.fail_pair(transaction.start.pair);
                     }
                 }
             }

@@ -63,22 +63,10 @@ impl Agent {
         loop {
             let key = self.outbox.repeats.pop_front()?;
             let Some(transaction) = self.transactions.repeat(self.now, key) else { continue };
-            let id = transaction.pair;
-            if let Some(pair) = self.set.get_mut(id) {
+            let start = transaction.start;
+            if let Some(pair) = self.set.get_mut(start.pair) {
                 pair.stats.retransmissions_sent += 1;
             }
-            let transaction = self.transactions.get(key)?;
-            let start = Start {
-                id: transaction.id,
-                pair: id,
-                purpose: transaction.purpose,
-                role: transaction.role,
-                tiebreaker: transaction.tiebreaker,
-                priority: transaction.priority,
-                use_candidate: transaction.use_candidate,
-                peer: transaction.peer,
-                rto: Duration::ZERO,
-            };
             let addresses = self.encode(out, &start);
             if addresses.is_some() {
                 return addresses;

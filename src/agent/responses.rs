@@ -27,13 +27,13 @@ impl Agent {
         if !message.has_valid_fingerprint() {
             return Err(DropReason::BadFingerprint);
         }
-        let Some(pair) = self.set.get(transaction.pair) else {
+        let Some(pair) = self.set.get(transaction.start.pair) else {
             self.transactions.remove(key);
             return Err(DropReason::UnknownTransaction);
         };
         let Path { base, remote } = pair.path;
         let stream = self.stream(pair.stream).ok_or(DropReason::UnknownTransaction)?;
-        let peer = stream.remote.get(usize::from(transaction.peer)).ok_or(DropReason::UnknownTransaction)?;
+        let peer = stream.remote.get(usize::from(transaction.start.peer)).ok_or(DropReason::UnknownTransaction)?;
         let response = message.authenticate(&peer.key);
         self.stats.integrity_checks += 1;
         // One that is forged is as if it had never come: the check goes on (RFC 8489 §9.1.4).
@@ -55,7 +55,7 @@ impl Agent {
 
     fn record_response(&mut self, transaction: &Transaction) {
         let now = self.now;
-        let Some(pair) = self.set.get_mut(transaction.pair) else { return };
+        let Some(pair) = self.set.get_mut(transaction.start.pair) else { return };
         pair.stats.responses_received += 1;
         // Which transmission of several was answered is not known (Karn's rule, RFC 8489 §6.2.1).
         if transaction.sent == 1 {
@@ -64,13 +64,13 @@ impl Agent {
     }
 
     fn handle_success(&mut self, transaction: &Transaction, mapped: SocketAddr) {
-        let id = transaction.pair;
+        let id = transaction.start.pair;
         if let Some(in_progress) = self.set.succeed(id) {
             self.transactions.remove(in_progress);
         }
         let Some(valid) = self.valid_pair(transaction, mapped) else { return };
         self.make_valid(id, valid);
-        let has_nominated = transaction.use_candidate && transaction.role == Role::Controlling;
+        let has_nominated = transaction.start.use_candidate && transaction.start.role == Role::Controlling;
         if has_nominated && self.role == Role::Controlling {
             self.conclude_nomination(valid);
         } else {
@@ -82,7 +82,7 @@ impl Agent {
     /// The pair of the address that the peer saw and the one that was checked: the pair itself, another one of the
     /// checklist, or a new one (RFC 8445 §7.2.5.3.2).
     fn valid_pair(&mut self, transaction: &Transaction, mapped: SocketAddr) -> Option<PairId> {
-        let checked = self.set.get(transaction.pair)?;
+        let checked = self.set.get(transaction.start.pair)?;
         let (id, stream, component, remote, path) =
             (checked.id, checked.stream, checked.component, checked.remote, checked.path);
         let produced = checked.produced;
@@ -126,7 +126,7 @@ impl Agent {
         mapped: SocketAddr,
     ) -> Option<(CandidateId, SocketAddr, u32)> {
         let limit = self.config.max_peer_reflexive;
-        let checked = self.set.get(transaction.pair)?;
+        let checked = self.set.get(transaction.start.pair)?;
         let (stream, component, base) = (checked.stream, checked.component, checked.path.base);
         let locals = &self.stream(stream)?.locals;
         let kind = CandidateKind::PeerReflexive;
@@ -138,7 +138,7 @@ impl Agent {
         }
         let id = self.next_candidate_id();
         let foundation = self.local_foundations.number(kind, base.ip(), None, Transport::Udp);
-        let priority = Priority::new(transaction.priority)?;
+        let priority = Priority::new(transaction.start.priority)?;
         let number = Foundation::numbered("", foundation);
         let candidate = Candidate::new(kind, component, number, priority, mapped).with_related_address(base);
         self.stream_mut(stream)?.locals.add_reflexive(id, candidate, mapped, base, foundation, true);
@@ -177,34 +177,34 @@ impl Agent {
 
     /// Takes the role opposite to the one that was claimed, and checks again (RFC 8445 §7.2.5.1).
     fn handle_role_conflict(&mut self, transaction: &Transaction) {
-        if self.role == transaction.role {
+        if self.role == transaction.start.role {
             self.tiebreaker = self.random.u64();
-            self.take_role(transaction.role.opposite());
+            self.take_role(transaction.start.role.opposite());
         }
         let is_settled =
-            self.set.get(transaction.pair).is_none_or(|pair| pair.state.get() == CandidatePairState::Succeeded);
+            self.set.get(transaction.start.pair).is_none_or(|pair| pair.state.get() == CandidatePairState::Succeeded);
         if !is_settled {
-            self.trigger(transaction.pair);
+            self.trigger(transaction.start.pair);
         }
     }
 
     fn handle_server_error(&mut self, key: TransactionKey, transaction: &Transaction) {
-        let Some(pair) = self.set.get_mut(transaction.pair) else { return };
+        let Some(pair) = self.set.get_mut(transaction.start.pair) else { return };
         if pair.server_errors >= Self::MAX_SERVER_ERRORS {
             self.handle_failure(key, transaction);
         } else {
             pair.server_errors += 1;
-            self.trigger(transaction.pair);
+            self.trigger(transaction.start.pair);
         }
     }
 
     /// Gives a pair up, unless a newer check of it is on its way.
     fn handle_failure(&mut self, key: TransactionKey, transaction: &Transaction) {
-        let Some(pair) = self.set.get(transaction.pair) else { return };
-        match transaction.purpose {
+        let Some(pair) = self.set.get(transaction.start.pair) else { return };
+        match transaction.start.purpose {
             Purpose::Nomination if pair.is_nominating => self.fail_nomination((pair.stream, pair.component)),
             Purpose::Nomination => {}
-            Purpose::Check if pair.state.transaction() == Some(key) => self.fail_pair(transaction.pair),
+            Purpose::Check if pair.state.transaction() == Some(key) => self.fail_pair(transaction.start.pair),
             Purpose::Check => {}
         }
     }
@@ -219,7 +219,7 @@ impl Agent {
     /// so that its back-off does not count.
     pub(super) fn handle_silence(&mut self, key: TransactionKey) {
         let Some(transaction) = self.transactions.get(key) else { return };
-        let (id, purpose) = (transaction.pair, transaction.purpose);
+        let (id, purpose) = (transaction.start.pair, transaction.start.purpose);
         let Some(pair) = self.set.get(id) else {
             self.transactions.remove(key);
             return;

@@ -35,9 +35,9 @@ pub(crate) enum Purpose {
     Nomination,
 }
 
-/// A check as it was first sent; sending it again gives the same bytes.
-#[derive(Clone, Debug)]
-pub(crate) struct Transaction {
+/// What a check says, chosen when it starts; sending it again gives the same bytes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Start {
     pub(crate) id: TransactionId,
     pub(crate) pair: PairId,
     pub(crate) purpose: Purpose,
@@ -45,15 +45,21 @@ pub(crate) struct Transaction {
     pub(crate) tiebreaker: u64,
     pub(crate) priority: u32,
     pub(crate) use_candidate: bool,
-    /// Which of the stream's remote credentials it was sent with.
+    /// Which of the stream's remote credentials it is sent with.
     pub(crate) peer: u8,
+    /// Time from one transmission to the next, doubled each time.
+    pub(crate) rto: Duration,
+}
+
+/// A check that was sent.
+#[derive(Clone, Debug)]
+pub(crate) struct Transaction {
+    pub(crate) start: Start,
     pub(crate) first_sent: Instant,
     /// How often it was sent.
     pub(crate) sent: u8,
     /// It is not repeated and its silence means nothing, but its answer still counts (RFC 8445 §7.3.1.4).
     pub(crate) is_cancelled: bool,
-    /// Time from one transmission to the next, doubled each time.
-    rto: Duration,
     /// When it is repeated or given up; `None` while a repetition waits to be polled.
     due: Option<Instant>,
 }
@@ -102,20 +108,6 @@ struct Slot {
     transaction: Option<Transaction>,
 }
 
-/// What is chosen when a transaction starts.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Start {
-    pub(crate) id: TransactionId,
-    pub(crate) pair: PairId,
-    pub(crate) purpose: Purpose,
-    pub(crate) role: Role,
-    pub(crate) tiebreaker: u64,
-    pub(crate) priority: u32,
-    pub(crate) use_candidate: bool,
-    pub(crate) peer: u8,
-    pub(crate) rto: Duration,
-}
-
 impl TransactionTable {
     pub(crate) const fn new(schedule: Schedule) -> Self {
         Self { schedule, slots: Vec::new(), free: Vec::new(), by_id: HashTable::new(), timers: BinaryHeap::new() }
@@ -123,27 +115,13 @@ impl TransactionTable {
 
     /// Records a request whose first transmission leaves `now`.
     pub(crate) fn start(&mut self, now: Instant, start: &Start) -> TransactionKey {
-        let Start { id, pair, purpose, role, tiebreaker, priority, use_candidate, peer, rto } = *start;
         let slot = self.free.pop().unwrap_or_else(|| {
             self.slots.push(Slot { serial: 0, transaction: None });
             u32::try_from(self.slots.len() - 1).unwrap_or(u32::MAX)
         });
+        let rto = start.rto;
         let due = after(now, if self.schedule.rc > 1 { rto } else { self.schedule.total(rto) });
-        let transaction = Transaction {
-            id,
-            pair,
-            purpose,
-            role,
-            tiebreaker,
-            priority,
-            use_candidate,
-            peer,
-            first_sent: now,
-            sent: 1,
-            is_cancelled: false,
-            rto,
-            due: Some(due),
-        };
+        let transaction = Transaction { start: *start, first_sent: now, sent: 1, is_cancelled: false, due: Some(due) };
         let mut key = TransactionKey { slot, serial: 0 };
         if let Some(entry) = self.slots.get_mut(slot as usize) {
             entry.serial = entry.serial.wrapping_add(1);
@@ -151,7 +129,7 @@ impl TransactionTable {
             entry.transaction = Some(transaction);
         }
         let slots = &self.slots;
-        self.by_id.insert_unique(id.bits(), slot, |&slot| bits(slots, slot));
+        self.by_id.insert_unique(start.id.bits(), slot, |&slot| bits(slots, slot));
         self.timers.push(Reverse((due, key)));
         key
     }
@@ -169,7 +147,7 @@ impl TransactionTable {
     /// The transaction with this ID.
     pub(crate) fn find(&self, id: TransactionId) -> Option<(TransactionKey, &Transaction)> {
         let is_it = |&slot: &u32| {
-            self.slots.get(slot as usize).and_then(|entry| entry.transaction.as_ref()).is_some_and(|t| t.id == id)
+            self.slots.get(slot as usize).and_then(|entry| entry.transaction.as_ref()).is_some_and(|t| t.start.id == id)
         };
         let slot = *self.by_id.find(id.bits(), is_it)?;
         let entry = self.slots.get(slot as usize)?;
@@ -186,7 +164,7 @@ impl TransactionTable {
     fn take(&mut self, key: TransactionKey) -> Option<Transaction> {
         let entry = self.slots.get_mut(key.slot as usize).filter(|entry| entry.serial == key.serial)?;
         let transaction = entry.transaction.take()?;
-        if let Ok(found) = self.by_id.find_entry(transaction.id.bits(), |&slot| slot == key.slot) {
+        if let Ok(found) = self.by_id.find_entry(transaction.start.id.bits(), |&slot| slot == key.slot) {
             found.remove();
         }
         self.free.push(key.slot);
@@ -197,7 +175,7 @@ impl TransactionTable {
     pub(crate) fn cancel(&mut self, key: TransactionKey) {
         let schedule = self.schedule;
         let Some(transaction) = self.get_mut(key).filter(|transaction| !transaction.is_cancelled) else { return };
-        let end = after(transaction.first_sent, schedule.total(transaction.rto));
+        let end = after(transaction.first_sent, schedule.total(transaction.start.rto));
         transaction.is_cancelled = true;
         transaction.due = Some(end);
         self.timers.push(Reverse((end, key)));
@@ -210,7 +188,7 @@ impl TransactionTable {
         let transaction = self.get_mut(key).filter(|t| !t.is_cancelled && t.due.is_none())?;
         transaction.sent += 1;
         let factor = if transaction.sent >= rc { rm } else { 1_u32 << (transaction.sent - 1).min(31) };
-        let due = after(now, transaction.rto.saturating_mul(factor));
+        let due = after(now, transaction.start.rto.saturating_mul(factor));
         transaction.due = Some(due);
         self.timers.push(Reverse((due, key)));
         self.get(key)
@@ -256,7 +234,7 @@ impl TransactionTable {
 }
 
 fn bits(slots: &[Slot], slot: u32) -> u64 {
-    slots.get(slot as usize).and_then(|entry| entry.transaction.as_ref()).map_or(0, |t| t.id.bits())
+    slots.get(slot as usize).and_then(|entry| entry.transaction.as_ref()).map_or(0, |t| t.start.id.bits())
 }
 
 #[cfg(test)]
@@ -335,7 +313,7 @@ mod tests {
     fn a_removed_request_leaves_no_deadline_and_a_used_slot_no_trace() {
         let (mut table, mut random) = table(7, 16);
         let first = start(&mut table, &mut random, Instant::ZERO);
-        let id = table.get(first).unwrap().id;
+        let id = table.get(first).unwrap().start.id;
         assert_eq!(table.find(id).map(|(key, _)| key), Some(first));
         assert!(table.remove(first).is_some() && table.remove(first).is_none());
         assert_eq!((table.deadline(), table.find(id).is_none()), (None, true));
