@@ -153,7 +153,7 @@ pub(crate) enum Report<'a> {
 }
 
 /// What this peer can do.
-const FEATURES: &[&str] = &["data", "selected", "role", "ipv6", "addresses", "stats"];
+const FEATURES: &[&str] = &["data", "selected", "role", "ipv6", "addresses", "stats", "remote-lite"];
 
 impl Report<'_> {
     pub(crate) const fn hello() -> Self {

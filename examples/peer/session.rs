@@ -238,9 +238,10 @@ impl<'a> Session<'a> {
                 self.state = current;
                 self.report_state()
             }
-            Event::SelectedPairChanged { pair, .. } => {
+            // What the loss of a pair means is said by the state that follows it.
+            Event::SelectedPairChanged { pair: Some(pair), .. } => {
                 self.report_state()?;
-                pair.map_or(Ok(()), |pair| self.report_selected(pair))
+                self.report_selected(pair)
             }
             Event::RoleChanged { .. } => self.report_role(),
             _ => Ok(()),
