@@ -1,0 +1,352 @@
+//! Two agents connect over loopback, and exchange datagrams: the whole loop around an agent, with threads and blocking
+//! sockets.
+//!
+//! ```text
+//! cargo run --release --example connect
+//! ```
+//!
+//! Each [`Peer`] lives in a thread of its own. All that it reacts to comes through one channel: datagrams, which a thread
+//! for each socket reads, and what the other peer signals, for which an application would have its own server. The
+//! loop is [`Peer::run`]; everything else in this file answers the question what to do with an input or an event.
+
+#![expect(clippy::print_stdout, reason = "the example tells what it does")]
+#![expect(clippy::disallowed_types, clippy::disallowed_methods, reason = "sockets and clock belong to the application")]
+#![expect(clippy::wildcard_enum_match_arm, reason = "an application picks the events that it has a use for")]
+
+use std::collections::BTreeMap;
+use std::error::Error;
+use std::fmt::Display;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+use std::process::ExitCode;
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
+use std::thread;
+use std::time::Duration;
+
+use nilas::{
+    Agent, ComponentId, Config, Credentials, Datagram, Event, Instant, Received, RemoteDescription, Role, Seed,
+    StreamId, Transport,
+};
+
+type Failure = Box<dyn Error + Send + Sync>;
+
+/// How long all of it may take.
+const TIME_LIMIT: Duration = Duration::from_secs(5);
+/// How many datagrams each peer sends, and wants to have back.
+const PINGS: u32 = 1_000;
+/// How many of them may be on their way at a time: few enough for any socket's buffer.
+const WINDOW: u32 = 8;
+
+/// What a peer reacts to.
+enum Input {
+    Datagram { source: SocketAddr, destination: SocketAddr, payload: Vec<u8> },
+    Signal(Signal),
+}
+
+/// What one peer tells the other over the signalling channel.
+enum Signal {
+    Credentials {
+        ufrag: String,
+        password: String,
+    },
+    Candidate(String),
+    EndOfCandidates,
+    /// A pair is selected, application data may come.
+    Ready,
+    /// All pings came back.
+    Done,
+}
+
+struct Peer {
+    name: &'static str,
+    start: std::time::Instant,
+    agent: Agent,
+    stream: StreamId,
+    sockets: BTreeMap<SocketAddr, UdpSocket>,
+    inputs: Receiver<Input>,
+    other: Sender<Input>,
+    /// What is sent is written here first.
+    buffer: Vec<u8>,
+    is_other_ready: bool,
+    is_other_done: bool,
+    pings: Pings,
+}
+
+/// The datagrams of the application: each peer sends numbered ones and the other sends them back.
+#[derive(Default)]
+struct Pings {
+    sent_at: Vec<Instant>,
+    round_trips: Vec<Duration>,
+    /// How many pings of the other peer were sent back.
+    echoed: u32,
+}
+
+fn main() -> ExitCode {
+    match connect() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("failed: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn connect() -> Result<(), Failure> {
+    let start = std::time::Instant::now();
+    let (to_left, left_inputs) = mpsc::channel();
+    let (to_right, right_inputs) = mpsc::channel();
+    let left = Peer::new("left", Role::Controlling, start, (to_left.clone(), left_inputs), to_right.clone())?;
+    let right = Peer::new("right", Role::Controlled, start, (to_right, right_inputs), to_left)?;
+    let [left, right] = [left, right].map(|peer| thread::spawn(|| peer.run()));
+    let peers = [left.join(), right.join()].map(|end| end.map_err(|_| "a peer panicked")?);
+    for peer in peers {
+        peer?.summarize();
+    }
+    Ok(())
+}
+
+impl Peer {
+    /// An agent, and sockets that put what they receive into `inputs`.
+    fn new(
+        name: &'static str,
+        role: Role,
+        start: std::time::Instant,
+        (own, inputs): (Sender<Input>, Receiver<Input>),
+        other: Sender<Input>,
+    ) -> Result<Self, Failure> {
+        // Loopback addresses are no candidates in real life.
+        let config = Config::default().with_loopback(true);
+        let mut agent = Agent::new(config, role, Seed::from_os()?)?;
+        let stream = agent.add_stream(1)?;
+        let mut sockets = BTreeMap::new();
+        for ip in [IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)] {
+            // A host may lack one of the two families.
+            let Ok(socket) = UdpSocket::bind((ip, 0)) else { continue };
+            let address = socket.local_addr()?;
+            agent.add_socket(Instant::from_std(start), stream, ComponentId::RTP, Transport::Udp, address)?;
+            let reader = socket.try_clone()?;
+            let own = own.clone();
+            thread::spawn(move || read(&reader, address, &own));
+            sockets.insert(address, socket);
+        }
+        agent.end_of_local_candidates(Instant::from_std(start), stream)?;
+        Ok(Self {
+            name,
+            start,
+            agent,
+            stream,
+            sockets,
+            inputs,
+            other,
+            buffer: Vec::new(),
+            is_other_ready: false,
+            is_other_done: false,
+            pings: Pings::default(),
+        })
+    }
+
+    fn now(&self) -> Instant {
+        Instant::from_std(self.start)
+    }
+
+    /// The loop: send what is to be sent, look at what has happened, sleep until something comes in or is due.
+    fn run(mut self) -> Result<Self, Failure> {
+        let deadline = Instant::from_std(self.start) + TIME_LIMIT;
+        let credentials = self.agent.local_credentials(self.stream).ok_or("the stream is gone")?;
+        let (ufrag, password) = (credentials.ufrag.to_string(), credentials.password.expose().to_owned());
+        self.signal(Signal::Credentials { ufrag, password });
+        while !self.is_other_done || self.pings.round_trips.len() < PINGS as usize {
+            self.transmit()?;
+            while let Some(event) = self.agent.poll_event() {
+                self.handle_event(event)?;
+            }
+            let now = self.now();
+            if now >= deadline {
+                return Err(self.complain().into());
+            }
+            let wake = self.agent.poll_timeout().map_or(deadline, |at| at.min(deadline));
+            match self.inputs.recv_timeout(wake.saturating_duration_since(now)) {
+                Ok(Input::Datagram { source, destination, payload }) => {
+                    let datagram = Datagram { source, destination, transport: Transport::Udp, payload: &payload };
+                    if let Received::Data { payload, .. } = self.agent.handle_datagram(self.now(), &datagram) {
+                        self.handle_data(payload)?;
+                    }
+                }
+                Ok(Input::Signal(signal)) => self.handle_signal(signal)?,
+                Err(RecvTimeoutError::Timeout) => self.agent.handle_timeout(self.now()),
+                Err(RecvTimeoutError::Disconnected) => return Err("the other peer is gone".into()),
+            }
+        }
+        self.agent.close(self.now());
+        Ok(self)
+    }
+
+    /// Sends all that the agent has to send.
+    fn transmit(&mut self) -> Result<(), Failure> {
+        loop {
+            self.buffer.clear();
+            let Some(transmit) = self.agent.poll_transmit(self.now(), &mut self.buffer) else { return Ok(()) };
+            self.send_buffer(transmit.source, transmit.destination)?;
+        }
+    }
+
+    fn send_buffer(&self, source: SocketAddr, destination: SocketAddr) -> Result<(), Failure> {
+        let socket = self.sockets.get(&source).ok_or("an unknown socket")?;
+        if let Err(error) = socket.send_to(&self.buffer, destination) {
+            // It counts as lost on the way.
+            self.say(format_args!("cannot send to {destination}: {error}"));
+        }
+        Ok(())
+    }
+
+    fn handle_event(&mut self, event: Event) -> Result<(), Failure> {
+        match event {
+            Event::LocalCandidate { candidate, .. } => {
+                self.say(format_args!("local {candidate}"));
+                self.signal(Signal::Candidate(candidate.to_string()));
+            }
+            Event::EndOfCandidates { .. } => self.signal(Signal::EndOfCandidates),
+            Event::ConnectionStateChanged { previous, current, reason, .. } => {
+                self.say(format_args!("{previous} -> {current}: {reason}"));
+            }
+            Event::RoleChanged { role, .. } => self.say(format_args!("role is {role:?} from now on")),
+            Event::SelectedPairChanged { pair: Some(pair), .. } => {
+                let Some(pair) = self.agent.pair(pair) else { return Ok(()) };
+                self.say(format_args!("selected {} -> {}", pair.local, pair.remote));
+                self.signal(Signal::Ready);
+                self.send_pings()?;
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn handle_signal(&mut self, signal: Signal) -> Result<(), Failure> {
+        let (now, stream) = (self.now(), self.stream);
+        match signal {
+            Signal::Credentials { ufrag, password } => {
+                let remote = RemoteDescription::new(Credentials::new(&ufrag, &password)?);
+                self.agent.set_remote_description(now, stream, &remote)?;
+            }
+            Signal::Candidate(line) => {
+                let outcome = self.agent.add_remote_candidate(now, stream, line.parse()?)?;
+                self.say(format_args!("remote {line}: {outcome:?}"));
+            }
+            Signal::EndOfCandidates => self.agent.end_of_remote_candidates(now, stream)?,
+            Signal::Ready => {
+                self.is_other_ready = true;
+                self.send_pings()?;
+            }
+            Signal::Done => self.is_other_done = true,
+        }
+        Ok(())
+    }
+
+    /// Keeps as many pings on their way as the window allows, once both peers have selected a pair.
+    fn send_pings(&mut self) -> Result<(), Failure> {
+        if !self.is_other_ready || self.agent.selected_pair(self.stream, ComponentId::RTP).is_none() {
+            return Ok(());
+        }
+        loop {
+            let number = u32::try_from(self.pings.sent_at.len())?;
+            let back = u32::try_from(self.pings.round_trips.len())?;
+            if number == PINGS || number - back == WINDOW {
+                return Ok(());
+            }
+            self.pings.sent_at.push(self.now());
+            self.send_data(b'?', number)?;
+        }
+    }
+
+    /// Application data takes the way that the agent names.
+    fn send_data(&mut self, kind: u8, number: u32) -> Result<(), Failure> {
+        let [a, b, c, d] = number.to_be_bytes();
+        self.buffer.clear();
+        let payload = [kind, a, b, c, d];
+        let transmit = self.agent.send(self.now(), self.stream, ComponentId::RTP, &payload, &mut self.buffer)?;
+        self.send_buffer(transmit.source, transmit.destination)
+    }
+
+    fn handle_data(&mut self, payload: &[u8]) -> Result<(), Failure> {
+        let &[kind, a, b, c, d] = payload else { return Err("a datagram of the wrong length".into()) };
+        let number = u32::from_be_bytes([a, b, c, d]);
+        let expected = if kind == b'?' { self.pings.echoed } else { u32::try_from(self.pings.round_trips.len())? };
+        if number != expected {
+            return Err(format!("{} got datagram {number} in place of {expected}", self.name).into());
+        }
+        if kind == b'?' {
+            self.pings.echoed += 1;
+            return self.send_data(b'!', number);
+        }
+        let sent_at = *self.pings.sent_at.get(number as usize).ok_or("an echo of nothing")?;
+        self.pings.round_trips.push(self.now().saturating_duration_since(sent_at));
+        if self.pings.round_trips.len() == PINGS as usize {
+            self.signal(Signal::Done);
+        }
+        self.send_pings()
+    }
+
+    fn signal(&self, signal: Signal) {
+        // A peer that ended before has failed, and says so itself.
+        let _ = self.other.send(Input::Signal(signal));
+    }
+
+    fn say(&self, what: impl Display) {
+        println!("{:8.1} ms  {:5}  {what}", self.start.elapsed().as_secs_f64() * 1e3, self.name);
+    }
+
+    /// Why it is not done.
+    fn complain(&self) -> String {
+        let (state, back) = (self.agent.state(), self.pings.round_trips.len());
+        let reason = self.agent.stream_state(self.stream).map(|(_, reason)| reason.to_string()).unwrap_or_default();
+        format!("{} is {state} ({reason}) with {back} of {PINGS} echoes after {TIME_LIMIT:?}", self.name)
+    }
+
+    fn summarize(&self) {
+        let trips = &self.pings.round_trips;
+        let (least, most) = (trips.iter().min().copied(), trips.iter().max().copied());
+        let mean = trips.iter().sum::<Duration>() / PINGS;
+        let took = self.pings.sent_at.first().map(|first| self.pings.last_back(*first)).unwrap_or_default();
+        println!("\n{} ({:?})", self.name, self.agent.role());
+        println!("  {PINGS} datagrams and their echoes, {:.0} a second each way", rate(2 * PINGS, took));
+        println!(
+            "  round trip {:?} to {:?}, {mean:?} on average, of the echoes",
+            least.unwrap_or_default(),
+            most.unwrap_or_default()
+        );
+        if let Some(pair) = self.agent.selected_pair(self.stream, ComponentId::RTP) {
+            let round_trip = pair.stats.current_round_trip_time.unwrap_or_default();
+            println!("  round trip {round_trip:?} by the latest check of the selected pair");
+        }
+        let mut checks = [0; 4];
+        for stats in self.agent.pairs().map(|pair| pair.stats) {
+            let of_pair =
+                [stats.requests_sent, stats.responses_received, stats.requests_received, stats.responses_sent];
+            checks.iter_mut().zip(of_pair).for_each(|(sum, one)| *sum += one);
+        }
+        let [sent, answered, received, answers] = checks;
+        println!("  {sent} checks sent and {answered} answered, {received} received and {answers} answered");
+    }
+}
+
+impl Pings {
+    /// How long after `first` the last echo came.
+    fn last_back(&self, first: Instant) -> Duration {
+        let backs = self.sent_at.iter().zip(&self.round_trips).map(|(sent, trip)| *sent + *trip);
+        backs.max().unwrap_or(first).saturating_duration_since(first)
+    }
+}
+
+fn rate(count: u32, took: Duration) -> f64 {
+    f64::from(count) / took.as_secs_f64().max(f64::MIN_POSITIVE)
+}
+
+/// Hands what a socket receives to the peer's thread.
+fn read(socket: &UdpSocket, destination: SocketAddr, inputs: &Sender<Input>) {
+    let mut buffer = [0; 2048];
+    while let Ok((length, source)) = socket.recv_from(&mut buffer) {
+        let payload = buffer.get(..length).unwrap_or_default().to_vec();
+        if inputs.send(Input::Datagram { source, destination, payload }).is_err() {
+            return;
+        }
+    }
+}

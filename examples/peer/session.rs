@@ -1,0 +1,304 @@
+//! The session: the loop around the agent, and what its events mean in the protocol.
+
+use std::error::Error;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender};
+
+use nilas::{
+    Agent, Candidate, ComponentId, Config, ConnectionState, Credentials, DataFilter, Datagram, Event, Instant, PairId,
+    Received, RemoteCandidateOutcome, RemoteDescription, Role, Seed, StreamId, Transport,
+};
+
+use crate::input::Input;
+use crate::protocol::{Command, Output, Payload, Report, RoleName, Start};
+use crate::sockets::{self, Sockets};
+
+/// The only media description there is.
+const MID: &str = "0";
+
+/// One agent, its sockets, and what was reported of it.
+pub(crate) struct Session<'a> {
+    agent: Agent,
+    stream: StreamId,
+    sockets: Sockets,
+    clock: Clock,
+    output: &'a mut Output,
+    /// Counts ICE restarts.
+    generation: u64,
+    state: ConnectionState,
+    reported_state: Option<ConnectionState>,
+    reported_role: Option<Role>,
+    rx_bytes: u64,
+    rx_packets: u64,
+    /// Datagrams are written here.
+    buffer: Vec<u8>,
+}
+
+impl<'a> Session<'a> {
+    /// Makes an agent, reports its credentials, and opens its sockets.
+    pub(crate) fn start(
+        start: &Start,
+        inputs: SyncSender<Input>,
+        output: &'a mut Output,
+    ) -> Result<Self, Box<dyn Error>> {
+        let config =
+            Config::default().with_data_filter(DataFilter::AllButStun).with_loopback(!start.addresses.is_empty());
+        let role = match start.role {
+            RoleName::Controlling => Role::Controlling,
+            RoleName::Controlled => Role::Controlled,
+        };
+        let mut agent = Agent::new(config, role, Seed::from_os()?)?;
+        let stream = agent.add_stream(1)?;
+        let mut session = Self {
+            agent,
+            stream,
+            sockets: Sockets::new(inputs),
+            clock: Clock::start(),
+            output,
+            generation: 0,
+            state: ConnectionState::New,
+            reported_state: None,
+            reported_role: None,
+            rx_bytes: 0,
+            rx_packets: 0,
+            buffer: Vec::new(),
+        };
+        session.report_credentials()?;
+        session.open_sockets(start)?;
+        Ok(session)
+    }
+
+    /// Serves the agent until the session ends.
+    pub(crate) fn run(mut self, inputs: &Receiver<Input>) -> Result<(), Box<dyn Error>> {
+        loop {
+            self.drain()?;
+            let input = match self.agent.poll_timeout() {
+                Some(at) => inputs.recv_timeout(at.saturating_duration_since(self.clock.now())),
+                None => inputs.recv().map_err(RecvTimeoutError::from),
+            };
+            let now = self.clock.now();
+            match input {
+                Err(RecvTimeoutError::Timeout) => self.agent.handle_timeout(now),
+                Ok(Input::Datagram { source, destination, payload }) => {
+                    let transport = Transport::Udp;
+                    self.receive(now, &Datagram { source, destination, transport, payload: &payload })?;
+                }
+                Ok(Input::BadLine(message)) => self.output.write(&Report::Error { message: &message })?,
+                Ok(Input::Command(Command::Close) | Input::End) | Err(RecvTimeoutError::Disconnected) => {
+                    self.agent.close(now);
+                    self.drain()?;
+                    return Ok(());
+                }
+                Ok(Input::Command(command)) => self.obey(now, command)?,
+            }
+        }
+    }
+
+    fn report_credentials(&mut self) -> Result<(), Box<dyn Error>> {
+        let credentials = self.agent.local_credentials(self.stream).ok_or("the stream is gone")?;
+        self.output.write(&Report::Credentials {
+            ufrag: credentials.ufrag.as_str(),
+            pwd: credentials.password.expose(),
+            lite: false,
+            generation: self.generation,
+        })?;
+        Ok(())
+    }
+
+    /// Opens a socket for each address. The agent makes host candidates of them.
+    fn open_sockets(&mut self, start: &Start) -> Result<(), Box<dyn Error>> {
+        let addresses = match start.addresses.as_slice() {
+            [] => sockets::host_addresses(start.ipv6)?,
+            addresses => addresses.to_vec(),
+        };
+        let now = self.clock.now();
+        for ip in addresses {
+            let address = match self.sockets.open(ip) {
+                Ok(address) => address,
+                Err(error) => {
+                    self.log(&format!("no socket at {ip}: {error}"))?;
+                    continue;
+                }
+            };
+            if let Err(error) = self.agent.add_socket(now, self.stream, ComponentId::RTP, Transport::Udp, address) {
+                self.log(&format!("no candidate: {error}"))?;
+            }
+        }
+        self.agent.end_of_local_candidates(now, self.stream)?;
+        Ok(())
+    }
+
+    /// Sends and reports all that the agent has to send and to tell.
+    fn drain(&mut self) -> io::Result<()> {
+        loop {
+            self.buffer.clear();
+            let Some(transmit) = self.agent.poll_transmit(self.clock.now(), &mut self.buffer) else { break };
+            self.send_buffer(transmit.source, transmit.destination);
+        }
+        while let Some(event) = self.agent.poll_event() {
+            self.report(event)?;
+        }
+        Ok(())
+    }
+
+    /// Sends what is in the buffer. What cannot be sent is lost, as on any network, and checks are repeated.
+    fn send_buffer(&self, source: SocketAddr, destination: SocketAddr) {
+        if let Err(error) = self.sockets.send(source, destination, &self.buffer) {
+            eprintln!("{source} -> {destination}: {error}");
+        }
+    }
+
+    fn receive(&mut self, now: Instant, datagram: &Datagram<'_>) -> io::Result<()> {
+        match self.agent.handle_datagram(now, datagram) {
+            Received::Data { payload, .. } => {
+                self.rx_bytes += payload.len() as u64;
+                self.rx_packets += 1;
+                self.output.write(&Report::Data { payload: Payload::of(payload), generation: self.generation })
+            }
+            Received::Dropped(reason) => {
+                eprintln!("{} <- {}: dropped, {reason:?}", datagram.destination, datagram.source);
+                Ok(())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn obey(&mut self, now: Instant, command: Command) -> io::Result<()> {
+        match command {
+            Command::Credentials { ufrag, pwd, lite, generation } if self.is_current(generation)? => {
+                let taken = Credentials::new(&ufrag, &pwd).map_err(Box::<dyn Error>::from).and_then(|credentials| {
+                    let description = RemoteDescription::new(credentials).with_lite(lite);
+                    Ok(self.agent.set_remote_description(now, self.stream, &description)?)
+                });
+                taken.or_else(|error| self.error(&format!("credentials not taken: {error}")))
+            }
+            Command::Candidate { candidate, generation } if self.is_current(generation)? => {
+                self.add_remote_candidate(now, &candidate)
+            }
+            Command::EndOfCandidates { generation } if self.is_current(generation)? => {
+                let taken = self.agent.end_of_remote_candidates(now, self.stream);
+                taken.or_else(|error| self.error(&error.to_string()))
+            }
+            Command::Send(payload) => match payload.bytes() {
+                Some(payload) => self.send(now, &payload),
+                None => self.error("nothing to send"),
+            },
+            Command::Stats => {
+                self.output.write(&Report::Stats { rx_bytes: self.rx_bytes, rx_packets: self.rx_packets })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether signalling is of the generation in use. What is of an earlier one came too late.
+    fn is_current(&mut self, generation: u64) -> io::Result<bool> {
+        if generation > self.generation {
+            self.error("the other side restarted, which is not supported")?;
+        }
+        Ok(generation == self.generation)
+    }
+
+    fn add_remote_candidate(&mut self, now: Instant, line: &str) -> io::Result<()> {
+        let candidate: Candidate = match line.parse() {
+            Ok(candidate) => candidate,
+            Err(error) => return self.log(&format!("skipped {line:?}: {error}")),
+        };
+        match self.agent.add_remote_candidate(now, self.stream, candidate) {
+            Ok(RemoteCandidateOutcome::Added(_) | RemoteCandidateOutcome::Known(_)) => Ok(()),
+            Ok(outcome) => self.log(&format!("skipped {line:?}: {outcome:?}")),
+            Err(error) => self.log(&format!("skipped {line:?}: {error}")),
+        }
+    }
+
+    /// Sends application data on the selected pair or, before there is one, on the best valid one.
+    fn send(&mut self, now: Instant, payload: &[u8]) -> io::Result<()> {
+        self.buffer.clear();
+        match self.agent.send(now, self.stream, ComponentId::RTP, payload, &mut self.buffer) {
+            Ok(transmit) => {
+                self.send_buffer(transmit.source, transmit.destination);
+                Ok(())
+            }
+            Err(error) => self.error(&format!("not sent: {error}")),
+        }
+    }
+
+    fn report(&mut self, event: Event) -> io::Result<()> {
+        let generation = self.generation;
+        match event {
+            Event::LocalCandidate { candidate, .. } => {
+                self.output.write(&Report::Candidate { candidate: candidate.to_string(), mid: MID, generation })
+            }
+            Event::EndOfCandidates { .. } => self.output.write(&Report::EndOfCandidates { mid: MID, generation }),
+            Event::GatheringStateChanged { current, .. } => {
+                self.output.write(&Report::GatheringState { state: current.as_str(), generation })
+            }
+            Event::ConnectionStateChanged { previous, current, reason, .. } => {
+                self.log(&format!("{previous} -> {current}: {reason}"))?;
+                self.state = current;
+                self.report_state()
+            }
+            // What the loss of a pair means is said by the state that follows it.
+            Event::SelectedPairChanged { pair: Some(pair), .. } => {
+                self.report_state()?;
+                self.report_selected(pair)
+            }
+            Event::RoleChanged { .. } => self.report_role(),
+            _ => Ok(()),
+        }
+    }
+
+    /// Reports the connection state. The protocol calls `connected` what has a selected pair; the agent is connected
+    /// from the first valid pair on.
+    fn report_state(&mut self) -> io::Result<()> {
+        let is_selected = self.agent.selected_pair(self.stream, ComponentId::RTP).is_some();
+        let state = if self.state.is_connected() && !is_selected { ConnectionState::Checking } else { self.state };
+        if self.reported_state.replace(state) != Some(state) {
+            self.output.write(&Report::State { state: state.as_str(), generation: self.generation })?;
+        }
+        self.report_role()
+    }
+
+    /// Reports the role, from the first connection on.
+    fn report_role(&mut self) -> io::Result<()> {
+        let is_known = self.reported_role.is_some() || self.reported_state.is_some_and(ConnectionState::is_connected);
+        let role = self.agent.role();
+        if !is_known || self.reported_role.replace(role) == Some(role) {
+            return Ok(());
+        }
+        let role = match role {
+            Role::Controlling => RoleName::Controlling,
+            Role::Controlled => RoleName::Controlled,
+        };
+        self.output.write(&Report::Role { role, generation: self.generation })
+    }
+
+    fn report_selected(&mut self, pair: PairId) -> io::Result<()> {
+        let Some(pair) = self.agent.pair(pair) else { return Ok(()) };
+        let (local, remote) = (pair.local.to_string(), pair.remote.to_string());
+        self.output.write(&Report::Selected { local, remote, generation: self.generation })
+    }
+
+    fn log(&mut self, message: &str) -> io::Result<()> {
+        self.output.write(&Report::Log { message })
+    }
+
+    fn error(&mut self, message: &str) -> io::Result<()> {
+        self.output.write(&Report::Error { message })
+    }
+}
+
+/// Where the agent's time comes from.
+struct Clock(std::time::Instant);
+
+impl Clock {
+    #[expect(clippy::disallowed_methods, reason = "the caller of the agent has the clock")]
+    fn start() -> Self {
+        Self(std::time::Instant::now())
+    }
+
+    /// The time since the start.
+    fn now(&self) -> Instant {
+        Instant::from_std(self.0)
+    }
+}

@@ -1,0 +1,254 @@
+//! Two processes of the example `peer`, with this test as the signalling channel between them.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "test code")]
+
+use std::ffi::OsStr;
+use std::io::{BufRead, BufReader, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdin, Command, Stdio};
+use std::sync::OnceLock;
+use std::sync::mpsc::{self, Receiver, Sender};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+const LEFT: usize = 0;
+const RIGHT: usize = 1;
+
+/// Long enough for a busy machine; a connection takes a tenth of a second.
+const TIME_LIMIT: Duration = Duration::from_secs(20);
+
+#[test]
+fn two_processes_connect_and_exchange_text_and_binary_data() {
+    let mut session = Session::start(["controlling", "controlled"]);
+    session.connect();
+    assert_eq!([LEFT, RIGHT].map(|peer| session.role(peer)), ["controlling", "controlled"]);
+    let pairs = [LEFT, RIGHT].map(|peer| session.selected_addresses(peer));
+    let [(left_local, left_remote), (right_local, right_remote)] = pairs;
+    assert_eq!((left_local, left_remote), (right_remote, right_local));
+
+    let payloads =
+        [json!({"data": "hello, \u{e4}"}), json!({"hex": "80600f"}), json!({"hex": "00ff"}), json!({"data": ""})];
+    for payload in &payloads {
+        session.exchange(LEFT, payload);
+        session.exchange(RIGHT, payload);
+    }
+    for peer in [LEFT, RIGHT] {
+        session.tell(peer, &json!({"type": "stats"}));
+        session.wait_until(|session| session.last(peer, "stats").is_some());
+        let stats = session.last(peer, "stats").unwrap();
+        assert_eq!((&stats["rx_packets"], &stats["rx_bytes"]), (&json!(4), &json!(9 + 3 + 2)));
+    }
+    session.tell(LEFT, &json!({"type": "close"}));
+    session.tell(RIGHT, &json!({"type": "close"}));
+    session.assert_end();
+}
+
+#[test]
+fn two_controlling_processes_connect_with_different_roles() {
+    let mut session = Session::start(["controlling", "controlling"]);
+    session.connect();
+    // The last word on the roles may come after the connection.
+    session.wait_until(|session| session.role(LEFT) != session.role(RIGHT));
+    session.exchange(LEFT, &json!({"data": "from left"}));
+    session.exchange(RIGHT, &json!({"data": "from right"}));
+    session.tell(LEFT, &json!({"type": "close"}));
+    session.hang_up(RIGHT);
+    session.assert_end();
+}
+
+#[test]
+fn a_process_survives_lines_that_mean_nothing() {
+    let mut session = Session::start(["controlling", "controlled"]);
+    for line in ["", "{", "[]", r#"{"type":"unheard-of","member":1}"#, r#"{"type":"send"}"#] {
+        session.write(LEFT, line);
+    }
+    session.write(LEFT, &"x".repeat(3 << 20));
+    for candidate in ["", "candidate:", "candidate:1 1 udp 1 name.local 5000 typ host", "candidate:1 1 udp 1 ::: 5 x"] {
+        session.tell(LEFT, &json!({"type": "candidate", "candidate": candidate, "mid": "0"}));
+    }
+    session.tell(LEFT, &json!({"type": "credentials", "ufrag": "?", "pwd": "short"}));
+    session.connect();
+    session.exchange(LEFT, &json!({"data": "still here"}));
+    assert!(session.all(LEFT, "error").count() >= 5);
+    session.hang_up(LEFT);
+    session.hang_up(RIGHT);
+    session.assert_end();
+}
+
+/// One process.
+struct Peer {
+    child: Child,
+    stdin: Option<ChildStdin>,
+    said: Vec<Value>,
+    has_ended: bool,
+}
+
+impl Drop for Peer {
+    fn drop(&mut self) {
+        // It has ended, unless the test failed.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Two processes, and what they say, which is `None` at the end.
+struct Session {
+    peers: [Peer; 2],
+    lines: Receiver<(usize, Option<String>)>,
+    deadline: Instant,
+}
+
+impl Session {
+    fn start(roles: [&str; 2]) -> Self {
+        let (sender, lines) = mpsc::channel();
+        let peers = [LEFT, RIGHT].map(|index| spawn(index, &sender));
+        let mut session = Self { peers, lines, deadline: now() + TIME_LIMIT };
+        for (peer, role) in roles.into_iter().enumerate() {
+            session.tell(peer, &json!({"type": "start", "role": role, "addresses": ["127.0.0.1"], "ca": null}));
+        }
+        session
+    }
+
+    /// Carries signalling until both have selected a pair.
+    fn connect(&mut self) {
+        self.wait_until(|session| {
+            [LEFT, RIGHT].iter().all(|&peer| {
+                let is_connected = |state: &Value| state["state"] == "connected" || state["state"] == "completed";
+                session.last(peer, "state").is_some_and(is_connected)
+                    && session.last(peer, "selected").is_some()
+                    && session.last(peer, "role").is_some()
+            })
+        });
+    }
+
+    /// Sends a payload from one, and waits until the other has it.
+    fn exchange(&mut self, from: usize, payload: &Value) {
+        let to = other(from);
+        let before = self.all(to, "data").count();
+        let mut message = payload.clone();
+        message["type"] = json!("send");
+        self.tell(from, &message);
+        self.wait_until(|session| session.all(to, "data").count() > before);
+        let mut expected = payload.clone();
+        expected["type"] = json!("data");
+        expected["generation"] = json!(0);
+        assert_eq!(self.last(to, "data"), Some(&expected));
+    }
+
+    /// Carries signalling until something is so.
+    fn wait_until(&mut self, is_so: impl Fn(&Self) -> bool) {
+        while !is_so(self) {
+            let left = self.deadline.saturating_duration_since(now());
+            let Ok((peer, line)) = self.lines.recv_timeout(left) else {
+                panic!("too late: {:#?}", self.peers.each_ref().map(|peer| &peer.said));
+            };
+            let Some(line) = line else {
+                self.peers[peer].has_ended = true;
+                continue;
+            };
+            let message: Value = serde_json::from_str(&line).expect("a line of JSON");
+            if matches!(message["type"].as_str(), Some("credentials" | "candidate" | "end-of-candidates")) {
+                self.write(other(peer), &line);
+            }
+            self.peers[peer].said.push(message);
+        }
+    }
+
+    fn assert_end(&mut self) {
+        self.wait_until(|session| session.peers.iter().all(|peer| peer.has_ended));
+        for peer in &mut self.peers {
+            assert!(peer.child.wait().unwrap().success());
+        }
+    }
+
+    fn tell(&mut self, peer: usize, message: &Value) {
+        self.write(peer, &message.to_string());
+    }
+
+    fn write(&mut self, peer: usize, line: &str) {
+        if let Some(stdin) = &mut self.peers[peer].stdin {
+            writeln!(stdin, "{line}").expect("the process reads");
+        }
+    }
+
+    fn hang_up(&mut self, peer: usize) {
+        self.peers[peer].stdin = None;
+    }
+
+    fn all(&self, peer: usize, kind: &str) -> impl DoubleEndedIterator<Item = &Value> {
+        self.peers[peer].said.iter().filter(move |message| message["type"] == kind)
+    }
+
+    fn last(&self, peer: usize, kind: &str) -> Option<&Value> {
+        self.all(peer, kind).next_back()
+    }
+
+    fn role(&self, peer: usize) -> &str {
+        self.last(peer, "role").and_then(|role| role["role"].as_str()).unwrap_or_default()
+    }
+
+    /// The transport addresses of the selected pair.
+    fn selected_addresses(&self, peer: usize) -> (String, String) {
+        let selected = self.last(peer, "selected").unwrap();
+        let address = |side: &str| {
+            let fields: Vec<&str> = selected[side].as_str().unwrap().split(' ').collect();
+            format!("{} {}", fields[4], fields[5])
+        };
+        (address("local"), address("remote"))
+    }
+}
+
+const fn other(peer: usize) -> usize {
+    1 - peer
+}
+
+/// Starts a process, and reads what it says.
+fn spawn(index: usize, lines: &Sender<(usize, Option<String>)>) -> Peer {
+    let mut command = Command::new(binary());
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
+    let mut child = command.spawn().expect("the example starts");
+    let stdin = child.stdin.take();
+    let stdout = BufReader::new(child.stdout.take().expect("stdout is a pipe"));
+    let lines = lines.clone();
+    thread::spawn(move || {
+        for line in stdout.lines().map_while(Result::ok) {
+            if lines.send((index, Some(line))).is_err() {
+                return;
+            }
+        }
+        // The test may be over.
+        let _ = lines.send((index, None));
+    });
+    Peer { child, stdin, said: Vec::new(), has_ended: false }
+}
+
+/// The example. Not every way to run the tests builds it, and what lies about may be old.
+fn binary() -> &'static Path {
+    static BINARY: OnceLock<PathBuf> = OnceLock::new();
+    BINARY.get_or_init(build)
+}
+
+/// Builds the example with the profile of this test, and tells where it is.
+fn build() -> PathBuf {
+    let test = std::env::current_exe().expect("the path of this test");
+    let directory = test.ancestors().nth(2).and_then(Path::file_name).expect("the directory of the profile");
+    let profile = if directory == "debug" { OsStr::new("dev") } else { directory };
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let output = Command::new(cargo)
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .args(["build", "--example", "peer", "--message-format", "json-render-diagnostics", "--profile"])
+        .arg(profile)
+        .stderr(Stdio::inherit())
+        .output()
+        .expect("cargo runs");
+    let messages = serde_json::Deserializer::from_slice(&output.stdout).into_iter::<Value>().map_while(Result::ok);
+    let executable = messages.filter_map(|message| Some(PathBuf::from(message["executable"].as_str()?))).last();
+    executable.expect("cargo builds the example")
+}
+
+#[expect(clippy::disallowed_methods, reason = "the test has the clock")]
+fn now() -> Instant {
+    Instant::now()
+}
