@@ -37,6 +37,8 @@ pub struct Config {
     pub(crate) strict_nomination: bool,
     pub(crate) nomination_choice: NominationChoice,
     pub(crate) pair_events: bool,
+    pub(crate) consent_interval: Duration,
+    pub(crate) detection: Duration,
 }
 
 /// How the retransmission timeout of a check grows with the number of checks (RFC 8445 §14.3).
@@ -97,6 +99,8 @@ impl Default for Config {
             strict_nomination: false,
             nomination_choice: NominationChoice::Auto,
             pair_events: false,
+            consent_interval: Duration::from_secs(5),
+            detection: Duration::from_secs(10),
         }
     }
 }
@@ -235,6 +239,25 @@ impl Config {
         self
     }
 
+    /// The mean time between two consent checks on a healthy path. 5 s to 20 s, default 5 s; each gap is drawn anew from
+    /// 0.8 to 1.2 times this (RFC 7675 §5.1).
+    #[must_use]
+    pub const fn with_consent_interval(mut self, interval: Duration) -> Self {
+        self.consent_interval = interval;
+        self
+    }
+
+    /// How long nothing is heard of the peer before the path counts as lost, and the state as disconnected. 8 s to 30 s,
+    /// default 10 s.
+    ///
+    /// A healthy path is checked at the pace of consent; once an answer is missing, the path is probed every 150 ms until
+    /// then. So losing a third of the packets at random is no reason to lose the path.
+    #[must_use]
+    pub const fn with_detection(mut self, within: Duration) -> Self {
+        self.detection = within;
+        self
+    }
+
     pub(crate) const fn schedule(&self) -> Schedule {
         Schedule { rc: self.rc, rm: self.rm }
     }
@@ -247,7 +270,12 @@ impl Config {
     /// Checks every value against its range.
     pub(crate) fn check(&self) -> Result<(), ConfigError> {
         let ms = Duration::from_millis;
-        let durations = [("ta", self.ta, ms(5), ms(10_000)), ("rto", self.rto, ms(500), ms(60_000))];
+        let durations = [
+            ("ta", self.ta, ms(5), ms(10_000)),
+            ("rto", self.rto, ms(500), ms(60_000)),
+            ("consent_interval", self.consent_interval, ms(5000), ms(20_000)),
+            ("detection", self.detection, ms(8000), ms(30_000)),
+        ];
         for (field, value, least, most) in durations {
             if value < least || value > most {
                 return Err(ConfigError::Duration { field, value, least, most });

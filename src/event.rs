@@ -4,6 +4,7 @@ use alloc::boxed::Box;
 
 use crate::agent::{ConnectionState, GatheringState, Role, StateReason};
 use crate::candidate::{Candidate, CandidateId};
+use crate::consent::PathHealth;
 use crate::pair::{CandidatePairState, PairId};
 use crate::stream::{ComponentId, StreamId};
 use crate::time::Instant;
@@ -47,6 +48,27 @@ pub enum Event {
         pair: Option<PairId>,
         /// When it changed.
         at: Instant,
+    },
+    /// The path in use is doing better or worse.
+    PathHealthChanged {
+        /// The stream.
+        stream: StreamId,
+        /// The component.
+        component: ComponentId,
+        /// The pair in use.
+        pair: PairId,
+        /// How it is doing.
+        health: PathHealth,
+        /// When that was noticed.
+        at: Instant,
+        /// When the last answer came, which gave consent for 30 s.
+        answered_at: Instant,
+        /// When the peer was last heard in whatever way.
+        heard_at: Instant,
+        /// When the last check or data was sent on it.
+        sent_at: Option<Instant>,
+        /// When the health gets worse unless something is heard.
+        next_state_at: Option<Instant>,
     },
     /// The connection state of a stream has changed.
     StreamStateChanged {

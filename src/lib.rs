@@ -10,6 +10,7 @@ mod candidate;
 mod check;
 mod checklist;
 mod config;
+mod consent;
 mod credentials;
 mod event;
 mod nomination;
@@ -34,6 +35,7 @@ pub use candidate::{
     TypePreferences,
 };
 pub use config::{Config, ConfigError, DataFilter, NominationChoice, RtoFormula};
+pub use consent::PathHealth;
 pub use credentials::{Credentials, ParseCredentialError, Password, Ufrag};
 pub use event::Event;
 pub use nomination::{

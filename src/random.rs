@@ -79,7 +79,6 @@ impl Random {
         self.0.next_u64()
     }
 
-    #[cfg(any(test, feature = "sim"))]
     /// A number below `bound`, uniform but for a bias below `bound / 2^64`; 0 if `bound` is 0.
     pub(crate) fn below(&mut self, bound: u64) -> u64 {
         let wide = u128::from(self.u64()) * u128::from(bound);

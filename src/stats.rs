@@ -1,5 +1,7 @@
 //! Counters of an agent, and why a datagram was dropped.
 
+use core::fmt;
+
 /// Why a datagram was dropped. Nothing but the counter changes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
@@ -24,6 +26,8 @@ pub enum DropReason {
     BadIntegrity,
     /// A response to no request of ours.
     UnknownTransaction,
+    /// A response to a check of a pair that is no longer of interest.
+    LateResponse,
     /// A success response without a readable XOR-MAPPED-ADDRESS.
     UnusableResponse,
     /// An authenticated request that lacks what ICE needs, or has what is not understood; answered with an error.
@@ -36,8 +40,31 @@ pub enum DropReason {
     Unclassified,
 }
 
+impl fmt::Display for DropReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::UnknownDestination => "unknown destination",
+            Self::Closed => "closed",
+            Self::Malformed => "malformed",
+            Self::UnknownMethod => "unknown method",
+            Self::BadFingerprint => "bad fingerprint",
+            Self::MissingCredentials => "missing credentials",
+            Self::UnknownUfrag => "unknown username fragment",
+            Self::UnknownPeer => "unknown peer",
+            Self::BadIntegrity => "bad integrity",
+            Self::UnknownTransaction => "unknown transaction",
+            Self::LateResponse => "late response",
+            Self::UnusableResponse => "unusable response",
+            Self::BadRequest => "bad request",
+            Self::TooManyReplies => "too many replies",
+            Self::UnvalidatedSource => "unvalidated source",
+            Self::Unclassified => "unclassified",
+        })
+    }
+}
+
 impl DropReason {
-    const ALL: [Self; 15] = [
+    const ALL: [Self; 16] = [
         Self::UnknownDestination,
         Self::Closed,
         Self::Malformed,
@@ -48,6 +75,7 @@ impl DropReason {
         Self::UnknownPeer,
         Self::BadIntegrity,
         Self::UnknownTransaction,
+        Self::LateResponse,
         Self::UnusableResponse,
         Self::BadRequest,
         Self::TooManyReplies,
@@ -64,6 +92,10 @@ pub struct AgentStats {
     pub datagrams_received: u64,
     /// Datagrams handed out, application data included.
     pub datagrams_sent: u64,
+    /// Checks sent, without retransmissions and consent checks.
+    pub requests_sent: u64,
+    /// Authenticated answers to them.
+    pub responses_received: u64,
     /// How often integrity was computed to verify a message.
     pub integrity_checks: u64,
     /// Checks that came before the peer's credentials and found no room to be remembered.

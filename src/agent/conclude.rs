@@ -32,6 +32,8 @@ impl Agent {
             let Some(stream) = self.streams.get(index).map(|stream| stream.id) else { continue };
             self.decide_nominations(stream);
             self.conclude_list(stream);
+            self.follow_use(stream);
+            self.report_health(stream);
         }
         self.report_pair_states();
         self.report_states();
@@ -51,7 +53,9 @@ impl Agent {
         let open: SmallVec<[ComponentId; 2]> = data
             .components
             .iter()
-            .filter(|component| component.nominated.is_none() && component.attempt.is_none())
+            .filter(|component| !component.was_nominated)
+            // As long as no nomination has left, it may be thought over.
+            .filter(|component| component.attempt.is_none_or(|attempt| attempt.tries == 0 && !attempt.is_forced))
             .filter(|component| !component.valid.is_empty())
             .map(|component| component.id)
             .collect();
@@ -73,10 +77,16 @@ impl Agent {
             let mut decide_at = None;
             match decision {
                 NominationDecision::Nominate(pair) if valid.iter().any(|one| one.pair == pair) => {
-                    self.start_nomination(place, pair);
+                    let attempt = self.component(place).and_then(|component| component.attempt);
+                    if attempt.is_none_or(|attempt| attempt.valid != pair) {
+                        self.start_nomination(place, pair, false);
+                    }
                 }
-                NominationDecision::WaitUntil(at) => decide_at = Some(at).filter(|at| *at > self.now),
-                NominationDecision::Nominate(_) | NominationDecision::Wait => {}
+                NominationDecision::WaitUntil(at) => {
+                    decide_at = Some(at).filter(|at| *at > self.now);
+                    self.drop_attempt(place);
+                }
+                NominationDecision::Nominate(_) | NominationDecision::Wait => self.drop_attempt(place),
             }
             if let Some(component) = self.component_mut(place) {
                 component.decide_at = decide_at;
@@ -111,12 +121,13 @@ impl Agent {
         component.valid.iter().filter_map(|id| self.set.get(*id)).filter_map(view).collect()
     }
 
-    /// Repeats the check that made a pair valid, this time with USE-CANDIDATE (RFC 8445 §8.1.1).
-    pub(super) fn start_nomination(&mut self, place: Place, valid: PairId) {
+    /// Repeats the check that made a pair valid, this time with USE-CANDIDATE (RFC 8445 §8.1.1). The policy thinks no more
+    /// about a nomination that the application has forced.
+    pub(super) fn start_nomination(&mut self, place: Place, valid: PairId, is_forced: bool) {
         let Some(checked) = self.set.get(valid).map(|pair| pair.produced_by.unwrap_or(valid)) else { return };
         self.drop_attempt(place);
         if let Some(component) = self.component_mut(place) {
-            component.attempt = Some(Attempt { checked, valid, tries: 0 });
+            component.attempt = Some(Attempt { checked, valid, tries: 0, is_forced });
             component.decide_at = None;
         }
         if let Some(pair) = self.set.get_mut(checked) {
@@ -179,6 +190,7 @@ impl Agent {
         self.emit_pair_event(Event::PairNominated { pair: valid });
         if let Some(component) = self.component_mut(place) {
             component.nominated = Some(valid);
+            component.was_nominated = true;
         }
         self.retire(place, |_| false);
     }
@@ -215,6 +227,7 @@ impl Agent {
         }
         if let Some(component) = self.component_mut(place) {
             component.nominated = Some(valid);
+            component.was_nominated = true;
         }
         // Other pairs that may still be selected: better ones of a peer that may nominate them all, and later nominations.
         self.retire(place, |pair| {
@@ -307,6 +320,9 @@ impl Agent {
         if !(lacks_valid && is_exhausted && is_gathered && data.has_all_remotes) {
             return None;
         }
+        if data.components.iter().any(|component| component.has_lost_consent) {
+            return Some(StateReason::ConsentExpired);
+        }
         Some(match (data.pairs_made, data.remotes.is_empty()) {
             (0, true) => StateReason::NoRemoteCandidates,
             (0, false) => StateReason::NoCompatiblePair,
@@ -363,6 +379,8 @@ impl Agent {
             has_announced_candidates: data.locals.iter().any(|local| local.is_announced),
             is_usable: components.iter().all(|component| component.usable().is_some()),
             is_selected: components.iter().all(|component| component.selected.is_some()),
+            is_lost: components.iter().any(|component| self.is_lost(component)),
+            has_lost_consent: components.iter().any(|component| component.has_lost_consent),
             is_complete: data.are_candidates_complete(),
             is_exhausted: data.pairs_made > 0
                 && self.set.list(data.id).is_some_and(crate::checklist::Checklist::is_exhausted),

@@ -16,6 +16,7 @@ impl Agent {
     /// # Errors
     /// * [`UnknownStream`](SendError::UnknownStream) or [`UnknownComponent`](SendError::UnknownComponent) if there is none
     ///   of that name.
+    /// * [`ConsentLost`](SendError::ConsentLost) once the peer's consent has ended (RFC 7675 §5.1).
     /// * [`NoPair`](SendError::NoPair) while no pair is valid, [`Failed`](SendError::Failed) once the stream has failed,
     ///   [`Closed`](SendError::Closed) after [`close`](Self::close).
     /// * [`NoRoom`](SendError::NoRoom) if the payload does not fit into the buffer.
@@ -37,7 +38,14 @@ impl Agent {
             return Err(SendError::Failed);
         }
         let now = self.now;
-        let pair = usable.and_then(|id| self.set.get_mut(id)).ok_or(SendError::NoPair)?;
+        let Some(pair) = usable.and_then(|id| self.set.get_mut(id)) else {
+            let component = self.component((stream, component));
+            let is_lost = component.is_some_and(|component| component.has_lost_consent);
+            return Err(if is_lost { SendError::ConsentLost } else { SendError::NoPair });
+        };
+        if pair.consent.as_ref().is_some_and(|consent| consent.expires_at() <= now) {
+            return Err(SendError::ConsentLost);
+        }
         if buf.remaining_mut() < payload.len() {
             return Err(SendError::NoRoom(payload.len()));
         }

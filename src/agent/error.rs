@@ -147,6 +147,9 @@ pub enum SendError {
     /// No pair of the component is valid yet (RFC 8445 §12.1).
     #[error("no valid pair yet")]
     NoPair,
+    /// The peer's consent on the pair in use has ended, and there is no other (RFC 7675 §5.1).
+    #[error("the peer no longer consents")]
+    ConsentLost,
     /// The stream has failed.
     #[error("the stream has failed")]
     Failed,

@@ -25,8 +25,8 @@ pub enum Received<'a> {
         stream: StreamId,
         /// The component that it is for.
         component: ComponentId,
-        /// The pair on which it came.
-        pair: PairId,
+        /// The pair on which it came; `None` as long as the peer's credentials are not known, and so no pair is.
+        pair: Option<PairId>,
         /// The data.
         payload: &'a [u8],
     },
@@ -92,15 +92,20 @@ impl Agent {
             return Received::Dropped(DropReason::Unclassified);
         }
         let now = self.now;
-        let found = self.set.find(&path(arrival.base, arrival.source));
+        let Arrival { stream, component, base, source } = arrival;
+        let found = self.set.find(&path(base, source));
         let Some(pair) = found.and_then(|id| self.set.get_mut(id)).filter(|pair| pair.is_trusted()) else {
-            return Received::Dropped(DropReason::UnvalidatedSource);
+            // A check that came before the peer's credentials was authenticated, too.
+            let early = self.stream(stream).map(|data| data.early.as_slice()).unwrap_or_default();
+            let is_known = early.iter().any(|early| (early.base, early.source) == (base, source));
+            let data = Received::Data { stream, component, pair: None, payload };
+            return if is_known { data } else { Received::Dropped(DropReason::UnvalidatedSource) };
         };
         pair.stats.packets_received += 1;
         pair.stats.bytes_received += payload.len() as u64;
         pair.stats.last_packet_received_at = Some(now);
-        let pair = pair.produced.unwrap_or(pair.id);
-        Received::Data { stream: arrival.stream, component: arrival.component, pair, payload }
+        let pair = Some(pair.produced.unwrap_or(pair.id));
+        Received::Data { stream, component, pair, payload }
     }
 
     /// Queues an answer.
@@ -155,6 +160,7 @@ impl Agent {
                 }
             }
         }
+        self.expire_consent();
         let is_over = |at: &mut Option<Instant>, now| at.take_if(|at| *at <= now).is_some();
         let now = self.now;
         for stream in &mut self.streams {

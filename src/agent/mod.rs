@@ -6,6 +6,7 @@ mod data;
 mod description;
 mod error;
 mod input;
+mod liveness;
 mod outbox;
 mod output;
 mod pairing;
@@ -331,11 +332,11 @@ impl Agent {
         }
         let place = (found.stream, found.component);
         let component = self.component(place).ok_or(NominateError::NotValid(pair))?;
-        if component.nominated.is_some_and(|nominated| nominated != pair) {
+        if component.was_nominated && component.nominated != Some(pair) {
             return Err(NominateError::AlreadyNominated);
         }
-        if component.nominated.is_none() && component.attempt.is_none_or(|attempt| attempt.valid != pair) {
-            self.start_nomination(place, pair);
+        if !component.was_nominated && component.attempt.is_none_or(|attempt| attempt.valid != pair) {
+            self.start_nomination(place, pair, true);
         }
         Ok(())
     }
@@ -346,6 +347,7 @@ impl Agent {
         self.is_closed = true;
         self.outbox.replies.clear();
         self.outbox.repeats.clear();
+        self.outbox.consent.clear();
         self.transactions = TransactionTable::new(self.config.schedule());
         self.is_dirty = true;
     }

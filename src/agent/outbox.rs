@@ -6,6 +6,7 @@ use core::net::SocketAddr;
 use crate::candidate::CandidateId;
 use crate::check::TransactionKey;
 use crate::event::Event;
+use crate::pair::PairId;
 use crate::stream::StreamId;
 use crate::stun::{ErrorReply, Integrity, TransactionId};
 
@@ -35,6 +36,8 @@ pub(crate) struct Outbox {
     pub(crate) replies: VecDeque<Reply>,
     /// Transactions that are due to be sent again.
     pub(crate) repeats: VecDeque<TransactionKey>,
+    /// Pairs of which a consent check is due.
+    pub(crate) consent: VecDeque<PairId>,
     pub(crate) events: VecDeque<Outgoing>,
 }
 

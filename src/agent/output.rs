@@ -35,6 +35,7 @@ impl Agent {
         let (source, destination) = self
             .write_reply(&mut scratch)
             .or_else(|| self.write_repetition(&mut scratch))
+            .or_else(|| self.write_consent(&mut scratch))
             .or_else(|| self.write_check(&mut scratch))?;
         buf.put_slice(&scratch);
         self.stats.datagrams_sent += 1;
@@ -74,6 +75,30 @@ impl Agent {
         }
     }
 
+    /// A consent check that is due, if Ta allows one (RFC 7675 §5.1).
+    fn write_consent(&mut self, out: &mut Scratch) -> Option<(SocketAddr, SocketAddr)> {
+        if !self.pacer.is_open(self.now) {
+            return None;
+        }
+        let start = self.plan_consent()?;
+        let addresses = self.encode(out, &start)?;
+        self.record_consent(&start);
+        Some(addresses)
+    }
+
+    fn record_consent(&mut self, start: &Start) {
+        let (now, base) = (self.now, self.config.consent_interval);
+        self.pacer.start(now);
+        self.transactions.start(now, start);
+        let Some(pair) = self.set.get_mut(start.pair) else { return };
+        pair.stats.consent_requests_sent += 1;
+        pair.last_check_at = Some(now);
+        let round_trip = pair.stats.current_round_trip_time;
+        if let Some(consent) = pair.consent.as_mut() {
+            consent.record_check(now, base, round_trip, &mut self.random);
+        }
+    }
+
     /// A new check, if Ta allows one (RFC 8445 §6.1.4.2).
     fn write_check(&mut self, out: &mut Scratch) -> Option<(SocketAddr, SocketAddr)> {
         if !self.pacer.is_open(self.now) {
@@ -81,7 +106,7 @@ impl Agent {
         }
         loop {
             let id = self.set.next()?;
-            let Some(start) = self.plan(id) else {
+            let Some(start) = self.plan(id, Purpose::Check) else {
                 self.set.dequeue(id);
                 self.set.give_up(id);
                 continue;
@@ -93,11 +118,12 @@ impl Agent {
     }
 
     /// What a check of this pair says now; `None` if it has nothing to say.
-    fn plan(&mut self, id: PairId) -> Option<Start> {
+    pub(super) fn plan(&mut self, id: PairId, purpose: Purpose) -> Option<Start> {
         let transaction = TransactionId::draw(&mut self.random);
         let pair = self.set.get(id)?;
-        let use_candidate = pair.is_nominating && self.role == Role::Controlling;
-        if pair.state.get() == CandidatePairState::Succeeded && !use_candidate {
+        let is_consent = purpose == Purpose::Consent;
+        let use_candidate = !is_consent && pair.is_nominating && self.role == Role::Controlling;
+        if pair.state.get() == CandidatePairState::Succeeded && !use_candidate && !is_consent {
             return None;
         }
         let data = self.stream(pair.stream)?;
@@ -108,7 +134,7 @@ impl Agent {
         Some(Start {
             id: transaction,
             pair: id,
-            purpose: if use_candidate { Purpose::Nomination } else { Purpose::Check },
+            purpose: if use_candidate { Purpose::Nomination } else { purpose },
             role: self.role,
             tiebreaker: self.tiebreaker,
             priority: priority.get(),
@@ -134,10 +160,12 @@ impl Agent {
     fn record_start(&mut self, start: &Start) {
         let now = self.now;
         self.pacer.start(now);
+        self.stats.requests_sent += 1;
         let key = self.transactions.start(now, start);
         self.set.start(start.pair, key);
         let Some(pair) = self.set.get_mut(start.pair) else { return };
         pair.stats.requests_sent += 1;
+        pair.last_check_at = Some(now);
         if pair.is_urgent() {
             pair.urgent_since.get_or_insert(now);
         }
@@ -193,7 +221,7 @@ impl Agent {
         if self.is_closed {
             return None;
         }
-        let mut next = self.transactions.deadline();
+        let mut next = earliest(self.transactions.deadline(), self.consent_deadline());
         if self.set.has_work() {
             next = earliest(next, Some(self.pacer.next_start().unwrap_or(self.now).max(self.now)));
         }

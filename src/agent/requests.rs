@@ -140,6 +140,7 @@ impl Agent {
         pair.stats.requests_received += 1;
         pair.stats.responses_sent += 1;
         pair.has_received_check = true;
+        let is_barred = pair.is_barred;
         pair.has_plain_check |= is_plain && claimed == Role::Controlling;
         if let Some(transaction) = nomination.filter(|_| is_controlled) {
             if pair.is_new_nomination(transaction) {
@@ -147,9 +148,10 @@ impl Agent {
                 self.nominations = order;
             }
         }
+        self.record_life(id);
         if self.set.get(id).is_some_and(|pair| pair.state.get() == CandidatePairState::Succeeded) {
             self.follow_nomination(id);
-        } else {
+        } else if !is_barred {
             self.trigger(id);
         }
     }

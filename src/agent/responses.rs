@@ -29,7 +29,7 @@ impl Agent {
         }
         let Some(pair) = self.set.get(transaction.start.pair) else {
             self.transactions.remove(key);
-            return Err(DropReason::UnknownTransaction);
+            return Err(DropReason::LateResponse);
         };
         let Path { base, remote } = pair.path;
         let stream = self.stream(pair.stream).ok_or(DropReason::UnknownTransaction)?;
@@ -43,8 +43,10 @@ impl Agent {
             return Err(DropReason::UnusableResponse);
         }
         let Some(transaction) = self.transactions.remove(key) else { return Ok(()) };
+        self.stats.responses_received += u64::from(transaction.start.purpose != Purpose::Consent);
         self.record_response(&transaction);
         match verdict {
+            Verdict::Success(_) if transaction.start.purpose == Purpose::Consent => self.handle_consent(&transaction),
             Verdict::Success(mapped) => self.handle_success(&transaction, canonical(mapped)),
             Verdict::RoleConflict => self.handle_role_conflict(&transaction),
             Verdict::ServerError => self.handle_server_error(key, &transaction),
@@ -57,6 +59,7 @@ impl Agent {
         let now = self.now;
         let Some(pair) = self.set.get_mut(transaction.start.pair) else { return };
         pair.stats.responses_received += 1;
+        pair.answered_at = Some(now);
         // Which transmission of several was answered is not known (Karn's rule, RFC 8489 §6.2.1).
         if transaction.sent == 1 {
             pair.record_round_trip(now.saturating_duration_since(transaction.first_sent));
@@ -147,6 +150,7 @@ impl Agent {
 
     /// Puts a pair on the valid list that the check of `checked` has shown to work.
     fn make_valid(&mut self, checked: PairId, valid: PairId) {
+        let now = self.now;
         let round_trip = self.set.get(checked).and_then(|pair| pair.stats.current_round_trip_time);
         if let Some(pair) = self.set.get_mut(checked) {
             pair.produced = Some(valid);
@@ -154,13 +158,13 @@ impl Agent {
         let Some(pair) = self.set.get_mut(valid) else { return };
         if checked != valid {
             pair.produced_by = Some(checked);
+            pair.answered_at = Some(now);
             pair.stats.current_round_trip_time = round_trip;
         }
         let place = (pair.stream, pair.component);
         if core::mem::replace(&mut pair.is_valid, true) {
             return;
         }
-        let now = self.now;
         if let Some(component) = self.component_mut(place) {
             component.valid.push(valid);
             component.first_valid_at.get_or_insert(now);
@@ -181,6 +185,9 @@ impl Agent {
             self.tiebreaker = self.random.u64();
             self.take_role(transaction.start.role.opposite());
         }
+        if transaction.start.purpose == Purpose::Consent {
+            return;
+        }
         let is_settled =
             self.set.get(transaction.start.pair).is_none_or(|pair| pair.state.get() == CandidatePairState::Succeeded);
         if !is_settled {
@@ -190,6 +197,9 @@ impl Agent {
 
     fn handle_server_error(&mut self, key: TransactionKey, transaction: &Transaction) {
         let Some(pair) = self.set.get_mut(transaction.start.pair) else { return };
+        if transaction.start.purpose == Purpose::Consent {
+            return;
+        }
         if pair.server_errors >= Self::MAX_SERVER_ERRORS {
             self.handle_failure(key, transaction);
         } else {
@@ -206,6 +216,7 @@ impl Agent {
             Purpose::Nomination => {}
             Purpose::Check if pair.state.transaction() == Some(key) => self.fail_pair(transaction.start.pair),
             Purpose::Check => {}
+            Purpose::Consent => {}
         }
     }
 
@@ -227,6 +238,8 @@ impl Agent {
         let is_current = match purpose {
             Purpose::Nomination => pair.is_nominating,
             Purpose::Check => pair.state.transaction() == Some(key),
+            // Never repeated.
+            Purpose::Consent => false,
         };
         if is_current && !pair.is_urgent() {
             self.outbox.repeats.push_back(key);
@@ -242,7 +255,7 @@ impl Agent {
         match purpose {
             Purpose::Nomination if is_over || self.has_better_hope(place) => self.fail_nomination(place),
             Purpose::Check if is_over => self.fail_pair(id),
-            Purpose::Nomination | Purpose::Check => self.trigger(id),
+            Purpose::Nomination | Purpose::Check | Purpose::Consent => self.trigger(id),
         }
     }
 

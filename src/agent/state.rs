@@ -10,7 +10,8 @@ pub enum ConnectionState {
     New,
     /// Checks run, and no pair is known to work yet.
     Checking,
-    /// Every component has a pair on which data may flow.
+    /// Every component has a pair on which data may flow, if not yet its selected one: see
+    /// [`StateReason::PairValid`] and [`StateReason::PairSelected`].
     Connected,
     /// Every component has its selected pair, and nothing better will come.
     Completed,
@@ -137,6 +138,10 @@ pub enum StateReason {
     PairsExhausted,
     /// Every pair has failed.
     ChecksFailed,
+    /// Nothing is heard of the peer on the pair in use.
+    PathLost,
+    /// The peer's consent on the pair in use has ended, and there is no other (RFC 7675 §5.1).
+    ConsentExpired,
     /// Candidates of both sides are there and no two of them can be paired: other families, components or transports.
     NoCompatiblePair,
     /// No local candidates were gathered.
@@ -160,6 +165,8 @@ impl fmt::Display for StateReason {
             Self::PairSelected => "every component has a selected pair",
             Self::PairsExhausted => "every pair failed, more may come",
             Self::ChecksFailed => "every pair failed",
+            Self::PathLost => "nothing is heard of the peer",
+            Self::ConsentExpired => "consent has expired",
             Self::NoCompatiblePair => "no compatible pair",
             Self::NoLocalCandidates => "no local candidates",
             Self::NoRemoteCandidates => "no remote candidates",
@@ -182,6 +189,10 @@ pub(crate) struct StreamFacts {
     pub(crate) is_usable: bool,
     /// Every component has its selected pair.
     pub(crate) is_selected: bool,
+    /// Nothing is heard of the peer on the pair that some component uses.
+    pub(crate) is_lost: bool,
+    /// The consent that some component had has ended.
+    pub(crate) has_lost_consent: bool,
     /// No more candidates will come, from either side.
     pub(crate) is_complete: bool,
     /// There were pairs, and none is left to check.
@@ -197,6 +208,9 @@ pub(crate) const fn stream_state(facts: &StreamFacts) -> (ConnectionState, State
     if let Some(reason) = facts.failure {
         return (Failed, reason);
     }
+    if facts.is_lost {
+        return (Disconnected, StateReason::PathLost);
+    }
     if facts.is_selected {
         return (if facts.is_complete { Completed } else { Connected }, StateReason::PairSelected);
     }
@@ -208,7 +222,8 @@ pub(crate) const fn stream_state(facts: &StreamFacts) -> (ConnectionState, State
         return (New, if is_waiting { StateReason::WaitingForRemoteCandidates } else { StateReason::NotStarted });
     }
     if facts.is_exhausted {
-        return (Disconnected, StateReason::PairsExhausted);
+        let is_expired = facts.has_lost_consent;
+        return (Disconnected, if is_expired { StateReason::ConsentExpired } else { StateReason::PairsExhausted });
     }
     let is_waiting = !facts.has_announced_candidates;
     (Checking, if is_waiting { StateReason::WaitingForLocalCandidates } else { StateReason::CandidatesKnown })

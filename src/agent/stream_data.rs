@@ -9,6 +9,7 @@ use smallvec::SmallVec;
 use super::state::{ConnectionState, GatheringState, StateReason};
 use crate::agent::Role;
 use crate::candidate::{LocalCandidates, RemoteCandidates};
+use crate::consent::PathHealth;
 use crate::credentials::Credentials;
 use crate::pair::PairId;
 use crate::stream::{ComponentId, StreamId};
@@ -57,6 +58,8 @@ pub(crate) struct Attempt {
     pub(crate) valid: PairId,
     /// How many checks it took so far.
     pub(crate) tries: u32,
+    /// The application wants it.
+    pub(crate) is_forced: bool,
 }
 
 /// What is known of one component.
@@ -71,6 +74,14 @@ pub(crate) struct Component {
     pub(crate) attempt: Option<Attempt>,
     /// When the nomination policy wants to be asked again.
     pub(crate) decide_at: Option<Instant>,
+    /// The pair in use, on which consent is kept.
+    pub(crate) kept: Option<PairId>,
+    /// The health of that pair that the application knows of.
+    pub(crate) health: Option<PathHealth>,
+    /// A pair was nominated, and no other is by itself: a peer that follows RFC 8445 expects one nomination (§8.1.1).
+    pub(crate) was_nominated: bool,
+    /// The peer's consent on the pair in use has ended.
+    pub(crate) has_lost_consent: bool,
 }
 
 impl Component {
@@ -83,6 +94,10 @@ impl Component {
             selected: None,
             attempt: None,
             decide_at: None,
+            kept: None,
+            health: None,
+            was_nominated: false,
+            has_lost_consent: false,
         }
     }
 

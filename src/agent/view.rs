@@ -30,6 +30,8 @@ pub struct PairView<'a> {
     pub remote: &'a Candidate,
     /// The address that its packets leave from: the base of the local candidate.
     pub base: SocketAddr,
+    /// The address that its packets are sent to.
+    pub remote_address: SocketAddr,
     /// Its state.
     pub state: CandidatePairState,
     /// Its priority (RFC 8445 §6.1.2.3).
@@ -167,6 +169,7 @@ impl Agent {
             remote_id: pair.remote,
             remote: &stream.remotes.get(pair.remote)?.candidate,
             base: pair.path.base,
+            remote_address: pair.path.remote,
             state: pair.state.get(),
             priority: pair.priority,
             is_valid: pair.is_valid,

@@ -120,6 +120,16 @@ impl CandidateAddress {
     }
 }
 
+impl fmt::Display for CandidateAddress {
+    /// Writes address and port, for people; a candidate line has them apart.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Socket(address) => address.fmt(f),
+            Self::Name { host, port } => write!(f, "{host}:{port}"),
+        }
+    }
+}
+
 impl From<SocketAddr> for CandidateAddress {
     fn from(address: SocketAddr) -> Self {
         Self::Socket(address)

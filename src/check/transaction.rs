@@ -8,6 +8,7 @@ use core::time::Duration;
 use hashbrown::HashTable;
 
 use crate::agent::Role;
+use crate::consent;
 use crate::pair::PairId;
 use crate::stun::TransactionId;
 use crate::time::{Instant, after};
@@ -33,6 +34,8 @@ pub(crate) enum Purpose {
     Check,
     /// To nominate a pair that works (RFC 8445 §8.1.1).
     Nomination,
+    /// To see whether the peer still consents (RFC 7675).
+    Consent,
 }
 
 /// What a check says, chosen when it starts; sending it again gives the same bytes.
@@ -120,8 +123,15 @@ impl TransactionTable {
             u32::try_from(self.slots.len() - 1).unwrap_or(u32::MAX)
         });
         let rto = start.rto;
-        let due = after(now, if self.schedule.rc > 1 { rto } else { self.schedule.total(rto) });
-        let transaction = Transaction { start: *start, first_sent: now, sent: 1, is_cancelled: false, due: Some(due) };
+        let is_consent = start.purpose == Purpose::Consent;
+        let first_wait = match self.schedule.rc {
+            _ if is_consent => consent::EXPIRY,
+            1 => self.schedule.total(rto),
+            _ => rto,
+        };
+        let due = after(now, first_wait);
+        let transaction =
+            Transaction { start: *start, first_sent: now, sent: 1, is_cancelled: is_consent, due: Some(due) };
         let mut key = TransactionKey { slot, serial: 0 };
         if let Some(entry) = self.slots.get_mut(slot as usize) {
             entry.serial = entry.serial.wrapping_add(1);

@@ -14,6 +14,7 @@ pub(crate) use state::PairState;
 use crate::agent::Role;
 use crate::candidate::{CandidateId, Priority};
 use crate::checklist::GroupKey;
+use crate::consent::Consent;
 use crate::stream::{ComponentId, StreamId};
 use crate::stun::TransactionId;
 use crate::time::Instant;
@@ -89,6 +90,8 @@ pub struct PairStats {
     pub retransmissions_sent: u64,
     /// Authenticated checks received, with retransmissions: `requestsReceived`.
     pub requests_received: u64,
+    /// Consent checks sent: `consentRequestsSent`.
+    pub consent_requests_sent: u64,
     /// Answers sent: `responsesSent`.
     pub responses_sent: u64,
     /// Authenticated answers received: `responsesReceived`.
@@ -146,6 +149,14 @@ pub(crate) struct CandidatePair {
     pub(crate) has_plain_check: bool,
     /// An authenticated check came along its path.
     pub(crate) has_received_check: bool,
+    /// When the latest answer to a check of it came.
+    pub(crate) answered_at: Option<Instant>,
+    /// When its latest check left.
+    pub(crate) last_check_at: Option<Instant>,
+    /// Consent of the peer, while the pair is in use.
+    pub(crate) consent: Option<Consent>,
+    /// Consent was lost: it is not checked again with the same credentials (RFC 7675 §5.1).
+    pub(crate) is_barred: bool,
     /// When its first urgent check left.
     pub(crate) urgent_since: Option<Instant>,
     /// How often a check was repeated after a server error of the peer.

@@ -395,10 +395,16 @@ impl Pair {
     }
 
     /// Moves the clock to `now`, and lets happen what is due: what arrives first, then signals, then timers.
+    ///
+    /// # Panics
+    /// If an invariant does not hold.
     pub fn step_to(&mut self, now: Instant) {
         self.network.advance_to(now);
         let now = self.now();
+        let mut rounds = 0;
         loop {
+            rounds += 1;
+            assert!(rounds < 10_000, "an agent wants to be called again and again at {now:?}");
             let mut is_quiet = true;
             while let Some(delivery) = self.network.pop_delivery() {
                 is_quiet = false;

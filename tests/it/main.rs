@@ -12,4 +12,5 @@
 )]
 
 mod connect;
+mod consent;
 mod help;

@@ -1,0 +1,201 @@
+//! The path in use: consent to send on it, its health, and what its end means (RFC 7675).
+
+use smallvec::SmallVec;
+
+use super::stream_data::Component;
+use super::{Agent, UnknownStream};
+use crate::check::{Purpose, Start, Transaction};
+use crate::consent::{Consent, Demand, PathHealth};
+use crate::event::Event;
+use crate::pair::PairId;
+use crate::stream::{ComponentId, StreamId};
+use crate::time::{Instant, earliest};
+
+impl Agent {
+    /// Says that data of the peer has arrived, which the application has authenticated: it puts off the suspicion that the
+    /// path is dead, and gives no consent (RFC 7675 §5.1).
+    ///
+    /// # Errors
+    /// [`UnknownStream`] if there is none of that name.
+    pub fn application_received(
+        &mut self,
+        now: Instant,
+        stream: StreamId,
+        component: ComponentId,
+    ) -> Result<(), UnknownStream> {
+        self.observe(now);
+        let now = self.now;
+        let data = self.stream(stream).ok_or(UnknownStream(stream))?;
+        let kept = data.component(component).and_then(|component| component.kept);
+        if let Some(consent) = kept.and_then(|id| self.set.get_mut(id)).and_then(|pair| pair.consent.as_mut()) {
+            consent.record_life(now);
+        }
+        Ok(())
+    }
+
+    /// Notes that the peer was heard on a path that may be in use.
+    pub(super) fn record_life(&mut self, checked: PairId) {
+        let now = self.now;
+        let Some(pair) = self.set.get(checked) else { return };
+        let in_use = pair.produced.unwrap_or(checked);
+        if let Some(consent) = self.set.get_mut(in_use).and_then(|pair| pair.consent.as_mut()) {
+            consent.record_life(now);
+        }
+    }
+
+    /// Keeps consent on the pair that each component uses, and on no other.
+    pub(super) fn follow_use(&mut self, stream: StreamId) {
+        let Some(data) = self.stream(stream) else { return };
+        let changes: SmallVec<[(ComponentId, Option<PairId>, Option<PairId>); 2]> = data
+            .components
+            .iter()
+            .map(|component| (component.id, component.kept, component.usable().filter(|_| !self.is_closed)))
+            .filter(|(_, kept, wanted)| kept != wanted)
+            .collect();
+        for (component, kept, wanted) in changes {
+            if let Some(pair) = kept.and_then(|id| self.set.get_mut(id)) {
+                pair.consent = None;
+            }
+            let base = self.config.consent_interval;
+            let answered_at = wanted.and_then(|id| self.set.get(id)).and_then(|pair| pair.answered_at);
+            if let Some(at) = answered_at {
+                let consent = Consent::new(at, self.now, base, &mut self.random);
+                if let Some(pair) = wanted.and_then(|id| self.set.get_mut(id)) {
+                    pair.consent = Some(consent);
+                }
+            }
+            if let Some(component) = self.component_mut((stream, component)) {
+                component.kept = wanted;
+            }
+        }
+    }
+
+    /// Does what is due on the paths in use.
+    pub(super) fn expire_consent(&mut self) {
+        let (now, detection) = (self.now, self.config.detection);
+        let kept: SmallVec<[PairId; 2]> =
+            self.streams.iter().flat_map(|stream| &stream.components).filter_map(|component| component.kept).collect();
+        for id in kept {
+            let Some(consent) = self.set.get_mut(id).and_then(|pair| pair.consent.as_mut()) else { continue };
+            let before = consent.health();
+            let demand = consent.advance(now, detection);
+            self.is_dirty |= consent.health() != before;
+            match demand {
+                Demand::Nothing => {}
+                Demand::Check if consent.is_queued => {}
+                Demand::Check => {
+                    consent.is_queued = true;
+                    self.outbox.consent.push_back(id);
+                }
+                Demand::Expired => self.end_consent(id),
+            }
+        }
+    }
+
+    /// When a path in use needs attention.
+    pub(super) fn consent_deadline(&self) -> Option<Instant> {
+        let mut next = None;
+        for component in self.streams.iter().flat_map(|stream| &stream.components) {
+            let consent = component.kept.and_then(|id| self.set.get(id)).and_then(|pair| pair.consent.as_ref());
+            next = earliest(next, consent.map(|consent| consent.deadline(self.config.detection)));
+        }
+        if !self.outbox.consent.is_empty() {
+            next = earliest(next, Some(self.pacer.next_start().unwrap_or(self.now).max(self.now)));
+        }
+        next
+    }
+
+    /// The next consent check that is due, as it is to be sent: once, and with a new transaction ID (RFC 7675 §5.1).
+    pub(super) fn plan_consent(&mut self) -> Option<Start> {
+        loop {
+            let id = self.outbox.consent.pop_front()?;
+            let Some(consent) = self.set.get_mut(id).and_then(|pair| pair.consent.as_mut()) else { continue };
+            consent.is_queued = false;
+            if let Some(start) = self.plan(id, Purpose::Consent) {
+                return Some(start);
+            }
+        }
+    }
+
+    /// Takes an answer to a consent check.
+    pub(super) fn handle_consent(&mut self, transaction: &Transaction) {
+        let now = self.now;
+        let Some(pair) = self.set.get_mut(transaction.start.pair) else { return };
+        pair.answered_at = Some(now);
+        if let Some(consent) = pair.consent.as_mut() {
+            self.is_dirty |= consent.health() != PathHealth::Healthy;
+            consent.record_answer(now);
+        }
+    }
+
+    /// Stops to use a path: the peer has not consented for 30 s, or said no (RFC 7675 §5.1, §5.2).
+    pub(super) fn end_consent(&mut self, id: PairId) {
+        let Some(pair) = self.set.get_mut(id) else { return };
+        let place = (pair.stream, pair.component);
+        let checked = pair.produced_by.unwrap_or(id);
+        pair.consent = None;
+        pair.is_valid = false;
+        // The same credentials never regain consent on these addresses.
+        pair.is_barred = true;
+        if let Some(pair) = self.set.get_mut(checked) {
+            pair.is_barred = true;
+            pair.produced = None;
+        }
+        self.set.fail(checked);
+        if checked != id {
+            self.set.fail(id);
+        }
+        if let Some(component) = self.component_mut(place) {
+            component.valid.retain(|valid| *valid != id);
+            component.nominated.take_if(|nominated| *nominated == id);
+            component.kept = None;
+            component.has_lost_consent = true;
+        }
+        self.is_dirty = true;
+    }
+
+    /// Tells how the paths in use are doing, where that has changed.
+    pub(super) fn report_health(&mut self, stream: StreamId) {
+        let detection = self.config.detection;
+        let Some(data) = self.stream(stream) else { return };
+        let mut events: SmallVec<[Event; 1]> = SmallVec::new();
+        let mut changes: SmallVec<[(ComponentId, Option<PathHealth>); 1]> = SmallVec::new();
+        for component in &data.components {
+            let pair = component.kept.and_then(|id| self.set.get(id));
+            let health = pair.and_then(|pair| pair.consent.as_ref()).map(Consent::health);
+            if health == component.health {
+                continue;
+            }
+            changes.push((component.id, health));
+            let (Some(pair), Some(current)) = (pair, health) else { continue };
+            if component.health.is_none() && current == PathHealth::Healthy {
+                // A path that is taken into use is healthy, as the selection says.
+                continue;
+            }
+            let Some(consent) = &pair.consent else { continue };
+            events.push(Event::PathHealthChanged {
+                stream,
+                component: component.id,
+                pair: pair.id,
+                health: current,
+                at: self.now,
+                answered_at: consent.answered_at(),
+                heard_at: consent.heard_at(),
+                sent_at: pair.last_check_at.max(pair.stats.last_packet_sent_at),
+                next_state_at: consent.next_state_at(detection),
+            });
+        }
+        for (component, health) in changes {
+            if let Some(component) = self.component_mut((stream, component)) {
+                component.health = health;
+            }
+        }
+        events.into_iter().for_each(|event| self.emit(event));
+    }
+
+    /// Whether the path of a component is given up for the time being.
+    pub(super) fn is_lost(&self, component: &Component) -> bool {
+        let consent = component.kept.and_then(|id| self.set.get(id)).and_then(|pair| pair.consent.as_ref());
+        consent.is_some_and(|consent| consent.health() == PathHealth::Lost)
+    }
+}

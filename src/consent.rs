@@ -1,0 +1,246 @@
+//! Consent to send, and the health of a path in use (RFC 7675).
+//!
+//! While a pair is in use, the peer is asked every 4 to 6 s whether it still wants our packets. Each answer gives consent
+//! for 30 s. That pace is too slow to notice a dead path, so the first answer that is missing raises suspicion, and the
+//! path is probed until an answer comes or nothing was heard for as long as the application has patience:
+//!
+//! ```text
+//!             an answer is missing         nothing heard for `detect_within`         30 s since the last answer
+//!   Healthy ----------------------> Suspect --------------------------------> Lost --------------------------> (expired)
+//!      ^                               |                                        |
+//!      +------- anything heard --------+---------------- an answer -------------+
+//! ```
+//!
+//! What counts as heard is any sign that the peer's packets come through: an answer, a check of the peer, or data of which
+//! the application says so. Only answers give consent.
+
+use core::time::Duration;
+
+use crate::random::Random;
+use crate::time::{Instant, after, earliest};
+
+/// How long consent lasts after an answer (RFC 7675 §5.1).
+pub(crate) const EXPIRY: Duration = Duration::from_secs(30);
+
+/// How a path in use is doing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
+pub enum PathHealth {
+    /// The peer answers.
+    Healthy,
+    /// An answer is missing; the path is probed, and used as before.
+    Suspect,
+    /// Nothing was heard for [`Config::with_detection`](crate::Config::with_detection). The path is still probed, and
+    /// data may be sent until consent expires.
+    Lost,
+}
+
+/// Consent of the peer on one path.
+#[derive(Clone, Debug)]
+pub(crate) struct Consent {
+    health: PathHealth,
+    /// When the last answer came.
+    answered_at: Instant,
+    /// When the peer was last heard in whatever way.
+    heard_at: Instant,
+    /// When the next regular check is due.
+    regular_at: Instant,
+    /// When the next probe is due, while there is suspicion.
+    probe_at: Option<Instant>,
+    /// When the answer to the oldest unanswered check should have come.
+    missing_at: Option<Instant>,
+    /// A check waits for its turn.
+    pub(crate) is_queued: bool,
+}
+
+/// What consent wants done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Demand {
+    /// Nothing for now.
+    Nothing,
+    /// A check is due.
+    Check,
+    /// Consent is over: nothing may be sent any more.
+    Expired,
+}
+
+impl Consent {
+    /// The longest wait for an answer of a peer that is not suspected, beyond the round-trip time.
+    const PATIENCE: Duration = Duration::from_millis(500);
+    /// Time between two probes while there is suspicion.
+    const PROBE: Duration = Duration::from_millis(150);
+    /// Time between two probes of a path that was given up.
+    const SLOW_PROBE: Duration = Duration::from_secs(1);
+
+    /// Consent that began with an answer, and is kept from now on (RFC 7675 §5).
+    pub(crate) fn new(answered_at: Instant, now: Instant, base: Duration, random: &mut Random) -> Self {
+        Self {
+            health: PathHealth::Healthy,
+            answered_at,
+            heard_at: answered_at,
+            regular_at: after(now, gap(base, random)),
+            probe_at: None,
+            missing_at: None,
+            is_queued: false,
+        }
+    }
+
+    pub(crate) const fn health(&self) -> PathHealth {
+        self.health
+    }
+
+    pub(crate) const fn answered_at(&self) -> Instant {
+        self.answered_at
+    }
+
+    pub(crate) const fn heard_at(&self) -> Instant {
+        self.heard_at
+    }
+
+    pub(crate) fn expires_at(&self) -> Instant {
+        after(self.answered_at, EXPIRY)
+    }
+
+    /// When the health gets worse unless something is heard.
+    pub(crate) fn next_state_at(&self, detection: Duration) -> Option<Instant> {
+        match self.health {
+            PathHealth::Healthy => self.missing_at,
+            PathHealth::Suspect => Some(after(self.heard_at, detection)),
+            PathHealth::Lost => Some(self.expires_at()),
+        }
+    }
+
+    /// When [`advance`](Self::advance) has something to say.
+    pub(crate) fn deadline(&self, detection: Duration) -> Instant {
+        let check = earliest(Some(self.regular_at), self.probe_at).filter(|_| !self.is_queued);
+        let change = earliest(check, self.next_state_at(detection));
+        change.map_or(self.expires_at(), |at| at.min(self.expires_at()))
+    }
+
+    /// Lets time pass.
+    pub(crate) fn advance(&mut self, now: Instant, detection: Duration) -> Demand {
+        if self.expires_at() <= now {
+            return Demand::Expired;
+        }
+        if self.health == PathHealth::Healthy && self.missing_at.is_some_and(|at| at <= now) {
+            self.health = PathHealth::Suspect;
+            self.probe_at = Some(now);
+        }
+        if self.health == PathHealth::Suspect && after(self.heard_at, detection) <= now {
+            self.health = PathHealth::Lost;
+        }
+        let is_due = self.regular_at <= now || self.probe_at.is_some_and(|at| at <= now);
+        if is_due { Demand::Check } else { Demand::Nothing }
+    }
+
+    /// Records that a check was sent. The next regular one follows after a gap that is drawn anew, whatever becomes of
+    /// this one (RFC 7675 §5.1).
+    pub(crate) fn record_check(
+        &mut self,
+        now: Instant,
+        base: Duration,
+        round_trip: Option<Duration>,
+        random: &mut Random,
+    ) {
+        if self.regular_at <= now {
+            self.regular_at = after(now, gap(base, random));
+        }
+        let measured = round_trip.unwrap_or_default();
+        let patience = Self::PATIENCE.max(measured.saturating_add(measured / 2));
+        self.missing_at.get_or_insert(after(now, patience));
+        self.probe_at = match self.health {
+            PathHealth::Healthy => None,
+            PathHealth::Suspect => Some(after(now, Self::PROBE)),
+            PathHealth::Lost => Some(after(now, Self::SLOW_PROBE)),
+        };
+    }
+
+    /// Records an answer.
+    pub(crate) const fn record_answer(&mut self, now: Instant) {
+        self.answered_at = now;
+        self.heard_at = now;
+        self.missing_at = None;
+        self.probe_at = None;
+        self.health = PathHealth::Healthy;
+    }
+
+    /// Records another sign of life: it calms suspicion, and gives no consent.
+    pub(crate) fn record_life(&mut self, now: Instant) {
+        self.heard_at = now;
+    }
+
+    /// Asks at once: something has happened that makes the path doubtful.
+    pub(crate) const fn revalidate(&mut self, now: Instant) {
+        self.regular_at = now;
+    }
+}
+
+/// Time from one regular check to the next: 0.8 to 1.2 times the base, drawn anew each time (RFC 7675 §5.1).
+fn gap(base: Duration, random: &mut Random) -> Duration {
+    let spread = u64::try_from(base.as_nanos() * 2 / 5).unwrap_or(u64::MAX);
+    let least = base.saturating_sub(base / 5);
+    least.saturating_add(Duration::from_nanos(random.below(spread.saturating_add(1))))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::random::Seed;
+
+    const BASE: Duration = Duration::from_secs(5);
+    const DETECTION: Duration = Duration::from_secs(10);
+
+    fn at(ms: u64) -> Instant {
+        after(Instant::ZERO, Duration::from_millis(ms))
+    }
+
+    /// Req: 7675-5.1-d
+    #[test]
+    fn ten_thousand_gaps_are_within_4_and_6_seconds_and_all_different() {
+        let mut random = Random::new(&Seed::from_name("gaps"));
+        let gaps: alloc::vec::Vec<_> = (0..10_000).map(|_| gap(BASE, &mut random)).collect();
+        assert!(gaps.iter().all(|gap| (Duration::from_secs(4)..=Duration::from_secs(6)).contains(gap)));
+        let distinct: alloc::collections::BTreeSet<_> = gaps.iter().collect();
+        assert!(distinct.len() > 9_990);
+        assert!(gaps.iter().any(|gap| *gap < Duration::from_millis(4100)));
+        assert!(gaps.iter().any(|gap| *gap > Duration::from_millis(5900)));
+    }
+
+    /// Req: 7675-5.1-b
+    #[test]
+    fn silence_is_suspect_then_lost_then_expired_and_an_answer_heals() {
+        let mut random = Random::new(&Seed::from_name("health"));
+        let mut consent = Consent::new(Instant::ZERO, Instant::ZERO, BASE, &mut random);
+        let first = consent.deadline(DETECTION);
+        assert!(first >= at(4000) && first <= at(6000));
+        assert_eq!(consent.advance(first, DETECTION), Demand::Check);
+        consent.record_check(first, BASE, None, &mut random);
+        let missing = consent.deadline(DETECTION);
+        assert_eq!(missing, after(first, Duration::from_millis(500)));
+        assert_eq!(consent.advance(missing, DETECTION), Demand::Check);
+        assert_eq!(consent.health(), PathHealth::Suspect);
+        consent.record_check(missing, BASE, None, &mut random);
+        assert_eq!(consent.deadline(DETECTION), after(missing, Duration::from_millis(150)));
+        let _ = consent.advance(at(10_000), DETECTION);
+        assert_eq!(consent.health(), PathHealth::Lost);
+        consent.record_answer(at(10_001));
+        assert_eq!(consent.health(), PathHealth::Healthy);
+        assert_eq!(consent.advance(at(40_000), DETECTION), Demand::Check);
+        assert_eq!(consent.advance(at(40_001), DETECTION), Demand::Expired);
+    }
+
+    /// Req: 7675-5.1-l
+    #[test]
+    fn signs_of_life_put_off_the_loss_but_not_the_expiry() {
+        let mut random = Random::new(&Seed::from_name("life"));
+        let mut consent = Consent::new(Instant::ZERO, Instant::ZERO, BASE, &mut random);
+        consent.record_check(at(5000), BASE, None, &mut random);
+        let _ = consent.advance(at(5500), DETECTION);
+        for second in 6..30 {
+            consent.record_life(at(1000 * second));
+            let _ = consent.advance(at(1000 * second + 500), DETECTION);
+            assert_eq!(consent.health(), PathHealth::Suspect);
+        }
+        assert_eq!(consent.advance(at(30_000), DETECTION), Demand::Expired);
+    }
+}
