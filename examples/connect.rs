@@ -5,9 +5,9 @@
 //! cargo run --release --example connect
 //! ```
 //!
-//! Each [`Peer`] lives in a thread of its own. All that it reacts to comes through one channel: datagrams, which a thread
+//! Each `Peer` lives in a thread of its own. All that it reacts to comes through one channel: datagrams, which a thread
 //! for each socket reads, and what the other peer signals, for which an application would have its own server. The
-//! loop is [`Peer::run`]; everything else in this file answers the question what to do with an input or an event.
+//! loop is `Peer::run`; everything else in this file answers the question what to do with an input or an event.
 
 #![expect(clippy::print_stdout, reason = "the example tells what it does")]
 #![expect(clippy::disallowed_types, clippy::disallowed_methods, reason = "sockets and clock belong to the application")]

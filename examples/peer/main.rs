@@ -23,7 +23,7 @@
 //! on `close` and at the end of stdin.
 //!
 //! One thread owns the agent. Threads that block on stdin and on the sockets hand it what they read through one channel
-//! ([`input`]), and it sleeps on that channel until the agent's next deadline ([`session`]).
+//! (`input`), and it sleeps on that channel until the agent's next deadline (`session`).
 
 #![expect(clippy::wildcard_enum_match_arm, reason = "an application picks what it has a use for")]
 
