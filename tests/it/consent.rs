@@ -162,7 +162,7 @@ fn a_third_of_the_packets_lost_for_5_minutes_disconnects_nobody() {
 #[test]
 fn data_of_the_peer_holds_off_the_loss_but_not_the_end_of_consent() {
     let mut pair = connected("data only");
-    pair.run_for(secs(10));
+    pair.run_for(secs(40));
     pair.network.set_hook(|packet| match Wire::decode(packet.payload) {
         Wire::Data(_) => nilas::sim::Verdict::Pass,
         _ => nilas::sim::Verdict::Drop,
