@@ -21,6 +21,9 @@ pub enum Event {
         stream: StreamId,
         /// Its name in this agent.
         id: CandidateId,
+        /// The generation that it is signalled for: that of [`Agent::generation`](crate::Agent::generation), or the next
+        /// one while a restart is prepared.
+        generation: u32,
         /// What to signal.
         candidate: Box<Candidate>,
     },
@@ -28,6 +31,8 @@ pub enum Event {
     EndOfCandidates {
         /// The stream.
         stream: StreamId,
+        /// The generation whose candidates are complete.
+        generation: u32,
     },
     /// The gathering state has changed (W3C `gatheringstatechange`).
     GatheringStateChanged {

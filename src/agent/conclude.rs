@@ -287,8 +287,13 @@ impl Agent {
         let Some(data) = self.stream_mut(stream) else { return };
         data.failure = failure.filter(|_| !is_completed);
         let mut changes: SmallVec<[(ComponentId, Option<PairId>); 2]> = SmallVec::new();
+        let mut outdated: SmallVec<[PairId; 2]> = SmallVec::new();
         for (index, component) in data.components.iter_mut().enumerate() {
-            let selected = component.nominated.filter(|_| is_completed && !is_closed && index < count);
+            let current = component.nominated.filter(|_| is_completed && index < count);
+            if current.is_some() {
+                outdated.extend(component.previous.take());
+            }
+            let selected = current.or(component.previous).filter(|_| !is_closed);
             if core::mem::replace(&mut component.selected, selected) != selected {
                 changes.push((component.id, selected));
             }
@@ -296,6 +301,10 @@ impl Agent {
         for (component, pair) in changes {
             self.emit(Event::SelectedPairChanged { stream, component, pair, at });
         }
+        for pair in outdated {
+            self.forget_previous_pair(pair);
+        }
+        self.expire_previous(stream);
     }
 
     /// Why a list has failed, if it has.
@@ -371,15 +380,17 @@ impl Agent {
 
     fn facts(&self, data: &super::Stream) -> StreamFacts {
         let components = data.effective_components();
+        let is_restarting = components.iter().any(|component| component.previous.is_some());
         StreamFacts {
             is_closed: self.is_closed,
             failure: data.failure,
             has_remote_candidates: !data.remotes.is_empty(),
             has_remote_credentials: !data.remote.is_empty(),
-            has_announced_candidates: data.locals.iter().any(|local| local.is_announced),
-            is_usable: components.iter().all(|component| component.usable().is_some()),
-            is_selected: components.iter().all(|component| component.selected.is_some()),
-            is_lost: components.iter().any(|component| self.is_lost(component)),
+            has_announced_candidates: data.locals.iter().any(|local| local.is_announced_in(data.generation)),
+            is_usable: components.iter().all(|component| component.usable().is_some() && !self.is_lost(component)),
+            is_selected: components.iter().all(|component| component.selected.is_some()) && !is_restarting,
+            is_restarting,
+            is_lost: !is_restarting && components.iter().any(|component| self.is_lost(component)),
             has_lost_consent: components.iter().any(|component| component.has_lost_consent),
             is_complete: data.are_candidates_complete(),
             is_exhausted: data.pairs_made > 0

@@ -87,8 +87,8 @@ pub enum SetRemoteDescriptionError {
     /// The agent has no such stream.
     #[error("no stream {0}")]
     UnknownStream(StreamId),
-    /// The stream has other remote credentials, and only a restart changes them (RFC 8445 §9).
-    #[error("the remote credentials are set, and only a restart changes them")]
+    /// The stream has other remote credentials: the peer restarts, and no restart is prepared (RFC 8445 §9).
+    #[error("the remote credentials have changed, and no restart is prepared")]
     CredentialsChanged,
     /// The peer has the username fragment of another one with another password (RFC 8839 §5.4).
     #[error("the same username fragment is known with another password")]

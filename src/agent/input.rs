@@ -43,6 +43,8 @@ pub(super) struct Arrival {
     pub(super) component: ComponentId,
     pub(super) base: SocketAddr,
     pub(super) source: SocketAddr,
+    /// The generation of the stream that it is for.
+    pub(super) generation: u32,
 }
 
 impl Agent {
@@ -67,7 +69,8 @@ impl Agent {
         let Some(&Socket { stream, component, .. }) = self.sockets.get(&(datagram.transport, base)) else {
             return Received::Dropped(DropReason::UnknownDestination);
         };
-        let arrival = Arrival { stream, component, base, source: canonical(datagram.source) };
+        let generation = self.stream(stream).map_or(0, |data| data.generation);
+        let arrival = Arrival { stream, component, base, source: canonical(datagram.source), generation };
         if !looks_like_stun(datagram.payload) {
             return self.handle_data(arrival, datagram.payload);
         }
@@ -92,8 +95,11 @@ impl Agent {
             return Received::Dropped(DropReason::Unclassified);
         }
         let now = self.now;
-        let Arrival { stream, component, base, source } = arrival;
-        let found = self.set.find(&path(base, source));
+        let Arrival { stream, component, base, source, .. } = arrival;
+        let path = path(base, source);
+        let previous = self.component((stream, component)).and_then(|component| component.previous);
+        let is_previous = |id: &PairId| self.set.get(*id).is_some_and(|pair| pair.path == path);
+        let found = previous.filter(is_previous).or_else(|| self.set.find(&path));
         let Some(pair) = found.and_then(|id| self.set.get_mut(id)).filter(|pair| pair.is_trusted()) else {
             // A check that came before the peer's credentials was authenticated, too.
             let early = self.stream(stream).map(|data| data.early.as_slice()).unwrap_or_default();
@@ -116,8 +122,8 @@ impl Agent {
         integrity: Option<Integrity>,
         error: Option<ErrorReply>,
     ) -> Result<(), DropReason> {
-        let Arrival { stream, base, source: to, .. } = arrival;
-        let is_queued = self.outbox.reply(Reply { id, base, to, stream, integrity, error });
+        let Arrival { stream, base, source: to, generation, .. } = arrival;
+        let is_queued = self.outbox.reply(Reply { id, base, to, stream, generation, integrity, error });
         if is_queued { Ok(()) } else { Err(DropReason::TooManyReplies) }
     }
 
@@ -165,6 +171,7 @@ impl Agent {
         let now = self.now;
         for stream in &mut self.streams {
             self.is_dirty |= is_over(&mut stream.pac_deadline, now);
+            self.is_dirty |= stream.previous.as_ref().and_then(|previous| previous.until).is_some_and(|at| at <= now);
             for component in &mut stream.components {
                 self.is_dirty |= is_over(&mut component.decide_at, now);
             }

@@ -148,6 +148,7 @@ impl Agent {
         if let Some(component) = self.component_mut(place) {
             component.valid.retain(|valid| *valid != id);
             component.nominated.take_if(|nominated| *nominated == id);
+            component.previous.take_if(|previous| *previous == id);
             component.kept = None;
             component.has_lost_consent = true;
         }

@@ -12,6 +12,7 @@ mod output;
 mod pairing;
 mod requests;
 mod responses;
+mod restart;
 mod role;
 mod state;
 mod stream_data;
@@ -212,7 +213,9 @@ impl Agent {
             return Ok(());
         }
         data.gathering = GatheringState::Complete;
-        self.emit(Event::EndOfCandidates { stream });
+        let generation = data.gathering_generation();
+        data.ended_generation = Some(generation);
+        self.emit(Event::EndOfCandidates { stream, generation });
         self.update_gathering();
         Ok(())
     }
@@ -220,11 +223,13 @@ impl Agent {
     /// Takes the peer's description of a stream: credentials, abilities, and the candidates that it lists.
     ///
     /// Checks begin with it, once there are candidates on both sides. Taking the same credentials again adds candidates
-    /// that are not known yet and changes nothing else.
+    /// that are not known yet and changes nothing else. Other credentials are a restart of the peer: they are taken if a
+    /// restart is prepared, see [`prepare_restart`](Self::prepare_restart).
     ///
     /// # Errors
     /// * [`UnknownStream`](SetRemoteDescriptionError::UnknownStream) if there is none of that name.
-    /// * [`CredentialsChanged`](SetRemoteDescriptionError::CredentialsChanged) if others are known.
+    /// * [`CredentialsChanged`](SetRemoteDescriptionError::CredentialsChanged) if others are known and no restart is
+    ///   prepared.
     /// * [`PasswordMismatch`](SetRemoteDescriptionError::PasswordMismatch) if another stream of the peer has the same
     ///   username fragment with another password.
     /// * [`Closed`](SetRemoteDescriptionError::Closed) after [`close`](Self::close).
@@ -236,10 +241,14 @@ impl Agent {
     ) -> Result<(), SetRemoteDescriptionError> {
         self.observe(now);
         let data = self.check_remote_credentials(stream, &remote.credentials)?;
-        if data.remote.first().is_some_and(|known| known.credentials != remote.credentials) {
+        let is_changed = data.remote.first().is_some_and(|known| known.credentials != remote.credentials);
+        let is_prepared = data.pending.is_some();
+        if is_changed && !is_prepared {
             return Err(SetRemoteDescriptionError::CredentialsChanged);
         }
-        if data.remote.is_empty() {
+        if is_changed {
+            self.commit_restart(stream, remote);
+        } else if data.remote.is_empty() {
             self.pacer.agree(remote.pacing.unwrap_or(Duration::from_millis(50)));
             if remote.is_lite {
                 // A full agent controls a lite one, whoever started (RFC 8445 §6.1.1).

@@ -18,6 +18,8 @@ pub(crate) struct Reply {
     /// Where the request came from: the address that a success response tells.
     pub(crate) to: SocketAddr,
     pub(crate) stream: StreamId,
+    /// The generation whose password protects it.
+    pub(crate) generation: u32,
     /// How it is protected; an answer to what was not authenticated is not.
     pub(crate) integrity: Option<Integrity>,
     pub(crate) error: Option<ErrorReply>,
@@ -27,7 +29,18 @@ pub(crate) struct Reply {
 #[derive(Clone, Debug)]
 pub(crate) enum Outgoing {
     Event(Event),
-    LocalCandidate(StreamId, CandidateId),
+    LocalCandidate { stream: StreamId, id: CandidateId, generation: u32 },
+}
+
+impl Outgoing {
+    /// Whether it is about the candidates of this generation.
+    pub(crate) fn is_of(&self, wanted: StreamId, number: u32) -> bool {
+        match self {
+            Self::LocalCandidate { stream, generation, .. } => (*stream, *generation) == (wanted, number),
+            Self::Event(Event::EndOfCandidates { stream, generation }) => (*stream, *generation) == (wanted, number),
+            Self::Event(_) => false,
+        }
+    }
 }
 
 /// What waits to be polled.

@@ -1,5 +1,6 @@
 //! What goes out: datagrams, events, and the next deadline.
 
+use alloc::boxed::Box;
 use core::net::SocketAddr;
 use core::time::Duration;
 
@@ -46,8 +47,9 @@ impl Agent {
     fn write_reply(&mut self, out: &mut Scratch) -> Option<(SocketAddr, SocketAddr)> {
         loop {
             let reply = self.outbox.replies.pop_front()?;
-            let Some(stream) = self.stream(reply.stream) else { continue };
-            let key = &stream.local.key;
+            let Some(key) = self.stream(reply.stream).and_then(|stream| stream.key_in(reply.generation)) else {
+                continue;
+            };
             match (&reply.error, reply.integrity) {
                 (None, Some(integrity)) => write_success(out, reply.id, reply.to, key, integrity),
                 (Some(error), integrity) => {
@@ -139,7 +141,8 @@ impl Agent {
             tiebreaker: self.tiebreaker,
             priority: priority.get(),
             use_candidate,
-            peer: data.remotes.get(pair.remote)?.peer,
+            generation: pair.generation,
+            peer: data.remotes_in(pair.generation)?.get(pair.remote)?.peer,
             rto: self.rto(pair),
         })
     }
@@ -181,11 +184,12 @@ impl Agent {
     fn encode(&self, out: &mut Scratch, start: &Start) -> Option<(SocketAddr, SocketAddr)> {
         let pair = self.set.get(start.pair)?;
         let data = self.stream(pair.stream)?;
-        let peer = data.remote.get(usize::from(start.peer))?;
+        let peer = data.remote_in(start.generation, start.peer)?;
+        let local = data.local_in(start.generation)?;
         let request = Request {
             id: start.id,
             to: peer.ufrag(),
-            from: data.local.ufrag(),
+            from: local.ufrag(),
             priority: start.priority,
             role: start.role,
             tiebreaker: start.tiebreaker,
@@ -201,11 +205,12 @@ impl Agent {
         loop {
             match self.outbox.events.pop_front()? {
                 Outgoing::Event(event) => return Some(event),
-                Outgoing::LocalCandidate(stream, id) => {
-                    self.announce(stream, id);
-                    let Some(local) = self.stream(stream).and_then(|data| data.locals.get(id)) else { continue };
-                    let candidate = alloc::boxed::Box::new(local.candidate.clone());
-                    return Some(Event::LocalCandidate { stream, id, candidate });
+                Outgoing::LocalCandidate { stream, id, generation } => {
+                    self.announce(stream, id, generation);
+                    let Some(data) = self.stream(stream) else { continue };
+                    let Some((local, keyed)) = data.locals.get(id).zip(data.local_in(generation)) else { continue };
+                    let candidate = Box::new(local.candidate.clone().with_extension("ufrag", keyed.ufrag()));
+                    return Some(Event::LocalCandidate { stream, id, generation, candidate });
                 }
             }
         }
@@ -227,6 +232,7 @@ impl Agent {
         }
         for stream in &self.streams {
             next = earliest(next, stream.pac_deadline);
+            next = earliest(next, stream.previous.as_ref().and_then(|previous| previous.until));
             for component in &stream.components {
                 next = earliest(next, component.decide_at);
             }

@@ -51,8 +51,13 @@ impl Agent {
             data.gathering = GatheringState::Gathering;
         }
         self.update_gathering();
-        self.queue(Outgoing::LocalCandidate(stream, id));
+        self.queue_candidate(stream, id);
         Ok(id)
+    }
+
+    fn queue_candidate(&mut self, stream: StreamId, id: CandidateId) {
+        let generation = self.stream(stream).map_or(0, |data| data.gathering_generation());
+        self.queue(Outgoing::LocalCandidate { stream, id, generation });
     }
 
     /// Adds a server-reflexive candidate that the application has learned of, for example from the configuration of a 1:1
@@ -97,9 +102,9 @@ impl Agent {
         if let Some(data) = self.stream_mut(stream) {
             // What its priority derives from must not change any more.
             data.locals.fix_priority(socket.host);
-            data.locals.add_reflexive(id, candidate, mapped, base, foundation, false);
+            data.locals.add_reflexive(id, candidate, mapped, base, foundation);
         }
-        self.queue(Outgoing::LocalCandidate(stream, id));
+        self.queue_candidate(stream, id);
         Ok(id)
     }
 
@@ -121,9 +126,11 @@ impl Agent {
     }
 
     /// Pairs a local candidate, whose event was taken, with the candidates of the peer (RFC 8838 §10).
-    pub(super) fn announce(&mut self, stream: StreamId, id: CandidateId) {
+    pub(super) fn announce(&mut self, stream: StreamId, id: CandidateId, generation: u32) {
+        self.is_dirty = true;
         let Some(data) = self.stream_mut(stream) else { return };
-        let Some(local) = data.locals.announce(id) else { return };
+        let is_current = data.generation == generation;
+        let Some(local) = data.locals.announce(id, generation).filter(|_| is_current) else { return };
         let component = local.candidate.component();
         let remotes: SmallVec<[CandidateId; 8]> = data
             .remotes
@@ -134,7 +141,6 @@ impl Agent {
         for remote in remotes {
             self.form(stream, id, remote, Insert::Formed);
         }
-        self.is_dirty = true;
     }
 
     /// Adds a candidate of the peer (trickle ICE, RFC 8838 §11), and pairs it. Candidates may come before the description.
@@ -271,7 +277,7 @@ impl Agent {
         let locals: SmallVec<[CandidateId; 8]> = data
             .locals
             .iter()
-            .filter(|local| local.is_announced && local.candidate.component() == component)
+            .filter(|local| local.is_announced_in(data.generation) && local.candidate.component() == component)
             .filter(|local| local.candidate.kind() != CandidateKind::PeerReflexive)
             .map(|local| local.id)
             .collect();
@@ -336,7 +342,8 @@ impl Agent {
         if is_concluded && why == Insert::Formed {
             return None;
         }
-        let new = NewPair { stream, component, local, remote, path, priority, group };
+        let generation = data.generation;
+        let new = NewPair { stream, component, generation, local, remote, path, priority, group };
         let Some((id, evicted)) = self.set.insert(&new, why) else {
             self.stats.pairs_refused += 1;
             return None;

@@ -2,6 +2,7 @@
 
 use super::input::Arrival;
 use super::pairing::path;
+use super::restart::Epoch;
 use super::stream_data::EarlyCheck;
 use super::{Agent, Role};
 use crate::candidate::{Candidate, CandidateId, CandidateKind, Priority, RemoteCandidate};
@@ -15,11 +16,11 @@ use crate::transmit::Transport;
 
 impl Agent {
     /// Authenticates a request, judges it, answers it, and lets it take effect, in this order (RFC 8489 §9.1.3).
-    pub(super) fn handle_request(&mut self, arrival: Arrival, message: Message<'_>) -> Result<(), DropReason> {
+    pub(super) fn handle_request(&mut self, mut arrival: Arrival, message: Message<'_>) -> Result<(), DropReason> {
         let id = message.id;
         let stream = self.stream(arrival.stream).ok_or(DropReason::UnknownDestination)?;
         let ufrags = message.ufrags();
-        let is_for_us = ufrags.is_some_and(|(to, _)| to == stream.local.ufrag().as_bytes());
+        let epoch = ufrags.and_then(|(to, _)| stream.epoch(to));
         if !message.has_valid_fingerprint() {
             return Err(DropReason::BadFingerprint);
         }
@@ -27,14 +28,17 @@ impl Agent {
             self.reply_unauthenticated(arrival, id, ErrorReply::BadRequest);
             return Err(DropReason::MissingCredentials);
         };
-        if !is_for_us {
+        let Some((epoch, key)) = epoch.and_then(|epoch| {
+            arrival.generation = stream.generation_of(epoch)?;
+            Some((epoch, stream.key_in(arrival.generation)?))
+        }) else {
             self.reply_unauthenticated(arrival, id, ErrorReply::Unauthenticated);
             return Err(DropReason::UnknownUfrag);
-        }
-        let request = message.authenticate(&stream.local.key);
+        };
+        let request = message.authenticate(key);
         // Once the peer's descriptions are known, nobody else is answered (RFC 8827 §9.3).
         let peer = stream.peer(from);
-        let is_stranger = peer.is_none() && !stream.remote.is_empty();
+        let is_stranger = epoch == Epoch::Current && peer.is_none() && !stream.remote.is_empty();
         self.stats.integrity_checks += 1;
         let Some(request) = request else {
             self.reply_unauthenticated(arrival, id, ErrorReply::Unauthenticated);
@@ -56,7 +60,12 @@ impl Agent {
         if check.switch {
             self.take_role(self.role.opposite());
         }
-        self.take_effect(arrival, peer, from, id, check);
+        match epoch {
+            Epoch::Current => self.take_effect(arrival, peer, from, id, check),
+            Epoch::Pending => self.remember_early(arrival, from, id, check),
+            // Only consent is at stake in the generation that is about to go.
+            Epoch::Previous => self.record_previous_life(arrival),
+        }
         Ok(())
     }
 
@@ -72,6 +81,13 @@ impl Agent {
         self.apply(pair, check.claimed, check.use_candidate.then_some(id), !check.use_candidate);
     }
 
+    fn record_previous_life(&mut self, arrival: Arrival) {
+        let previous = self.component((arrival.stream, arrival.component)).and_then(|component| component.previous);
+        if let Some(pair) = previous {
+            self.record_life(pair);
+        }
+    }
+
     /// The pair along whose path something came.
     fn known_pair(&self, arrival: Arrival) -> Option<PairId> {
         self.set.find(&path(arrival.base, arrival.source))
@@ -81,16 +97,20 @@ impl Agent {
     fn remember_early(&mut self, arrival: Arrival, from: &[u8], id: TransactionId, check: Check) {
         let limit = self.config.max_early_checks;
         let Some(stream) = self.stream_mut(arrival.stream) else { return };
+        let early = match stream.pending.as_mut().filter(|pending| pending.generation == arrival.generation) {
+            Some(pending) => &mut pending.early,
+            None => &mut stream.early,
+        };
         let is_same =
             |early: &EarlyCheck| (early.base, early.source, &*early.ufrag) == (arrival.base, arrival.source, from);
-        let known = stream.early.iter().position(is_same);
-        if let Some(early) = known.and_then(|place| stream.early.get_mut(place)) {
+        let known = early.iter().position(is_same);
+        if let Some(early) = known.and_then(|place| early.get_mut(place)) {
             early.priority = check.priority;
             early.claimed = check.claimed;
             early.has_plain_check |= !check.use_candidate;
             early.nomination = check.use_candidate.then_some(id).or(early.nomination);
-        } else if stream.early.len() < limit {
-            stream.early.push(early_check(arrival, from, id, check));
+        } else if early.len() < limit {
+            early.push(early_check(arrival, from, id, check));
         } else {
             self.stats.early_checks_forgotten += 1;
         }

@@ -33,7 +33,8 @@ impl Agent {
         };
         let Path { base, remote } = pair.path;
         let stream = self.stream(pair.stream).ok_or(DropReason::UnknownTransaction)?;
-        let peer = stream.remote.get(usize::from(transaction.start.peer)).ok_or(DropReason::UnknownTransaction)?;
+        let start = &transaction.start;
+        let peer = stream.remote_in(start.generation, start.peer).ok_or(DropReason::UnknownTransaction)?;
         let response = message.authenticate(&peer.key);
         self.stats.integrity_checks += 1;
         // One that is forged is as if it had never come: the check goes on (RFC 8489 §9.1.4).
@@ -116,7 +117,8 @@ impl Agent {
             return Some(known);
         }
         let group = GroupKey { local: foundation, remote: theirs.foundation };
-        let new = NewPair { stream, component, local, remote, path, priority, group };
+        let generation = data.generation;
+        let new = NewPair { stream, component, generation, local, remote, path, priority, group };
         let valid = self.set.insert_valid(&new);
         self.emit_pair_event(Event::PairAdded { pair: valid, stream, component, local, remote });
         Some(valid)
@@ -144,7 +146,7 @@ impl Agent {
         let priority = Priority::new(transaction.start.priority)?;
         let number = Foundation::numbered("", foundation);
         let candidate = Candidate::new(kind, component, number, priority, mapped).with_related_address(base);
-        self.stream_mut(stream)?.locals.add_reflexive(id, candidate, mapped, base, foundation, true);
+        self.stream_mut(stream)?.locals.add_reflexive(id, candidate, mapped, base, foundation);
         Some((id, base, foundation))
     }
 

@@ -134,6 +134,8 @@ pub enum StateReason {
     PairValid,
     /// Every component has its selected pair.
     PairSelected,
+    /// ICE was restarted, and data goes on the pair from before until there is a new one (RFC 8445 §9).
+    Restarting,
     /// Every pair has failed, and more candidates or checks of the peer may come.
     PairsExhausted,
     /// Every pair has failed.
@@ -163,6 +165,7 @@ impl fmt::Display for StateReason {
             Self::CandidatesKnown => "candidates are known",
             Self::PairValid => "every component has a valid pair",
             Self::PairSelected => "every component has a selected pair",
+            Self::Restarting => "restarting, the pair from before is in use",
             Self::PairsExhausted => "every pair failed, more may come",
             Self::ChecksFailed => "every pair failed",
             Self::PathLost => "nothing is heard of the peer",
@@ -189,6 +192,8 @@ pub(crate) struct StreamFacts {
     pub(crate) is_usable: bool,
     /// Every component has its selected pair.
     pub(crate) is_selected: bool,
+    /// Some component uses a pair of the generation before the restart.
+    pub(crate) is_restarting: bool,
     /// Nothing is heard of the peer on the pair that some component uses.
     pub(crate) is_lost: bool,
     /// The consent that some component had has ended.
@@ -215,7 +220,7 @@ pub(crate) const fn stream_state(facts: &StreamFacts) -> (ConnectionState, State
         return (if facts.is_complete { Completed } else { Connected }, StateReason::PairSelected);
     }
     if facts.is_usable {
-        return (Connected, StateReason::PairValid);
+        return (Connected, if facts.is_restarting { StateReason::Restarting } else { StateReason::PairValid });
     }
     if !facts.has_remote_candidates {
         let is_waiting = facts.has_remote_credentials;

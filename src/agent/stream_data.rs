@@ -6,6 +6,7 @@ use core::net::SocketAddr;
 
 use smallvec::SmallVec;
 
+use super::restart::{Pending, Previous};
 use super::state::{ConnectionState, GatheringState, StateReason};
 use crate::agent::Role;
 use crate::candidate::{LocalCandidates, RemoteCandidates};
@@ -70,6 +71,8 @@ pub(crate) struct Component {
     pub(crate) valid: SmallVec<[PairId; 2]>,
     pub(crate) first_valid_at: Option<Instant>,
     pub(crate) nominated: Option<PairId>,
+    /// The pair of the previous generation that is used until this one has its own (RFC 8445 §9).
+    pub(crate) previous: Option<PairId>,
     pub(crate) selected: Option<PairId>,
     pub(crate) attempt: Option<Attempt>,
     /// When the nomination policy wants to be asked again.
@@ -91,6 +94,7 @@ impl Component {
             valid: SmallVec::new(),
             first_valid_at: None,
             nominated: None,
+            previous: None,
             selected: None,
             attempt: None,
             decide_at: None,
@@ -101,9 +105,15 @@ impl Component {
         }
     }
 
+    /// Begins a new generation, in which a pair of the old one is used for the time being.
+    pub(crate) fn restart(&mut self, in_use: Option<PairId>) {
+        let (selected, kept, health) = (self.selected, self.kept, self.health);
+        *self = Self { previous: in_use, selected, kept, health, ..Self::new(self.id) };
+    }
+
     /// The pair on which data goes: the selected one, else the nominated, else the best valid one (RFC 8445 §12.1).
     pub(crate) fn usable(&self) -> Option<PairId> {
-        self.selected.or(self.nominated).or_else(|| self.valid.first().copied())
+        self.selected.or(self.previous).or(self.nominated).or_else(|| self.valid.first().copied())
     }
 }
 
@@ -118,6 +128,13 @@ pub(crate) struct Stream {
     pub(crate) locals: LocalCandidates,
     pub(crate) remotes: RemoteCandidates,
     pub(crate) early: Vec<EarlyCheck>,
+    /// The number of the current generation, and of the next one (RFC 8445 §9).
+    pub(crate) generation: u32,
+    pub(crate) next_generation: u32,
+    pub(crate) pending: Option<Pending>,
+    pub(crate) previous: Option<Previous>,
+    /// The generation whose last candidate was signalled.
+    pub(crate) ended_generation: Option<u32>,
     pub(crate) gathering: GatheringState,
     /// The peer said that no more candidates come, or is known not to trickle.
     pub(crate) has_all_remotes: bool,
@@ -144,6 +161,11 @@ impl Stream {
             locals: LocalCandidates::default(),
             remotes: RemoteCandidates::default(),
             early: Vec::new(),
+            generation: 0,
+            next_generation: 1,
+            pending: None,
+            previous: None,
+            ended_generation: None,
             gathering: GatheringState::New,
             has_all_remotes: false,
             is_ice2: false,
@@ -183,6 +205,20 @@ impl Stream {
     pub(crate) fn peer(&self, ufrag: &[u8]) -> Option<u8> {
         let place = self.remote.iter().position(|keyed| keyed.ufrag().as_bytes() == ufrag)?;
         u8::try_from(place).ok()
+    }
+
+    /// The generation that local candidates are gathered for.
+    pub(crate) fn gathering_generation(&self) -> u32 {
+        self.pending.as_ref().map_or(self.generation, |pending| pending.generation)
+    }
+
+    /// The gathering state of the current generation alone.
+    pub(crate) fn gathering_before_restart(&self) -> GatheringState {
+        match self.ended_generation {
+            Some(ended) if ended >= self.generation => GatheringState::Complete,
+            _ if self.locals.iter().next().is_some() => GatheringState::Gathering,
+            _ => GatheringState::New,
+        }
     }
 
     pub(crate) fn are_candidates_complete(&self) -> bool {

@@ -120,7 +120,7 @@ impl Agent {
             id: local.id,
             candidate: &local.candidate,
             base: local.base,
-            is_announced: local.is_announced,
+            is_announced: local.announced_in.is_some(),
         })
     }
 
@@ -167,7 +167,7 @@ impl Agent {
             local_id: pair.local,
             local: &stream.locals.get(pair.local)?.candidate,
             remote_id: pair.remote,
-            remote: &stream.remotes.get(pair.remote)?.candidate,
+            remote: &stream.remotes_in(pair.generation)?.get(pair.remote)?.candidate,
             base: pair.path.base,
             remote_address: pair.path.remote,
             state: pair.state.get(),

@@ -30,10 +30,17 @@ pub(crate) struct LocalCandidate {
     pub(crate) base: SocketAddr,
     /// Number of its foundation.
     pub(crate) foundation: u32,
-    /// It was handed to signalling, or the peer found it: from then on its priority stands (RFC 8838 §10).
-    pub(crate) is_announced: bool,
+    /// The latest generation in which it was handed to signalling: from the first on its priority stands (RFC 8838 §10).
+    pub(crate) announced_in: Option<u32>,
     /// Index of the address slot that gives a host candidate its local preference.
     slot: Option<usize>,
+}
+
+impl LocalCandidate {
+    /// Whether the peer may know it in this generation.
+    pub(crate) fn is_announced_in(&self, generation: u32) -> bool {
+        self.announced_in >= Some(generation)
+    }
 }
 
 /// An address of the host, with the local preference that its host candidates share.
@@ -107,14 +114,13 @@ impl LocalCandidates {
         let priority = Priority::compute(preferences.host, 0, component);
         let number = Foundation::numbered("", foundation);
         let candidate = Candidate::new(CandidateKind::Host, component, number, priority, address);
-        let is_announced = false;
         self.list.push(LocalCandidate {
             id,
             candidate,
             address,
             base: address,
             foundation,
-            is_announced,
+            announced_in: None,
             slot: Some(slot),
         });
         self.order_preferences(preferences);
@@ -133,7 +139,7 @@ impl LocalCandidates {
                 next = next.saturating_sub(1);
             }
         }
-        for local in self.list.iter_mut().filter(|local| !local.is_announced) {
+        for local in self.list.iter_mut().filter(|local| local.announced_in.is_none()) {
             if let Some(slot) = local.slot.and_then(|slot| self.slots.get(slot)) {
                 local.candidate.priority =
                     Priority::compute(preferences.host, slot.preference, local.candidate.component);
@@ -149,7 +155,6 @@ impl LocalCandidates {
         address: SocketAddr,
         base: SocketAddr,
         foundation: u32,
-        is_announced: bool,
     ) {
         let (kind, component) = (candidate.kind, candidate.component);
         if kind == CandidateKind::ServerReflexive {
@@ -161,15 +166,15 @@ impl LocalCandidates {
                 candidate.priority = lower;
             }
         }
-        self.list.push(LocalCandidate { id, candidate, address, base, foundation, is_announced, slot: None });
+        self.list.push(LocalCandidate { id, candidate, address, base, foundation, announced_in: None, slot: None });
     }
 
     /// Records that a candidate is handed to signalling; `None` if it is gone.
-    pub(crate) fn announce(&mut self, id: CandidateId) -> Option<&LocalCandidate> {
+    pub(crate) fn announce(&mut self, id: CandidateId, generation: u32) -> Option<&LocalCandidate> {
         self.fix_priority(id);
         let place = self.list.binary_search_by_key(&id, |local| local.id).ok()?;
         let local = self.list.get_mut(place)?;
-        local.is_announced = true;
+        local.announced_in = local.announced_in.max(Some(generation));
         Some(local)
     }
 
@@ -366,7 +371,7 @@ mod tests {
             candidates.iter().map(|local| local.candidate.priority.local_preference()).collect::<Vec<_>>()
         };
         assert_eq!(of(&candidates), [65534, 65535, 65533]);
-        candidates.announce(CandidateId(0));
+        candidates.announce(CandidateId(0), 0);
         add(&mut candidates, 3, "[2001:db8::2]:1");
         assert_eq!(of(&candidates)[0], 65534);
         let mut all = of(&candidates);

@@ -48,7 +48,8 @@ pub(crate) struct Start {
     pub(crate) tiebreaker: u64,
     pub(crate) priority: u32,
     pub(crate) use_candidate: bool,
-    /// Which of the stream's remote credentials it is sent with.
+    /// The generation of the stream, and which of its remote credentials it is sent with.
+    pub(crate) generation: u32,
     pub(crate) peer: u8,
     /// Time from one transmission to the next, doubled each time.
     pub(crate) rto: Duration,
@@ -267,6 +268,7 @@ mod tests {
             tiebreaker: 1,
             priority: 1,
             use_candidate: false,
+            generation: 0,
             peer: 0,
             rto: RTO,
         };

@@ -39,6 +39,7 @@ pub(crate) struct ChecklistSet {
 pub(crate) struct NewPair {
     pub(crate) stream: StreamId,
     pub(crate) component: ComponentId,
+    pub(crate) generation: u32,
     pub(crate) local: CandidateId,
     pub(crate) remote: CandidateId,
     pub(crate) path: Path,
@@ -164,6 +165,7 @@ impl ChecklistSet {
             id,
             stream: new.stream,
             component: new.component,
+            generation: new.generation,
             local: new.local,
             remote: new.remote,
             path: new.path,
@@ -243,6 +245,24 @@ impl ChecklistSet {
             }
         }
         Some(pair)
+    }
+
+    /// Takes a pair off its checklist and keeps it: it stays in use while a new generation is checked.
+    pub(crate) fn delist(&mut self, id: PairId) {
+        self.leave_state(id);
+        let Some(pair) = self.get_mut(id) else { return };
+        pair.produced_by = None;
+        pair.produced = None;
+        pair.is_queued = false;
+        let (path, stream) = (pair.path, pair.stream);
+        let Some(key) = pair.group.take() else { return };
+        self.listed -= 1;
+        self.by_path.remove(&path);
+        self.groups.update(key, |group| group.members.retain(|member| *member != id));
+        if let Some(list) = self.list_mut(stream) {
+            list.listed -= 1;
+            list.triggered.retain(|queued| *queued != id);
+        }
     }
 
     /// Undoes what the indexes say of the pair's state. Every change of state stands between this and `enter_state`.

@@ -122,6 +122,8 @@ pub(crate) struct CandidatePair {
     pub(crate) id: PairId,
     pub(crate) stream: StreamId,
     pub(crate) component: ComponentId,
+    /// The generation of the stream that it belongs to.
+    pub(crate) generation: u32,
     pub(crate) local: CandidateId,
     pub(crate) remote: CandidateId,
     pub(crate) path: Path,

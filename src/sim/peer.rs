@@ -140,7 +140,7 @@ impl Peer {
                 is_done = false;
                 if let Event::LocalCandidate { stream, candidate, .. } = &event {
                     self.signals.push(Signal::Candidate(*stream, Candidate::clone(candidate)));
-                } else if let Event::EndOfCandidates { stream } = &event {
+                } else if let Event::EndOfCandidates { stream, .. } = &event {
                     self.signals.push(Signal::EndOfCandidates(*stream));
                 }
                 self.events.push((now, event));

@@ -1,0 +1,239 @@
+//! ICE restart (RFC 8445 §9): what a generation is, and how one takes the place of another.
+//!
+//! A restart has two steps, because the peer has to be asked. [`Agent::prepare_restart`] makes credentials for the next
+//! generation and changes nothing else; taking the peer's new credentials commits it, and
+//! [`Agent::rollback_restart`] forgets it. After the commit, the pair in use carries data, and is kept alive with the old
+//! credentials, until the new generation has selected one:
+//!
+//! ```text
+//!                 prepare                  the peer's credentials               selected, 3 s later
+//!   generation n ---------> n, n+1 pending ----------------------> n+1, n in use ------------------> n+1
+//!        ^                       |
+//!        +------- rollback ------+
+//! ```
+//!
+//! Checks of all generations in view are answered; only those of the current one have consequences, and those of the
+//! pending one are remembered.
+
+use alloc::vec::Vec;
+use core::time::Duration;
+
+use smallvec::SmallVec;
+
+use super::outbox::Outgoing;
+use super::stream_data::{EarlyCheck, Keyed, Stream};
+use super::{Agent, GatheringState, RemoteDescription, UnknownStream};
+use crate::candidate::{CandidateId, CandidateKind, RemoteCandidates};
+use crate::credentials::Credentials;
+use crate::event::Event;
+use crate::pair::PairId;
+use crate::stream::{ComponentId, StreamId};
+use crate::stun::IntegrityKey;
+use crate::time::{Instant, after};
+
+/// A generation that the peer has not agreed to yet.
+#[derive(Clone, Debug)]
+pub(crate) struct Pending {
+    pub(crate) generation: u32,
+    pub(crate) local: Keyed,
+    /// Checks of a peer that was faster than its signalling.
+    pub(crate) early: Vec<EarlyCheck>,
+}
+
+/// The generation before the current one, as long as its pairs are in use.
+#[derive(Clone, Debug)]
+pub(crate) struct Previous {
+    pub(crate) generation: u32,
+    pub(crate) local: Keyed,
+    pub(crate) remote: SmallVec<[Keyed; 1]>,
+    pub(crate) remotes: RemoteCandidates,
+    /// When it is forgotten; `None` while its pairs are in use.
+    pub(crate) until: Option<Instant>,
+}
+
+/// Which generation of a stream something belongs to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Epoch {
+    Previous,
+    Current,
+    Pending,
+}
+
+impl Stream {
+    /// The generation whose local username fragment this is.
+    pub(crate) fn epoch(&self, ufrag: &[u8]) -> Option<Epoch> {
+        let is = |keyed: &Keyed| keyed.ufrag().as_bytes() == ufrag;
+        if is(&self.local) {
+            Some(Epoch::Current)
+        } else if self.pending.as_ref().is_some_and(|pending| is(&pending.local)) {
+            Some(Epoch::Pending)
+        } else if self.previous.as_ref().is_some_and(|previous| is(&previous.local)) {
+            Some(Epoch::Previous)
+        } else {
+            None
+        }
+    }
+
+    /// The number of a generation in view.
+    pub(crate) fn generation_of(&self, epoch: Epoch) -> Option<u32> {
+        match epoch {
+            Epoch::Previous => self.previous.as_ref().map(|previous| previous.generation),
+            Epoch::Current => Some(self.generation),
+            Epoch::Pending => self.pending.as_ref().map(|pending| pending.generation),
+        }
+    }
+
+    /// Our credentials in a generation in view.
+    pub(crate) fn local_in(&self, generation: u32) -> Option<&Keyed> {
+        if generation == self.generation {
+            return Some(&self.local);
+        }
+        let pending = self.pending.as_ref().filter(|pending| pending.generation == generation);
+        let previous = self.previous.as_ref().filter(|previous| previous.generation == generation);
+        pending.map(|pending| &pending.local).or(previous.map(|previous| &previous.local))
+    }
+
+    /// The peer's credentials in a generation in view.
+    pub(crate) fn remote_in(&self, generation: u32, peer: u8) -> Option<&Keyed> {
+        let remote = if generation == self.generation {
+            &self.remote
+        } else {
+            &self.previous.as_ref().filter(|previous| previous.generation == generation)?.remote
+        };
+        remote.get(usize::from(peer))
+    }
+
+    /// The peer's candidates in a generation in view.
+    pub(crate) fn remotes_in(&self, generation: u32) -> Option<&RemoteCandidates> {
+        if generation == self.generation {
+            return Some(&self.remotes);
+        }
+        self.previous.as_ref().filter(|previous| previous.generation == generation).map(|previous| &previous.remotes)
+    }
+
+    pub(crate) fn key_in(&self, generation: u32) -> Option<&IntegrityKey> {
+        self.local_in(generation).map(|keyed| &keyed.key)
+    }
+}
+
+impl Agent {
+    /// How long checks of the previous generation are answered after the new one has its selected pairs (RFC 8445 §8.3.1).
+    const LINGER: Duration = Duration::from_secs(3);
+
+    /// Prepares an ICE restart of a stream (RFC 8445 §9): makes new credentials, which have to be signalled, and hands the
+    /// local candidates to signalling again, as events with the new generation.
+    ///
+    /// Nothing else changes until the peer's new credentials come with
+    /// [`set_remote_description`](Self::set_remote_description), or [`rollback_restart`](Self::rollback_restart). Sockets
+    /// may be added again; [`end_of_local_candidates`](Self::end_of_local_candidates) has to be said again. Preparing a
+    /// restart that is prepared already gives the same credentials.
+    ///
+    /// A restart that the peer has asked for is prepared in the same way, before its description is taken.
+    ///
+    /// # Errors
+    /// [`UnknownStream`] if there is none of that name.
+    pub fn prepare_restart(&mut self, now: Instant, stream: StreamId) -> Result<Credentials, UnknownStream> {
+        self.observe(now);
+        let data = self.stream(stream).ok_or(UnknownStream(stream))?;
+        if let Some(pending) = &data.pending {
+            return Ok(pending.local.credentials.clone());
+        }
+        let credentials = Credentials::generate(&mut self.random);
+        let Some(data) = self.stream_mut(stream) else { return Err(UnknownStream(stream)) };
+        let generation = data.next_generation;
+        data.next_generation += 1;
+        data.pending = Some(Pending { generation, local: Keyed::new(credentials.clone()), early: Vec::new() });
+        let has_candidates = data.locals.iter().next().is_some();
+        data.gathering = if has_candidates { GatheringState::Gathering } else { GatheringState::New };
+        let is_signalled = |kind: CandidateKind| kind != CandidateKind::PeerReflexive;
+        let locals: SmallVec<[CandidateId; 8]> =
+            data.locals.iter().filter(|local| is_signalled(local.candidate.kind())).map(|local| local.id).collect();
+        for id in locals {
+            self.queue(Outgoing::LocalCandidate { stream, id, generation });
+        }
+        self.update_gathering();
+        Ok(credentials)
+    }
+
+    /// Forgets a restart that was prepared: the session is untouched. Without one, nothing changes.
+    ///
+    /// # Errors
+    /// [`UnknownStream`] if there is none of that name.
+    pub fn rollback_restart(&mut self, now: Instant, stream: StreamId) -> Result<(), UnknownStream> {
+        self.observe(now);
+        let data = self.stream_mut(stream).ok_or(UnknownStream(stream))?;
+        if let Some(pending) = data.pending.take() {
+            data.gathering = data.gathering_before_restart();
+            self.outbox.events.retain(|outgoing| !outgoing.is_of(stream, pending.generation));
+            self.update_gathering();
+        }
+        Ok(())
+    }
+
+    /// The generation of a stream: how many restarts it has been through, those that were rolled back included.
+    #[must_use]
+    pub fn generation(&self, stream: StreamId) -> Option<u32> {
+        self.stream(stream).map(|data| data.generation)
+    }
+
+    /// Lets the pending generation take the place of the current one (RFC 8445 §9).
+    pub(super) fn commit_restart(&mut self, stream: StreamId, remote: &RemoteDescription) {
+        let Some(pending) = self.stream_mut(stream).and_then(|data| data.pending.take()) else { return };
+        let in_use: SmallVec<[(ComponentId, PairId); 2]> = self
+            .stream(stream)
+            .into_iter()
+            .flat_map(|data| &data.components)
+            .filter_map(|component| Some((component.id, component.usable()?)))
+            .collect();
+        for (_, id) in &in_use {
+            self.set.delist(*id);
+        }
+        let of_stream: SmallVec<[PairId; 16]> =
+            self.set.iter().filter(|pair| pair.stream == stream).map(|pair| pair.id).collect();
+        for id in of_stream {
+            if !in_use.iter().any(|(_, used)| *used == id) {
+                self.forget_pair(id);
+            }
+        }
+        let Some(data) = self.stream_mut(stream) else { return };
+        let local = core::mem::replace(&mut data.local, pending.local);
+        let before = core::mem::take(&mut data.remote);
+        let remotes = core::mem::take(&mut data.remotes);
+        let generation = core::mem::replace(&mut data.generation, pending.generation);
+        if data.previous.is_none() || !in_use.is_empty() {
+            data.previous = Some(Previous { generation, local, remote: before, remotes, until: None });
+        }
+        data.early = pending.early;
+        data.has_all_remotes = false;
+        data.pairs_made = 0;
+        data.failure = None;
+        data.nomination_failed = false;
+        data.has_told_limit = false;
+        for component in &mut data.components {
+            component.restart(in_use.iter().find(|(id, _)| *id == component.id).map(|(_, pair)| *pair));
+        }
+        self.start_checks(stream, remote);
+    }
+
+    /// Forgets the previous generation some time after nothing uses it any more.
+    pub(super) fn expire_previous(&mut self, stream: StreamId) {
+        let until = after(self.now, Self::LINGER);
+        let now = self.now;
+        let Some(data) = self.stream_mut(stream) else { return };
+        let is_used = data.components.iter().any(|component| component.previous.is_some());
+        let Some(previous) = data.previous.as_mut() else { return };
+        if is_used {
+            return;
+        }
+        if *previous.until.get_or_insert(until) <= now {
+            data.previous = None;
+        }
+    }
+
+    /// Tells that a pair is gone that the previous generation used.
+    pub(super) fn forget_previous_pair(&mut self, id: PairId) {
+        if self.set.remove(id).is_some() {
+            self.emit_pair_event(Event::PairRemoved { pair: id });
+        }
+    }
+}
