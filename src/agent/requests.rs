@@ -1,7 +1,7 @@
 //! Checks of the peer, and what follows from them (RFC 8445 §7.3).
 
 use super::input::Arrival;
-use super::pairing::path;
+use super::pairing::{is_usable_remote, path};
 use super::stream_data::EarlyCheck;
 use super::{Agent, Role};
 use crate::candidate::{Candidate, CandidateId, CandidateKind, Priority, RemoteCandidate};
@@ -23,26 +23,25 @@ impl Agent {
         if !message.has_valid_fingerprint() {
             return Err(DropReason::BadFingerprint);
         }
-        let (Some((_, from)), true) = (ufrags, message.has_integrity()) else {
+        if message.username.is_none() || !message.has_integrity() {
             self.reply_unauthenticated(arrival, id, ErrorReply::BadRequest);
             return Err(DropReason::MissingCredentials);
-        };
-        if !is_for_us {
+        }
+        let (Some((_, from)), true) = (ufrags, is_for_us) else {
             self.reply_unauthenticated(arrival, id, ErrorReply::Unauthenticated);
             return Err(DropReason::UnknownUfrag);
+        };
+        let peer = stream.peer(from);
+        if peer.is_none() && !stream.remote.is_empty() {
+            // Once the peer's descriptions are known, nobody else is answered (RFC 8827 §9.3).
+            return Err(DropReason::UnknownPeer);
         }
         let request = message.authenticate(&stream.local.key);
-        // Once the peer's descriptions are known, nobody else is answered (RFC 8827 §9.3).
-        let peer = stream.peer(from);
-        let is_stranger = peer.is_none() && !stream.remote.is_empty();
         self.stats.integrity_checks += 1;
         let Some(request) = request else {
             self.reply_unauthenticated(arrival, id, ErrorReply::Unauthenticated);
             return Err(DropReason::BadIntegrity);
         };
-        if is_stranger {
-            return Err(DropReason::UnknownPeer);
-        }
         let integrity = Some(request.integrity());
         let check = match server::examine(&request, self.role, self.tiebreaker) {
             Verdict::Accept(check) => check,
@@ -69,6 +68,9 @@ impl Agent {
             self.learn(arrival.stream, peer, &early_check(arrival, &[], id, check));
             return;
         };
+        if let Some(remote) = self.set.get(pair).map(|pair| pair.remote) {
+            self.assign(arrival.stream, remote, peer);
+        }
         self.apply(pair, check.claimed, check.use_candidate.then_some(id), !check.use_candidate);
     }
 
@@ -113,8 +115,12 @@ impl Agent {
     fn remote_of(&mut self, stream: StreamId, peer: u8, check: &EarlyCheck) -> Option<CandidateId> {
         let limit = self.config.max_peer_reflexive;
         let data = self.stream(stream)?;
-        if let Some(known) = data.remotes.find(check.component, Transport::Udp, check.source) {
-            return Some(known.id);
+        if let Some(known) = data.remotes.find(check.component, Transport::Udp, check.source).map(|known| known.id) {
+            self.assign(stream, known, peer);
+            return Some(known);
+        }
+        if !is_usable_remote(check.source) {
+            return None;
         }
         if data.remotes.counts().1 >= limit {
             self.stats.peer_reflexive_refused += 1;
@@ -129,6 +135,14 @@ impl Agent {
         self.stream_mut(stream)?.remotes.add(remote);
         self.is_dirty = true;
         Some(id)
+    }
+
+    /// Lets the checks to a candidate use the credentials of the peer that was heard from there last
+    /// (RFC 8445 §7.3.1.4).
+    fn assign(&mut self, stream: StreamId, remote: CandidateId, peer: u8) {
+        if let Some(data) = self.stream_mut(stream) {
+            data.remotes.assign(remote, peer);
+        }
     }
 
     /// Lets a check take effect on its pair: it is checked in turn, and perhaps nominated (RFC 8445 §7.3.1.4, §7.3.1.5).

@@ -13,3 +13,5 @@
 
 mod connect;
 mod help;
+mod server;
+mod solo;
