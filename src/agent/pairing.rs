@@ -384,13 +384,17 @@ fn is_compatible(local: &LocalCandidate, remote: &RemoteCandidate) -> bool {
 
 /// The addresses between which packets go; a link-local peer is reached in the scope of our own address.
 pub(super) fn path(base: SocketAddr, remote: SocketAddr) -> Path {
-    let remote = match (base, remote) {
-        (SocketAddr::V6(ours), SocketAddr::V6(theirs)) if is_ipv6_link_local(remote) => {
+    Path { base, remote: in_scope_of(base, remote) }
+}
+
+/// A link-local address in the scope of one of ours; any other as it is.
+pub(super) fn in_scope_of(base: SocketAddr, address: SocketAddr) -> SocketAddr {
+    match (base, address) {
+        (SocketAddr::V6(ours), SocketAddr::V6(theirs)) if is_ipv6_link_local(address) => {
             SocketAddr::V6(SocketAddrV6::new(*theirs.ip(), theirs.port(), 0, ours.scope_id()))
         }
-        _ => remote,
-    };
-    Path { base, remote }
+        _ => address,
+    }
 }
 
 fn is_ipv6_link_local(address: SocketAddr) -> bool {

@@ -11,6 +11,7 @@
     reason = "test code"
 )]
 
+mod client;
 mod connect;
 mod help;
 mod server;
