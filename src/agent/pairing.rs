@@ -288,20 +288,29 @@ impl Agent {
         data.remote.push(Keyed::new(remote.credentials.clone()));
         data.is_ice2 = remote.ice2;
         data.pac_deadline = Some(pac);
-        let early = core::mem::take(&mut data.early);
         let remotes: SmallVec<[CandidateId; 8]> = data.remotes.iter().map(|remote| remote.id).collect();
         for remote in remotes {
             self.pair_remote(stream, remote);
         }
-        for check in early {
-            self.catch_up(stream, &check);
-        }
+        self.catch_up(stream);
         self.is_dirty = true;
     }
 
-    fn catch_up(&mut self, stream: StreamId, check: &EarlyCheck) {
-        let Some(peer) = self.stream(stream).and_then(|data| data.peer(&check.ufrag)) else { return };
-        self.learn(stream, peer, check);
+    /// Lets the checks take effect that came before the credentials of their peer. Those of a fork wait on.
+    pub(super) fn catch_up(&mut self, stream: StreamId) {
+        let Some(data) = self.stream_mut(stream) else { return };
+        for check in core::mem::take(&mut data.early) {
+            match self.stream(stream).and_then(|data| data.peer(&check.ufrag)) {
+                Some(peer) => self.learn(stream, peer, &check),
+                None => self.keep_early(stream, check),
+            }
+        }
+    }
+
+    fn keep_early(&mut self, stream: StreamId, check: EarlyCheck) {
+        if let Some(data) = self.stream_mut(stream) {
+            data.early.push(check);
+        }
     }
 
     /// Makes a pair of two candidates if they fit, or improves the one with the same addresses; gives its name.

@@ -7,6 +7,7 @@ use super::{Agent, Role};
 use crate::candidate::{Candidate, CandidateId, CandidateKind, Priority, RemoteCandidate};
 use crate::check::server::{self, Check, Verdict};
 use crate::checklist::Insert;
+use crate::credentials::Ufrag;
 use crate::pair::{CandidatePairState, Nomination, PairId};
 use crate::stats::DropReason;
 use crate::stream::StreamId;
@@ -71,7 +72,7 @@ impl Agent {
         if let Some(remote) = self.set.get(pair).map(|pair| pair.remote) {
             self.assign(arrival.stream, remote, peer);
         }
-        self.apply(pair, check.claimed, check.use_candidate.then_some(id), !check.use_candidate);
+        self.apply(pair, check.claimed, nomination(check, id), !check.use_candidate);
     }
 
     /// The pair along whose path something came.
@@ -90,8 +91,8 @@ impl Agent {
             early.priority = check.priority;
             early.claimed = check.claimed;
             early.has_plain_check |= !check.use_candidate;
-            early.nomination = check.use_candidate.then_some(id).or(early.nomination);
-        } else if stream.early.len() < limit {
+            early.nomination = nomination(check, id).or(early.nomination);
+        } else if stream.early.len() < limit && from.len() <= Ufrag::MAX_LEN {
             stream.early.push(early_check(arrival, from, id, check));
         } else {
             self.stats.early_checks_forgotten += 1;
@@ -183,6 +184,11 @@ impl Agent {
     }
 }
 
+/// What a check nominates by; only a controlling peer nominates (RFC 8445 §7.1.2).
+fn nomination(check: Check, id: TransactionId) -> Option<TransactionId> {
+    (check.use_candidate && check.claimed == Role::Controlling).then_some(id)
+}
+
 fn early_check(arrival: Arrival, from: &[u8], id: TransactionId, check: Check) -> EarlyCheck {
     EarlyCheck {
         component: arrival.component,
@@ -191,7 +197,7 @@ fn early_check(arrival: Arrival, from: &[u8], id: TransactionId, check: Check) -
         ufrag: from.into(),
         priority: check.priority,
         claimed: check.claimed,
-        nomination: check.use_candidate.then_some(id),
+        nomination: nomination(check, id),
         has_plain_check: !check.use_candidate,
     }
 }

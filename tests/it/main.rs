@@ -13,6 +13,8 @@
 
 mod client;
 mod connect;
+mod early;
 mod help;
+mod hostile;
 mod server;
 mod solo;

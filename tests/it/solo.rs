@@ -271,7 +271,7 @@ impl Solo {
                     pair.state,
                     pair.priority,
                     (pair.is_valid, pair.is_nominated, pair.is_selected),
-                    (pair.stats.requests_received, pair.stats.responses_received, pair.stats.packets_received),
+                    (pair.stats.requests_received, pair.stats.responses_received),
                     pair.stats.current_round_trip_time,
                 )
             })
