@@ -16,5 +16,6 @@ mod connect;
 mod early;
 mod help;
 mod hostile;
+mod roles;
 mod server;
 mod solo;
