@@ -13,6 +13,8 @@
 
 mod client;
 mod connect;
+mod determinism;
+mod duo;
 mod early;
 mod help;
 mod hostile;
