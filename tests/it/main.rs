@@ -21,3 +21,5 @@ mod hostile;
 mod roles;
 mod server;
 mod solo;
+mod triggered;
+mod unruly;
