@@ -56,6 +56,8 @@ impl Ufrag {
     /// Least number of characters.
     pub const MIN_LEN: usize = 4;
 
+    pub(crate) const MAX_LEN: usize = MAX_LEN;
+
     /// Its characters.
     #[must_use]
     pub fn as_str(&self) -> &str {

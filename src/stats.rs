@@ -18,7 +18,7 @@ pub enum DropReason {
     BadFingerprint,
     /// A request without USERNAME or without integrity (RFC 8489 §9.1.3).
     MissingCredentials,
-    /// A request for another username fragment than ours.
+    /// A request for another username fragment than ours, or with a USERNAME that is none of ICE.
     UnknownUfrag,
     /// A request from another username fragment than the peer's.
     UnknownPeer,

@@ -296,6 +296,7 @@ impl Agent {
         if let Some(data) = self.stream_mut(stream) {
             data.remote.push(Keyed::new(credentials.clone()));
         }
+        self.catch_up(stream);
         Ok(())
     }
 

@@ -294,20 +294,29 @@ impl Agent {
         data.remote.push(Keyed::new(remote.credentials.clone()));
         data.is_ice2 = remote.ice2;
         data.pac_deadline = Some(pac);
-        let early = core::mem::take(&mut data.early);
         let remotes: SmallVec<[CandidateId; 8]> = data.remotes.iter().map(|remote| remote.id).collect();
         for remote in remotes {
             self.pair_remote(stream, remote);
         }
-        for check in early {
-            self.catch_up(stream, &check);
-        }
+        self.catch_up(stream);
         self.is_dirty = true;
     }
 
-    fn catch_up(&mut self, stream: StreamId, check: &EarlyCheck) {
-        let Some(peer) = self.stream(stream).and_then(|data| data.peer(&check.ufrag)) else { return };
-        self.learn(stream, peer, check);
+    /// Lets the checks take effect that came before the credentials of their peer. Those of a fork wait on.
+    pub(super) fn catch_up(&mut self, stream: StreamId) {
+        let Some(data) = self.stream_mut(stream) else { return };
+        for check in core::mem::take(&mut data.early) {
+            match self.stream(stream).and_then(|data| data.peer(&check.ufrag)) {
+                Some(peer) => self.learn(stream, peer, &check),
+                None => self.keep_early(stream, check),
+            }
+        }
+    }
+
+    fn keep_early(&mut self, stream: StreamId, check: EarlyCheck) {
+        if let Some(data) = self.stream_mut(stream) {
+            data.early.push(check);
+        }
     }
 
     /// Makes a pair of two candidates if they fit, or improves the one with the same addresses; gives its name.
@@ -391,13 +400,17 @@ fn is_compatible(local: &LocalCandidate, remote: &RemoteCandidate) -> bool {
 
 /// The addresses between which packets go; a link-local peer is reached in the scope of our own address.
 pub(super) fn path(base: SocketAddr, remote: SocketAddr) -> Path {
-    let remote = match (base, remote) {
-        (SocketAddr::V6(ours), SocketAddr::V6(theirs)) if is_ipv6_link_local(remote) => {
+    Path { base, remote: in_scope_of(base, remote) }
+}
+
+/// A link-local address in the scope of one of ours; any other as it is.
+pub(super) fn in_scope_of(base: SocketAddr, address: SocketAddr) -> SocketAddr {
+    match (base, address) {
+        (SocketAddr::V6(ours), SocketAddr::V6(theirs)) if is_ipv6_link_local(address) => {
             SocketAddr::V6(SocketAddrV6::new(*theirs.ip(), theirs.port(), 0, ours.scope_id()))
         }
-        _ => remote,
-    };
-    Path { base, remote }
+        _ => address,
+    }
 }
 
 fn is_ipv6_link_local(address: SocketAddr) -> bool {

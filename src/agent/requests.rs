@@ -1,13 +1,14 @@
 //! Checks of the peer, and what follows from them (RFC 8445 §7.3).
 
 use super::input::Arrival;
-use super::pairing::path;
+use super::pairing::{is_usable_remote, path};
 use super::restart::Epoch;
 use super::stream_data::EarlyCheck;
 use super::{Agent, Role};
 use crate::candidate::{Candidate, CandidateId, CandidateKind, Priority, RemoteCandidate};
 use crate::check::server::{self, Check, Verdict};
 use crate::checklist::Insert;
+use crate::credentials::Ufrag;
 use crate::pair::{CandidatePairState, Nomination, PairId};
 use crate::stats::DropReason;
 use crate::stream::StreamId;
@@ -24,29 +25,30 @@ impl Agent {
         if !message.has_valid_fingerprint() {
             return Err(DropReason::BadFingerprint);
         }
-        let (Some((_, from)), true) = (ufrags, message.has_integrity()) else {
+        if message.username.is_none() || !message.has_integrity() {
             self.reply_unauthenticated(arrival, id, ErrorReply::BadRequest);
             return Err(DropReason::MissingCredentials);
-        };
-        let Some((epoch, key)) = epoch.and_then(|epoch| {
-            arrival.generation = stream.generation_of(epoch)?;
-            Some((epoch, stream.key_in(arrival.generation)?))
-        }) else {
+        }
+        let found = epoch.and_then(|epoch| {
+            let generation = stream.generation_of(epoch)?;
+            Some((epoch, generation, stream.key_in(generation)?))
+        });
+        let (Some((_, from)), Some((epoch, generation, key))) = (ufrags, found) else {
             self.reply_unauthenticated(arrival, id, ErrorReply::Unauthenticated);
             return Err(DropReason::UnknownUfrag);
         };
-        let request = message.authenticate(key);
-        // Once the peer's descriptions are known, nobody else is answered (RFC 8827 §9.3).
+        arrival.generation = generation;
         let peer = stream.peer(from);
-        let is_stranger = epoch == Epoch::Current && peer.is_none() && !stream.remote.is_empty();
+        if epoch == Epoch::Current && peer.is_none() && !stream.remote.is_empty() {
+            // Once the peer's descriptions are known, nobody else is answered (RFC 8827 §9.3).
+            return Err(DropReason::UnknownPeer);
+        }
+        let request = message.authenticate(key);
         self.stats.integrity_checks += 1;
         let Some(request) = request else {
             self.reply_unauthenticated(arrival, id, ErrorReply::Unauthenticated);
             return Err(DropReason::BadIntegrity);
         };
-        if is_stranger {
-            return Err(DropReason::UnknownPeer);
-        }
         let integrity = Some(request.integrity());
         let check = match server::examine(&request, self.role, self.tiebreaker) {
             Verdict::Accept(check) => check,
@@ -78,7 +80,10 @@ impl Agent {
             self.learn(arrival.stream, peer, &early_check(arrival, &[], id, check));
             return;
         };
-        self.apply(pair, check.claimed, check.use_candidate.then_some(id), !check.use_candidate);
+        if let Some(remote) = self.set.get(pair).map(|pair| pair.remote) {
+            self.assign(arrival.stream, remote, peer);
+        }
+        self.apply(pair, check.claimed, nomination(check, id), !check.use_candidate);
     }
 
     fn record_previous_life(&mut self, arrival: Arrival) {
@@ -108,8 +113,8 @@ impl Agent {
             early.priority = check.priority;
             early.claimed = check.claimed;
             early.has_plain_check |= !check.use_candidate;
-            early.nomination = check.use_candidate.then_some(id).or(early.nomination);
-        } else if early.len() < limit {
+            early.nomination = nomination(check, id).or(early.nomination);
+        } else if early.len() < limit && from.len() <= Ufrag::MAX_LEN {
             early.push(early_check(arrival, from, id, check));
         } else {
             self.stats.early_checks_forgotten += 1;
@@ -133,8 +138,12 @@ impl Agent {
     fn remote_of(&mut self, stream: StreamId, peer: u8, check: &EarlyCheck) -> Option<CandidateId> {
         let limit = self.config.max_peer_reflexive;
         let data = self.stream(stream)?;
-        if let Some(known) = data.remotes.find(check.component, Transport::Udp, check.source) {
-            return Some(known.id);
+        if let Some(known) = data.remotes.find(check.component, Transport::Udp, check.source).map(|known| known.id) {
+            self.assign(stream, known, peer);
+            return Some(known);
+        }
+        if !is_usable_remote(check.source) {
+            return None;
         }
         if data.remotes.counts().1 >= limit {
             self.stats.peer_reflexive_refused += 1;
@@ -149,6 +158,14 @@ impl Agent {
         self.stream_mut(stream)?.remotes.add(remote);
         self.is_dirty = true;
         Some(id)
+    }
+
+    /// Lets the checks to a candidate use the credentials of the peer that was heard from there last
+    /// (RFC 8445 §7.3.1.4).
+    fn assign(&mut self, stream: StreamId, remote: CandidateId, peer: u8) {
+        if let Some(data) = self.stream_mut(stream) {
+            data.remotes.assign(remote, peer);
+        }
     }
 
     /// Lets a check take effect on its pair: it is checked in turn, and perhaps nominated (RFC 8445 §7.3.1.4, §7.3.1.5).
@@ -191,6 +208,11 @@ impl Agent {
     }
 }
 
+/// What a check nominates by; only a controlling peer nominates (RFC 8445 §7.1.2).
+fn nomination(check: Check, id: TransactionId) -> Option<TransactionId> {
+    (check.use_candidate && check.claimed == Role::Controlling).then_some(id)
+}
+
 fn early_check(arrival: Arrival, from: &[u8], id: TransactionId, check: Check) -> EarlyCheck {
     EarlyCheck {
         component: arrival.component,
@@ -199,7 +221,7 @@ fn early_check(arrival: Arrival, from: &[u8], id: TransactionId, check: Check) -
         ufrag: from.into(),
         priority: check.priority,
         claimed: check.claimed,
-        nomination: check.use_candidate.then_some(id),
+        nomination: nomination(check, id),
         has_plain_check: !check.use_candidate,
     }
 }

@@ -4,7 +4,7 @@ use core::net::SocketAddr;
 use core::time::Duration;
 
 use super::input::Arrival;
-use super::pairing::canonical;
+use super::pairing::{canonical, in_scope_of, path};
 use super::{Agent, Role};
 use crate::candidate::{Candidate, CandidateId, CandidateKind, Foundation, Priority};
 use crate::check::client::{self, Verdict};
@@ -31,7 +31,7 @@ impl Agent {
             self.transactions.remove(key);
             return Err(DropReason::LateResponse);
         };
-        let Path { base, remote } = pair.path;
+        let asked = pair.path;
         let stream = self.stream(pair.stream).ok_or(DropReason::UnknownTransaction)?;
         let start = &transaction.start;
         let peer = stream.remote_in(start.generation, start.peer).ok_or(DropReason::UnknownTransaction)?;
@@ -39,7 +39,7 @@ impl Agent {
         self.stats.integrity_checks += 1;
         // One that is forged is as if it had never come: the check goes on (RFC 8489 §9.1.4).
         let response = response.ok_or(DropReason::BadIntegrity)?;
-        let verdict = client::examine(&response, (arrival.base, arrival.source) == (base, remote));
+        let verdict = client::examine(&response, path(arrival.base, arrival.source) == asked);
         if verdict == Verdict::Unusable {
             return Err(DropReason::UnusableResponse);
         }
@@ -90,6 +90,8 @@ impl Agent {
         let (id, stream, component, remote, path) =
             (checked.id, checked.stream, checked.component, checked.remote, checked.path);
         let produced = checked.produced;
+        // What the peer sees of a link-local address has no scope of ours.
+        let mapped = in_scope_of(path.base, mapped);
         if mapped == path.base {
             return Some(id);
         }

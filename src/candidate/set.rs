@@ -256,6 +256,14 @@ impl RemoteCandidates {
         remote.is_signalled = true;
     }
 
+    /// Records that this address belongs to another one of the peers that answered the same description.
+    pub(crate) fn assign(&mut self, id: CandidateId, peer: u8) {
+        let Ok(place) = self.list.binary_search_by_key(&id, |remote| remote.id) else { return };
+        if let Some(remote) = self.list.get_mut(place) {
+            remote.peer = peer;
+        }
+    }
+
     pub(crate) fn remove(&mut self, id: CandidateId) -> Option<RemoteCandidate> {
         let place = self.list.binary_search_by_key(&id, |remote| remote.id).ok()?;
         let remote = self.list.remove(place);

@@ -27,7 +27,7 @@ pub(crate) fn examine(response: &Authenticated<Message<'_>>, is_symmetric: bool)
     }
     match (response.class, response.error, response.mapped) {
         (Class::Error, Some(487), _) => Verdict::RoleConflict,
-        (Class::Error, Some(500..=599), _) => Verdict::ServerError,
+        (Class::Error, Some(500..=599), _) if is_symmetric => Verdict::ServerError,
         (Class::Error, _, _) => Verdict::Failure,
         (Class::Success, _, _) if !is_symmetric => Verdict::Failure,
         (Class::Success, _, Some(mapped)) => Verdict::Success(mapped),

@@ -31,8 +31,8 @@ pub(crate) enum Unreadable {
 
 /// A Binding message that is well formed, and not yet believed.
 ///
-/// Of attributes that occur twice the first counts, and those behind the integrity attributes do not count at all
-/// (RFC 8489 §14, §9).
+/// Of attributes that occur twice the first counts; those behind the integrity attributes do not count at all, nor do
+/// those that mean nothing in a message of this class (RFC 8489 §14, §9, §6.3).
 #[derive(Clone, Debug)]
 pub(crate) struct Message<'a> {
     bytes: &'a [u8],
@@ -49,7 +49,7 @@ pub(crate) struct Message<'a> {
     pub(crate) mapped: Option<SocketAddr>,
     pub(crate) error: Option<u16>,
     pub(crate) unknown: UnknownAttributes,
-    /// An attribute that ICE needs has a value that it cannot have.
+    /// An attribute that ICE needs in such a message has a value that it cannot have.
     pub(crate) has_broken_attribute: bool,
 }
 
@@ -120,6 +120,7 @@ impl<'a> Message<'a> {
     /// Takes one attribute in.
     fn note(&mut self, kind: u16, value: &'a [u8], offset: usize) {
         let has_integrity = self.sha1.is_some() || self.sha256.is_some();
+        let is = |class| self.class == class;
         match kind {
             attributes::MESSAGE_INTEGRITY if !has_integrity => {
                 self.has_broken_attribute |= value.len() != 20;
@@ -133,20 +134,26 @@ impl<'a> Message<'a> {
             attributes::USERNAME => {
                 self.username.get_or_insert(value);
             }
-            attributes::PRIORITY => self.number(value, |message| &mut message.priority, u32::from_be_bytes),
-            attributes::USE_CANDIDATE => {
-                self.has_broken_attribute |= !value.is_empty();
+            attributes::PRIORITY if is(Class::Request) => {
+                self.number(value, |message| &mut message.priority, u32::from_be_bytes);
+            }
+            attributes::USE_CANDIDATE if is(Class::Request) => {
+                self.has_broken_attribute |= !self.use_candidate && !value.is_empty();
                 self.use_candidate = true;
             }
-            attributes::ICE_CONTROLLING => self.number(value, |message| &mut message.controlling, u64::from_be_bytes),
-            attributes::ICE_CONTROLLED => self.number(value, |message| &mut message.controlled, u64::from_be_bytes),
-            attributes::XOR_MAPPED_ADDRESS if self.mapped.is_none() => {
-                self.mapped = xor_address(value, self.id);
-                self.has_broken_attribute |= self.mapped.is_none();
+            attributes::ICE_CONTROLLING if is(Class::Request) => {
+                self.number(value, |message| &mut message.controlling, u64::from_be_bytes);
             }
-            attributes::ERROR_CODE if self.error.is_none() => {
-                self.error = error_code(value);
-                self.has_broken_attribute |= self.error.is_none();
+            attributes::ICE_CONTROLLED if is(Class::Request) => {
+                self.number(value, |message| &mut message.controlled, u64::from_be_bytes);
+            }
+            attributes::XOR_MAPPED_ADDRESS if is(Class::Success) && !self.has_broken_attribute => {
+                self.mapped = self.mapped.or_else(|| xor_address(value, self.id));
+                self.has_broken_attribute = self.mapped.is_none();
+            }
+            attributes::ERROR_CODE if is(Class::Error) && !self.has_broken_attribute => {
+                self.error = self.error.or_else(|| error_code(value));
+                self.has_broken_attribute = self.error.is_none();
             }
             _ if attributes::is_unknown(kind) => self.unknown.push(kind),
             _ => {}
@@ -160,10 +167,11 @@ impl<'a> Message<'a> {
         field: fn(&mut Self) -> &mut Option<T>,
         read: fn([u8; N]) -> T,
     ) {
+        if field(self).is_some() {
+            return;
+        }
         match <[u8; N]>::try_from(value) {
-            Ok(bytes) => {
-                field(self).get_or_insert(read(bytes));
-            }
+            Ok(bytes) => *field(self) = Some(read(bytes)),
             Err(_) => self.has_broken_attribute = true,
         }
     }

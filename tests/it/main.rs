@@ -11,6 +11,16 @@
     reason = "test code"
 )]
 
+mod client;
 mod connect;
 mod consent;
+mod determinism;
+mod duo;
+mod early;
 mod help;
+mod hostile;
+mod roles;
+mod server;
+mod solo;
+mod triggered;
+mod unruly;

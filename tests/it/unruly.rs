@@ -1,0 +1,220 @@
+//! A peer that has the credentials and no manners: whatever it sends, the agent stays within its limits.
+
+use std::net::SocketAddr;
+
+use nilas::sim::{MessageBuilder, Wire};
+use nilas::{ComponentId, Config, DropReason, Role};
+use proptest::prelude::*;
+
+use crate::help::{ms, secs};
+use crate::solo::{Outcome, Solo, address, host};
+
+/// One thing that the peer does.
+#[derive(Clone, Debug)]
+enum Deed {
+    /// A check with these attributes, from this port.
+    Check {
+        port: u16,
+        attributes: Vec<Attribute>,
+        sha256: bool,
+    },
+    /// An answer to one of the agent's requests, or to none.
+    Answer {
+        which: usize,
+        from: u16,
+        code: Option<u16>,
+        mapped: Option<u16>,
+    },
+    Indication,
+    Candidate(u16),
+    Wait(u64),
+}
+
+#[derive(Clone, Debug)]
+enum Attribute {
+    Priority(u32),
+    Controlling(u64),
+    Controlled(u64),
+    UseCandidate,
+    Other(u16, Vec<u8>),
+}
+
+fn attribute() -> impl Strategy<Value = Attribute> {
+    let tiebreaker = prop_oneof![Just(0), Just(u64::MAX), any::<u64>()];
+    prop_oneof![
+        4 => prop_oneof![Just(0), Just(1), Just(u32::MAX), any::<u32>()].prop_map(Attribute::Priority),
+        3 => tiebreaker.clone().prop_map(Attribute::Controlling),
+        3 => tiebreaker.prop_map(Attribute::Controlled),
+        2 => Just(Attribute::UseCandidate),
+        1 => (any::<u16>(), proptest::collection::vec(any::<u8>(), 0..12)).prop_map(|(kind, value)| Attribute::Other(kind, value)),
+    ]
+}
+
+fn deed() -> impl Strategy<Value = Deed> {
+    let port = 6000_u16..6012;
+    let attributes = proptest::collection::vec(attribute(), 0..4).prop_map(|mut list| {
+        // Most checks have what they need.
+        list.insert(0, Attribute::Priority(77));
+        list
+    });
+    let code = prop_oneof![3 => Just(None), 3 => Just(Some(487)), 1 => (300_u16..700).prop_map(Some)];
+    prop_oneof![
+        5 => (port.clone(), attributes, any::<bool>()).prop_map(|(port, attributes, sha256)| Deed::Check { port, attributes, sha256 }),
+        5 => (0_usize..6, port.clone(), code, prop::option::weighted(0.8, port.clone()))
+            .prop_map(|(which, from, code, mapped)| Deed::Answer { which, from, code, mapped }),
+        1 => Just(Deed::Indication),
+        1 => port.prop_map(Deed::Candidate),
+        3 => (0_u64..3000).prop_map(Deed::Wait),
+    ]
+}
+
+fn perform(solo: &mut Solo, deed: &Deed) {
+    let at = |port| SocketAddr::new(solo.remote.ip(), port);
+    let ours = solo.ours();
+    match deed {
+        Deed::Check { port, attributes, sha256 } => {
+            let source = at(*port);
+            let id = solo.id();
+            let mut builder = MessageBuilder::binding_request(id).username(ours.ufrag.as_str(), "peer");
+            for attribute in attributes {
+                builder = match attribute {
+                    Attribute::Priority(priority) => builder.priority(*priority),
+                    Attribute::Controlling(tiebreaker) => builder.controlling(*tiebreaker),
+                    Attribute::Controlled(tiebreaker) => builder.controlled(*tiebreaker),
+                    Attribute::UseCandidate => builder.use_candidate(),
+                    Attribute::Other(kind, value) => builder.attribute(*kind, value),
+                };
+            }
+            let builder =
+                if *sha256 { builder.integrity_sha256(&ours.password) } else { builder.integrity(&ours.password) };
+            solo.receive_from(source, &builder.fingerprint().build());
+        }
+        Deed::Answer { which, from, code, mapped } => {
+            let requests: Vec<_> = solo.out.iter().filter(|out| out.wire().request().is_some()).collect();
+            let Some(request) = requests.iter().rev().nth(*which) else { return };
+            let id = request.request().id;
+            // Mostly symmetric.
+            let source = if *from % 3 == 0 { at(*from) } else { request.destination };
+            let builder = match code {
+                Some(code) => MessageBuilder::binding_error(id, *code),
+                None => MessageBuilder::binding_success(id),
+            };
+            let builder = match mapped {
+                Some(port) if port % 2 == 0 => builder.mapped_v4("198.51.100.1:5000".parse().unwrap()),
+                Some(port) => builder.mapped_v4(format!("192.0.2.1:{port}").parse().unwrap()),
+                None => builder,
+            };
+            let bytes = solo.seal_response(builder);
+            solo.receive_from(source, &bytes);
+        }
+        Deed::Indication => {
+            let bytes = solo.seal(MessageBuilder::new(0x0011, [1; 12]));
+            assert_eq!(solo.receive(&bytes), Outcome::Handled);
+        }
+        Deed::Candidate(port) => {
+            let candidate = host(&format!("203.0.113.1:{port}"));
+            let _ = solo.agent.add_remote_candidate(solo.now, solo.stream, candidate);
+            solo.drain();
+        }
+        Deed::Wait(time) => solo.run_for(ms(*time)),
+    }
+}
+
+/// The agent's new transactions are Ta apart, and say one role each.
+fn check_requests(solo: &Solo) {
+    let mut ids = std::collections::BTreeSet::new();
+    let mut last = None;
+    for out in &solo.out {
+        if let Wire::Request(request) = out.wire() {
+            assert!(request.controlling.is_some() != request.controlled.is_some());
+            assert!(!request.use_candidate || request.controlling.is_some());
+            if ids.insert(request.id) {
+                assert!(last.is_none_or(|last| last + ms(50) <= out.at), "two checks within Ta");
+                last = Some(out.at);
+            }
+        }
+    }
+}
+
+/// The agent's tables are within their limits, and its selection is one of its valid pairs.
+fn check_limits(solo: &Solo) {
+    let agent = &solo.agent;
+    let reflexive = |kind| kind == nilas::CandidateKind::PeerReflexive;
+    let locals = agent.local_candidates(solo.stream).filter(|local| reflexive(local.candidate.kind())).count();
+    let remotes = agent.remote_candidates(solo.stream).filter(|remote| !remote.is_signalled).count();
+    assert!(locals <= 4 && remotes <= 4, "{locals} and {remotes} peer-reflexive candidates");
+    let listed = agent.pairs().filter(|pair| !pair.is_valid).count();
+    assert!(listed <= 6, "{listed} pairs");
+    let selected: Vec<_> = agent.pairs().filter(|pair| pair.is_selected).collect();
+    assert!(selected.len() <= 1);
+    assert_eq!(
+        selected.first().map(|pair| pair.id),
+        agent.selected_pair(solo.stream, ComponentId::RTP).map(|pair| pair.id)
+    );
+    assert!(selected.iter().all(|pair| pair.is_valid && pair.is_nominated));
+    assert_eq!(agent.usable_pair(solo.stream, ComponentId::RTP).is_some(), agent.pairs().any(|pair| pair.is_valid));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 100, failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// Req: proj-flood-a
+    /// Req: proj-unauth-c
+    /// Req: 8445-7.1.2-a
+    /// Req: 8445-7.1.3-a
+    #[test]
+    fn an_authenticated_peer_without_manners_moves_the_agent_within_its_limits(
+        is_controlling in any::<bool>(),
+        deeds in proptest::collection::vec(deed(), 1..60),
+    ) {
+        let config = Config::default().with_max_pairs(6).with_max_peer_reflexive(4).with_pair_events(true);
+        let role = if is_controlling { Role::Controlling } else { Role::Controlled };
+        let mut solo = Solo::checking_with(role, config);
+        for deed in &deeds {
+            perform(&mut solo, deed);
+            check_limits(&solo);
+        }
+        solo.run_for(secs(120));
+        check_limits(&solo);
+        check_requests(&solo);
+    }
+}
+
+/// Req: proj-flood-a
+#[test]
+fn reflexive_addresses_that_a_peer_invents_are_bounded() {
+    let mut solo = Solo::checking_with(Role::Controlled, Config::default().with_max_peer_reflexive(3));
+    for port in 0..20 {
+        let check = solo.check();
+        let bytes = solo.seal(check);
+        solo.receive_from(address(&format!("192.0.2.7:{}", 7000 + port)), &bytes);
+    }
+    assert_eq!(solo.agent.stats().peer_reflexive_refused, 17);
+    for port in 0..20 {
+        solo.run_for(ms(50));
+        let request = solo.out.iter().rev().find(|out| out.wire().request().is_some()).unwrap().clone();
+        let answer = solo.success(request.request().id, address(&format!("192.0.2.8:{}", 8000 + port)));
+        solo.receive_from(request.destination, &answer);
+    }
+    let kinds = solo.agent.local_candidates(solo.stream).map(|local| local.candidate.kind());
+    assert_eq!(kinds.filter(|kind| *kind == nilas::CandidateKind::PeerReflexive).count(), 3);
+    // The path works all the same.
+    assert_eq!(solo.agent.pairs().filter(|pair| pair.is_valid).count(), 4);
+}
+
+/// Req: proj-unauth-b
+#[test]
+fn answers_that_nobody_polls_are_bounded_and_a_check_without_answer_has_no_effect() {
+    let mut solo = Solo::new(Role::Controlled);
+    solo.describe(Vec::new());
+    for port in 1000..1200_u16 {
+        let check = solo.check();
+        let bytes = solo.seal(check);
+        let outcome = solo.hand_in(SocketAddr::new(solo.remote.ip(), port), solo.local, &bytes);
+        let expected = if port < 1128 { Outcome::Handled } else { Outcome::Dropped(DropReason::TooManyReplies) };
+        assert_eq!(outcome, expected, "{port}");
+    }
+    assert!(solo.agent.remote_candidates(solo.stream).all(|remote| remote.candidate.address().port() < 1128));
+    solo.drain();
+    assert_eq!(solo.out.iter().filter(|out| matches!(out.wire(), Wire::Success { .. })).count(), 128);
+}
