@@ -13,3 +13,4 @@
 
 mod connect;
 mod help;
+mod nat;
