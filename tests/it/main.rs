@@ -13,4 +13,6 @@
 
 mod connect;
 mod help;
+mod lone;
 mod nat;
+mod pairing;
