@@ -57,8 +57,7 @@ impl Lone {
     pub(crate) fn new(config: Config, role: Role, streams: usize, components: u16) -> Self {
         let mut agent = Agent::new(config, role, Seed::from_name("lone")).unwrap();
         let streams = (0..streams).map(|_| agent.add_stream(components).unwrap()).collect();
-        let peer =
-            Credentials { ufrag: "peer".parse().unwrap(), password: "password/of/the/peer/00".parse().unwrap() };
+        let peer = Credentials { ufrag: "peer".parse().unwrap(), password: "password/of/the/peer/00".parse().unwrap() };
         Self { agent, streams, now: at(0), peer, checks: Vec::new(), events: Vec::new(), next_id: 0 }
     }
 
@@ -180,8 +179,7 @@ impl Lone {
     /// Stream, component, foundation of the remote candidate, and state of each pair, in the order of forming.
     pub(crate) fn states(&self) -> Vec<(usize, u16, String, CandidatePairState)> {
         let place = |stream| self.streams.iter().position(|one| *one == stream).unwrap();
-        let view =
-            |p: PairView<'_>| (place(p.stream), p.component.get(), p.remote.foundation().to_string(), p.state);
+        let view = |p: PairView<'_>| (place(p.stream), p.component.get(), p.remote.foundation().to_string(), p.state);
         self.agent.pairs().map(view).collect()
     }
 

@@ -16,3 +16,4 @@ mod help;
 mod lone;
 mod nat;
 mod pairing;
+mod scheduling;

@@ -157,7 +157,10 @@ fn a_candidate_that_is_seen_and_signalled_makes_one_pair_of_the_higher_priority(
         let before = lone.agent.pairs().next().unwrap().id;
         if !signalled_first {
             let seen = lone.pair_with("192.0.2.1:6000");
-            assert_eq!((seen.remote.kind(), seen.remote.priority().get()), (CandidateKind::PeerReflexive, peer_reflexive));
+            assert_eq!(
+                (seen.remote.kind(), seen.remote.priority().get()),
+                (CandidateKind::PeerReflexive, peer_reflexive)
+            );
             let outcome = lone.add(0, remote("a", 1, host, "192.0.2.1:6000"));
             assert!(matches!(outcome, RemoteCandidateOutcome::Known(_)));
         }
@@ -211,7 +214,8 @@ fn two_streams(sizes: [(usize, usize); 2]) -> [usize; 2] {
         for index in 0..remotes {
             // In an order that is neither that of the priorities nor its reverse.
             let index = (index * 7 + 3) % remotes;
-            let candidate = remote("f", 1, host_priority(60_000 - index as u16), &format!("192.0.2.{}:6000", index + 1));
+            let candidate =
+                remote("f", 1, host_priority(60_000 - index as u16), &format!("192.0.2.{}:6000", index + 1));
             assert!(matches!(lone.add(stream, candidate), RemoteCandidateOutcome::Added(_)));
         }
     }
@@ -300,8 +304,7 @@ fn at_the_limit_a_failed_pair_goes_first_then_a_lesser_one_then_the_newcomer() {
     let _ = lone.add(0, remote("n4", 1, 101, "192.0.2.1:7004"));
     lone.agent.handle_timeout(lone.now);
     assert_eq!(shape(&lone), "SIWW");
-    let ports: BTreeSet<u16> =
-        lone.agent.pairs().map(|pair| pair.remote.socket_address().unwrap().port()).collect();
+    let ports: BTreeSet<u16> = lone.agent.pairs().map(|pair| pair.remote.socket_address().unwrap().port()).collect();
     assert_eq!(ports, BTreeSet::from([6000, 6002, 7003, 7004]));
     // Once all are checked, nothing that is under way or has succeeded goes.
     lone.run_to(400);
@@ -368,7 +371,11 @@ fn late_candidates_disturb_no_pair_that_was_checked() {
 fn of_two_components_against_one_the_second_is_dropped_when_the_peer_has_no_more_candidates() {
     for wide in [SideName::L, SideName::R] {
         let mut setup = setup("S128");
-        if wide == SideName::L { setup.l.components = 2 } else { setup.r.components = 2 }
+        if wide == SideName::L {
+            setup.l.components = 2
+        } else {
+            setup.r.components = 2
+        }
         let mut pair = setup.build();
         assert!(pair.run_until_selected(secs(2)));
         pair.run_for(secs(1));
@@ -400,10 +407,7 @@ fn a_peer_reflexive_local_candidate_is_never_checked_from() {
     lone.answer_seen(&check, address("198.51.100.1:40000"));
     let kinds: Vec<_> = lone.agent.pairs().map(|p| (p.local.kind(), p.state, p.is_valid)).collect();
     let succeeded = CandidatePairState::Succeeded;
-    assert_eq!(
-        kinds,
-        [(CandidateKind::Host, succeeded, false), (CandidateKind::PeerReflexive, succeeded, true)]
-    );
+    assert_eq!(kinds, [(CandidateKind::Host, succeeded, false), (CandidateKind::PeerReflexive, succeeded, true)]);
     let valid = lone.agent.pairs().find(|pair| pair.is_valid).unwrap();
     assert_eq!((valid.base, valid.local.priority()), (address("10.0.0.1:5000"), Priority::new(1_862_270_975).unwrap()));
     let _ = lone.add(0, remote("b", 1, host_priority(2), "192.0.2.2:6000"));
