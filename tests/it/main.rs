@@ -14,6 +14,8 @@
 mod connect;
 mod help;
 mod lone;
+mod merge;
 mod nat;
 mod pairing;
 mod scheduling;
+mod trickle;
