@@ -13,6 +13,7 @@
 
 mod connect;
 mod help;
+mod local_candidates;
 mod lone;
 mod merge;
 mod nat;
