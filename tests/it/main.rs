@@ -19,4 +19,5 @@ mod merge;
 mod nat;
 mod pairing;
 mod scheduling;
+mod topologies;
 mod trickle;
