@@ -48,6 +48,9 @@ pub enum AddLocalCandidateError {
     /// The end of the local candidates was signalled; new ones need a restart (RFC 8838 §13).
     #[error("the end of the candidates was signalled")]
     AfterEndOfCandidates,
+    /// A pair of the component is nominated; new candidates need a restart (RFC 8838 §13).
+    #[error("a pair of this component is nominated already")]
+    AfterNomination,
     /// The agent is closed.
     #[error("the agent is closed")]
     Closed,

@@ -173,6 +173,7 @@ impl Agent {
     /// * [`UnsupportedTransport`](AddLocalCandidateError::UnsupportedTransport) for TCP.
     /// * [`AfterEndOfCandidates`](AddLocalCandidateError::AfterEndOfCandidates) after
     ///   [`end_of_local_candidates`](Self::end_of_local_candidates).
+    /// * [`AfterNomination`](AddLocalCandidateError::AfterNomination) once a pair of the component is nominated.
     /// * [`Closed`](AddLocalCandidateError::Closed) after [`close`](Self::close).
     pub fn add_socket(
         &mut self,

@@ -41,7 +41,7 @@ impl Agent {
             let is_same = (socket.stream, socket.component) == (stream, component);
             return if is_same { Ok(socket.host) } else { Err(E::AddressInUse(address)) };
         }
-        self.check_gathering(stream)?;
+        self.check_gathering(stream, component)?;
         let id = self.next_candidate_id();
         let foundation = self.local_foundations.number(CandidateKind::Host, address.ip(), None, transport);
         let preferences = self.config.type_preferences;
@@ -92,7 +92,7 @@ impl Agent {
         }
         let host = data.locals.get(socket.host).ok_or(E::UnknownBase(base))?;
         let preference = host.candidate.priority().local_preference();
-        self.check_gathering(stream)?;
+        self.check_gathering(stream, component)?;
         let kind = CandidateKind::ServerReflexive;
         let id = self.next_candidate_id();
         let foundation = self.local_foundations.number(kind, base.ip(), server, Transport::Udp);
@@ -117,12 +117,15 @@ impl Agent {
         data.component(component).map(|_| ()).ok_or(E::UnknownComponent(component))
     }
 
-    fn check_gathering(&self, stream: StreamId) -> Result<(), AddLocalCandidateError> {
-        match self.stream(stream).map(|data| data.gathering) {
-            Some(GatheringState::Complete) => Err(AddLocalCandidateError::AfterEndOfCandidates),
-            Some(GatheringState::New | GatheringState::Gathering) => Ok(()),
-            None => Err(AddLocalCandidateError::UnknownStream(stream)),
+    /// Whether new candidates may still be signalled (RFC 8838 §13).
+    fn check_gathering(&self, stream: StreamId, component: ComponentId) -> Result<(), AddLocalCandidateError> {
+        use AddLocalCandidateError as E;
+        let data = self.stream(stream).ok_or(E::UnknownStream(stream))?;
+        if data.gathering == GatheringState::Complete {
+            return Err(E::AfterEndOfCandidates);
         }
+        let is_concluded = data.component(component).is_some_and(|component| component.nominated.is_some());
+        if is_concluded { Err(E::AfterNomination) } else { Ok(()) }
     }
 
     /// Pairs a local candidate, whose event was taken, with the candidates of the peer (RFC 8838 §10).
@@ -290,10 +293,17 @@ impl Agent {
     /// Begins to check: pairs what is there, and catches up with the checks that came early (RFC 8445 §7.3).
     pub(super) fn start_checks(&mut self, stream: StreamId, remote: &RemoteDescription) {
         let pac = after(self.now, self.config.pac());
+        let ufrag = remote.credentials.ufrag.as_str();
         let Some(data) = self.stream_mut(stream) else { return };
         data.remote.push(Keyed::new(remote.credentials.clone()));
         data.is_ice2 = remote.ice2;
         data.pac_deadline = Some(pac);
+        // Candidates that came before the description and name another generation are none of this peer's.
+        let is_ours = |candidate: &Candidate| candidate.extension("ufrag").is_none_or(|of| of == ufrag);
+        let stale = |known: &RemoteCandidate| if is_ours(&known.candidate) { None } else { Some(known.id) };
+        for id in data.remotes.iter().filter_map(stale).collect::<SmallVec<[CandidateId; 8]>>() {
+            data.remotes.remove(id);
+        }
         let remotes: SmallVec<[CandidateId; 8]> = data.remotes.iter().map(|remote| remote.id).collect();
         for remote in remotes {
             self.pair_remote(stream, remote);

@@ -103,9 +103,10 @@ impl Agent {
         };
         let path = Path { base, remote: path.remote };
         if let Some(other) = self.set.find(&path).filter(|other| *other != id) {
-            self.set.trigger(other);
-            if let Some(superseded) = self.set.succeed(other) {
-                self.transactions.cancel(superseded);
+            let is_new = self.set.get(other).is_some_and(|other| other.state.get() != CandidatePairState::Succeeded);
+            if is_new {
+                self.set.trigger(other).into_iter().for_each(|superseded| self.transactions.cancel(superseded));
+                self.set.succeed(other);
             }
             return Some(other);
         }

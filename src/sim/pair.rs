@@ -114,6 +114,8 @@ pub struct PairSetup {
     pub r: SideSetup,
     /// How many streams there are.
     pub streams: usize,
+    /// NATs in front of both sides and of their own NATs, the outermost first: that of a carrier, or of a common home.
+    pub shared_nats: Vec<NatConfig>,
     /// The link between the two hosts.
     pub link: Link,
     /// What the clock shows at the start.
@@ -129,6 +131,7 @@ impl PairSetup {
             l: SideSetup::new(Role::Controlling, "198.51.100.1"),
             r: SideSetup::new(Role::Controlled, "203.0.113.1"),
             streams: 1,
+            shared_nats: Vec::new(),
             link: Link::with_delay(Duration::from_millis(25)),
             epoch: Instant::ZERO,
         }
@@ -207,7 +210,7 @@ pub struct Pair {
     pub l: Peer,
     /// The right side.
     pub r: Peer,
-    /// The NATs of each side, the outermost first.
+    /// The NATs of each side, the outermost first, those that both share included.
     pub nats: BTreeMap<SideName, Vec<NatId>>,
     setup: PairSetup,
     streams: Vec<StreamId>,
@@ -225,9 +228,10 @@ impl Pair {
         let epoch = setup.epoch;
         let mut network = Network::new(setup.seed.clone()).starting_at(epoch);
         let mut nats = BTreeMap::new();
+        let shared = add_nats(&mut network, Vec::new(), &setup.shared_nats);
         let mut peers = [(SideName::L, &setup.l), (SideName::R, &setup.r)].map(|(side, data)| {
             let host = network.add_host(if side == SideName::L { "L" } else { "R" });
-            let chain = add_nats(&mut network, &data.nats);
+            let chain = add_nats(&mut network, shared.clone(), &data.nats);
             for address in &data.addresses {
                 let added = match chain.last() {
                     Some(nat) => network.add_interface_behind(*nat, host, *address),
@@ -594,8 +598,7 @@ impl Pair {
 }
 
 #[expect(clippy::expect_used, reason = "a set-up that makes no sense is a mistake in a test")]
-fn add_nats(network: &mut Network, configs: &[NatConfig]) -> Vec<NatId> {
-    let mut chain: Vec<NatId> = Vec::new();
+fn add_nats(network: &mut Network, mut chain: Vec<NatId>, configs: &[NatConfig]) -> Vec<NatId> {
     for config in configs {
         let nat = match chain.last() {
             Some(outer) => network.add_nat_behind(*outer, config.clone()),
