@@ -72,7 +72,7 @@ impl Agent {
         self.make_valid(id, valid);
         let has_nominated = transaction.use_candidate && transaction.role == Role::Controlling;
         if has_nominated && self.role == Role::Controlling {
-            self.conclude_nomination(valid);
+            self.conclude_nomination(valid, transaction.first_sent);
         } else {
             self.follow_nomination(id);
         }

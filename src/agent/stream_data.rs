@@ -57,6 +57,8 @@ pub(crate) struct Attempt {
     pub(crate) valid: PairId,
     /// How many checks it took so far.
     pub(crate) tries: u32,
+    /// Answers to checks from before this say nothing about it.
+    pub(crate) since: Instant,
 }
 
 /// What is known of one component.

@@ -12,4 +12,7 @@
 )]
 
 mod connect;
+mod controlled;
 mod help;
+mod nomination;
+mod script;
