@@ -13,6 +13,7 @@
 
 mod connect;
 mod controlled;
+mod explore;
 mod help;
 mod nomination;
 mod script;
