@@ -247,3 +247,21 @@ fn late_checks_of_pairs_that_were_not_selected_are_answered() {
     assert_eq!(sent.len(), 2, "pairs that have succeeded are not checked again");
     assert_eq!(script.selections(), 1);
 }
+
+/// S078
+#[test]
+fn a_check_without_the_flag_nominates_nothing_even_on_a_pair_that_was_nominated_before() {
+    let mut script = Script::new(Role::Controlled, Config::default(), |remote| remote);
+    script.check(BEST, true);
+    script.answer(BEST);
+    script.check(OTHER, false);
+    script.answer_next(OTHER);
+    assert_eq!(script.selected(), Some(socket(BEST)));
+    script.check(OTHER, true);
+    assert_eq!((script.selected(), script.selections()), (Some(socket(OTHER)), 2));
+    for _ in 0..3 {
+        script.run_for(secs(2));
+        script.check(BEST, false);
+        assert_eq!((script.selected(), script.selections()), (Some(socket(OTHER)), 2));
+    }
+}

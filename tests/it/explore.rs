@@ -121,7 +121,7 @@ fn deliver_all(pair: &mut Pair) {
 }
 
 /// Lets the network heal; what was held back arrives first or last.
-fn check_rest(pair: &Pair, is_late: bool) {
+fn rest(pair: &Pair, is_late: bool) -> Pair {
     let mut pair = pair.clone();
     let held: Vec<_> = pair.network.in_flight().map(|(packet, ..)| packet).collect();
     pair.network.set_default_link(Link::with_delay(ms(5)));
@@ -136,6 +136,11 @@ fn check_rest(pair: &Pair, is_late: bool) {
         }
     }
     pair.run_for(secs(2));
+    pair
+}
+
+fn check_rest(pair: &Pair, is_late: bool) {
+    let pair = rest(pair, is_late);
     check(&pair);
     assert!(pair.l.is_selected() && pair.r.is_selected(), "{:?} {:?}", pair.l.agent.state(), pair.r.agent.state());
     assert_ne!(pair.l.agent.role(), pair.r.agent.role());

@@ -16,4 +16,6 @@ mod controlled;
 mod explore;
 mod help;
 mod nomination;
+mod peers;
 mod script;
+mod wild;
