@@ -66,7 +66,8 @@ impl Agent {
     fn handle_success(&mut self, transaction: &Transaction, mapped: SocketAddr) {
         let id = transaction.pair;
         if let Some(in_progress) = self.set.succeed(id) {
-            self.transactions.remove(in_progress);
+            // Nothing depends on its answer, which counts all the same.
+            self.transactions.cancel(in_progress);
         }
         let Some(valid) = self.valid_pair(transaction, mapped) else { return };
         self.make_valid(id, valid);

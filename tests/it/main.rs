@@ -11,11 +11,15 @@
     reason = "test code"
 )]
 
+mod components;
 mod connect;
 mod controlled;
+mod data;
 mod explore;
 mod help;
 mod nomination;
 mod peers;
 mod script;
+mod states;
+mod stats;
 mod wild;
