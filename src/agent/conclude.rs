@@ -119,10 +119,14 @@ impl Agent {
     /// Repeats the check that made a pair valid, this time with USE-CANDIDATE (RFC 8445 §8.1.1).
     pub(super) fn start_nomination(&mut self, place: Place, valid: PairId) {
         let Some(checked) = self.set.get(valid).map(|pair| pair.produced_by.unwrap_or(valid)) else { return };
+        // One that begins again may have reached the peer all the same.
+        let begun =
+            self.component(place).and_then(|component| component.attempt).filter(|attempt| attempt.valid == valid);
+        let tries = begun.map_or(0, |attempt| attempt.tries);
         self.drop_attempt(place);
         let since = self.now;
         if let Some(component) = self.component_mut(place) {
-            component.attempt = Some(Attempt { checked, valid, tries: 0, since });
+            component.attempt = Some(Attempt { checked, valid, tries, since, latest: None });
             component.decide_at = None;
         }
         if let Some(pair) = self.set.get_mut(checked) {

@@ -226,7 +226,10 @@ impl Agent {
             return;
         };
         let is_current = match purpose {
-            Purpose::Nomination => pair.is_nominating,
+            Purpose::Nomination => self
+                .component((pair.stream, pair.component))
+                .and_then(|component| component.attempt)
+                .is_some_and(|attempt| attempt.checked == id && attempt.latest == Some(key)),
             Purpose::Check => pair.state.transaction() == Some(key),
         };
         if is_current && !pair.is_urgent() {

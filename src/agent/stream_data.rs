@@ -9,6 +9,7 @@ use smallvec::SmallVec;
 use super::state::{ConnectionState, GatheringState, StateReason};
 use crate::agent::Role;
 use crate::candidate::{LocalCandidates, RemoteCandidates};
+use crate::check::TransactionKey;
 use crate::credentials::Credentials;
 use crate::pair::PairId;
 use crate::stream::{ComponentId, StreamId};
@@ -59,6 +60,8 @@ pub(crate) struct Attempt {
     pub(crate) tries: u32,
     /// Answers to checks from before this say nothing about it.
     pub(crate) since: Instant,
+    /// The latest check, whose silence brings the next one.
+    pub(crate) latest: Option<TransactionKey>,
 }
 
 /// What is known of one component.

@@ -77,7 +77,7 @@ fn steps(pair: &Pair, budget: Budget) -> Vec<(Step, Budget)> {
             found.push((Step::Copy(packet), Budget { copies: copies - 1, ..next }));
         }
     }
-    if ticks > 0 && pair.next_step().is_some_and(|at| pair.since_start(at) < secs(30)) {
+    if ticks > 0 && pair.next_step().is_some_and(|at| pair.since_start(at) < secs(6)) {
         found.push((Step::Tick, Budget { ticks: ticks - 1, ..next }));
     }
     found
@@ -128,7 +128,7 @@ fn rest(pair: &Pair, is_late: bool) -> Pair {
     if !is_late {
         deliver_all(&mut pair);
     }
-    pair.run_for(secs(8));
+    pair.run_for(secs(12));
     for packet in held {
         if pair.network.in_flight().any(|(id, ..)| id == packet) {
             take(&mut pair, Step::Deliver(packet));
