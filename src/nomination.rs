@@ -35,8 +35,10 @@ pub struct NominationView<'a> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum BetterPairs {
-    /// Nothing: there are none, or all have failed or been silent for too long.
+    /// Nothing: there are none, or all have failed.
     None,
+    /// They were all checked, and an answer that takes Ta longer than the one that has come would be there by now.
+    Silent,
     /// They were all checked, and until this instant an answer may be on its way: one that takes Ta longer than the one
     /// that has come.
     AnswersExpectedUntil(Instant),
@@ -99,7 +101,8 @@ impl NominationPolicy for SettleWindow {
     fn decide(&self, view: &NominationView<'_>) -> NominationDecision {
         let Some(best) = view.valid.first() else { return NominationDecision::Wait };
         let is = |kind| best.local == kind || best.remote == kind;
-        let (window, may_be_bettered) = if is(CandidateKind::Relayed) {
+        let is_relayed = is(CandidateKind::Relayed);
+        let (window, may_be_bettered) = if is_relayed {
             (self.relayed, true)
         } else if is(CandidateKind::ServerReflexive) || is(CandidateKind::PeerReflexive) {
             (self.reflexive, true)
@@ -110,6 +113,9 @@ impl NominationPolicy for SettleWindow {
         if view.are_candidates_complete || !may_be_bettered {
             until = match view.better {
                 BetterPairs::None => view.now,
+                // The round trip through a relay tells nothing of that of another path, which a NAT may have to open first.
+                BetterPairs::Silent | BetterPairs::AnswersExpectedUntil(_) if is_relayed => until,
+                BetterPairs::Silent => view.now,
                 BetterPairs::AnswersExpectedUntil(at) => until.min(at),
                 BetterPairs::Unchecked => until,
             };
@@ -163,7 +169,7 @@ mod tests {
     /// Req: 8838-14-b
     #[test]
     fn a_pair_waits_as_long_as_its_class_says_unless_nothing_better_can_come() {
-        use BetterPairs::{AnswersExpectedUntil, None, Unchecked};
+        use BetterPairs::{AnswersExpectedUntil, None, Silent, Unchecked};
         let now = NominationDecision::Nominate(PairId { serial: 3, slot: 0 });
         let at = |ms| after(Instant::ZERO, Duration::from_millis(ms));
         let until = |ms| NominationDecision::WaitUntil(at(ms));
@@ -177,6 +183,10 @@ mod tests {
         assert_eq!(decide(CandidateKind::PeerReflexive, 0, None, true), now);
         assert_eq!(decide(CandidateKind::Relayed, 499, None, false), until(500));
         assert_eq!(decide(CandidateKind::Relayed, 0, None, true), now);
+        assert_eq!(decide(CandidateKind::Host, 0, Silent, true), now);
+        assert_eq!(decide(CandidateKind::PeerReflexive, 0, Silent, true), now);
+        assert_eq!(decide(CandidateKind::Relayed, 0, Silent, true), until(500));
+        assert_eq!(decide(CandidateKind::Relayed, 0, AnswersExpectedUntil(at(30)), true), until(500));
         assert_eq!(decide(CandidateKind::Relayed, 500, Unchecked, false), now);
     }
 }

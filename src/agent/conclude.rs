@@ -14,7 +14,7 @@ use crate::event::Event;
 use crate::nomination::{BetterPairs, NominationDecision, NominationView, ValidPair};
 use crate::pair::{CandidatePair, Nomination, PairId, PairPriority};
 use crate::stream::{ComponentId, StreamId};
-use crate::time::after;
+use crate::time::{Instant, after};
 
 type Place = (StreamId, ComponentId);
 
@@ -96,14 +96,19 @@ impl Agent {
 
     /// What may still come of pairs that are better than the best valid one.
     fn better_pairs(&self, place: Place, best: &ValidPair) -> BetterPairs {
-        let mut until = None;
+        let (mut is_any, mut until) = (false, None);
         for pair in self.set.better_pending(place, best.priority) {
+            is_any = true;
             let check = pair.state.transaction().and_then(|key| self.transactions.get(key));
             let Some((check, round_trip)) = check.zip(best.round_trip_time) else { return BetterPairs::Unchecked };
             let expected = after(check.first_sent, round_trip.saturating_add(self.pacer.ta()));
             until = until.max(Some(expected).filter(|expected| *expected > self.now));
         }
-        until.map_or(BetterPairs::None, BetterPairs::AnswersExpectedUntil)
+        match until {
+            Some(until) => BetterPairs::AnswersExpectedUntil(until),
+            None if is_any => BetterPairs::Silent,
+            None => BetterPairs::None,
+        }
     }
 
     fn valid_pairs(&self, place: Place) -> SmallVec<[ValidPair; 4]> {
@@ -125,9 +130,14 @@ impl Agent {
     /// about a nomination that the application has forced.
     pub(super) fn start_nomination(&mut self, place: Place, valid: PairId, is_forced: bool) {
         let Some(checked) = self.set.get(valid).map(|pair| pair.produced_by.unwrap_or(valid)) else { return };
+        // One that begins again may have reached the peer all the same.
+        let begun =
+            self.component(place).and_then(|component| component.attempt).filter(|attempt| attempt.valid == valid);
+        let tries = begun.map_or(0, |attempt| attempt.tries);
         self.drop_attempt(place);
+        let since = self.now;
         if let Some(component) = self.component_mut(place) {
-            component.attempt = Some(Attempt { checked, valid, tries: 0, is_forced });
+            component.attempt = Some(Attempt { checked, valid, tries, since, latest: None, is_forced });
             component.decide_at = None;
         }
         if let Some(pair) = self.set.get_mut(checked) {
@@ -155,8 +165,13 @@ impl Agent {
 
     /// Takes a pair whose nomination failed off the valid list (RFC 8445 §7.2.5.3.4).
     pub(super) fn fail_nomination(&mut self, place: Place) {
-        let Some(attempt) = self.component(place).and_then(|component| component.attempt) else { return };
+        let Some(component) = self.component(place) else { return };
+        let (Some(attempt), is_over) = (component.attempt, component.nominated.is_some()) else { return };
         self.drop_attempt(place);
+        if is_over {
+            // It was only repeated; what was agreed stays.
+            return;
+        }
         self.set.fail(attempt.checked);
         if let Some(pair) = self.set.get_mut(attempt.checked) {
             pair.produced = None;
@@ -178,15 +193,29 @@ impl Agent {
         self.is_dirty = true;
     }
 
-    /// Records that our nomination was answered (RFC 8445 §7.2.5.3.4).
-    pub(super) fn conclude_nomination(&mut self, valid: PairId) {
-        let Some(pair) = self.set.get_mut(valid) else { return };
-        let place = (pair.stream, pair.component);
-        pair.is_nominated = true;
-        if self.component(place).is_some_and(|component| component.nominated.is_some()) {
+    /// Records that our nomination, sent at `asked_at`, was answered (RFC 8445 §7.2.5.3.4).
+    ///
+    /// An answer to a nomination that was given up for another says that the peer may have seen it last, and so prefer it:
+    /// it is told again which one counts.
+    pub(super) fn conclude_nomination(&mut self, valid: PairId, asked_at: Instant) {
+        let Some(place) = self.set.get(valid).map(|pair| (pair.stream, pair.component)) else { return };
+        let Some(component) = self.component(place) else { return };
+        let counts = component.nominated.or(component.attempt.filter(|a| a.tries > 0).map(|attempt| attempt.valid));
+        if let Some(other) = counts.filter(|other| *other != valid) {
+            self.start_nomination(place, other, false);
             return;
         }
+        if component.attempt.is_some_and(|attempt| attempt.valid == valid && asked_at < attempt.since) {
+            return;
+        }
+        let is_repeated = component.nominated.is_some();
         self.drop_attempt(place);
+        if is_repeated {
+            return;
+        }
+        if let Some(pair) = self.set.get_mut(valid) {
+            pair.is_nominated = true;
+        }
         self.emit_pair_event(Event::PairNominated { pair: valid });
         if let Some(component) = self.component_mut(place) {
             component.nominated = Some(valid);

@@ -176,6 +176,7 @@ impl Agent {
         if start.purpose == Purpose::Nomination {
             if let Some(attempt) = self.component_mut(place).and_then(|component| component.attempt.as_mut()) {
                 attempt.tries += 1;
+                attempt.latest = Some(key);
             }
         }
         self.is_dirty |= self.config.pair_events;

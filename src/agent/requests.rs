@@ -179,17 +179,20 @@ impl Agent {
         pair.has_received_check = true;
         let is_barred = pair.is_barred;
         pair.has_plain_check |= is_plain && claimed == Role::Controlling;
-        if let Some(transaction) = nomination.filter(|_| is_controlled) {
-            if pair.is_new_nomination(transaction) {
-                pair.nomination = Some(Nomination { is_deliberate: declares_ice2 || pair.has_plain_check, order });
-                self.nominations = order;
-            }
+        let is_nominated_anew =
+            nomination.is_some_and(|transaction| is_controlled && pair.is_new_nomination(transaction));
+        if is_nominated_anew {
+            pair.nomination = Some(Nomination { is_deliberate: declares_ice2 || pair.has_plain_check, order });
+            self.nominations = order;
         }
         self.record_life(id);
-        if self.set.get(id).is_some_and(|pair| pair.state.get() == CandidatePairState::Succeeded) {
-            self.follow_nomination(id);
-        } else if !is_barred {
+        if self.set.get(id).is_none_or(|pair| pair.state.get() != CandidatePairState::Succeeded) {
+            if is_barred {
+                return;
+            }
             self.trigger(id);
+        } else if is_nominated_anew {
+            self.follow_nomination(id);
         }
     }
 

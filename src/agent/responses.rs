@@ -70,13 +70,14 @@ impl Agent {
     fn handle_success(&mut self, transaction: &Transaction, mapped: SocketAddr) {
         let id = transaction.start.pair;
         if let Some(in_progress) = self.set.succeed(id) {
-            self.transactions.remove(in_progress);
+            // Nothing depends on its answer, which counts all the same.
+            self.transactions.cancel(in_progress);
         }
         let Some(valid) = self.valid_pair(transaction, mapped) else { return };
         self.make_valid(id, valid);
         let has_nominated = transaction.start.use_candidate && transaction.start.role == Role::Controlling;
         if has_nominated && self.role == Role::Controlling {
-            self.conclude_nomination(valid);
+            self.conclude_nomination(valid, transaction.first_sent);
         } else {
             self.follow_nomination(id);
         }
@@ -241,7 +242,10 @@ impl Agent {
             return;
         };
         let is_current = match purpose {
-            Purpose::Nomination => pair.is_nominating,
+            Purpose::Nomination => self
+                .component((pair.stream, pair.component))
+                .and_then(|component| component.attempt)
+                .is_some_and(|attempt| attempt.checked == id && attempt.latest == Some(key)),
             Purpose::Check => pair.state.transaction() == Some(key),
             // Never repeated.
             Purpose::Consent => false,

@@ -10,6 +10,7 @@ use super::restart::{Pending, Previous};
 use super::state::{ConnectionState, GatheringState, StateReason};
 use crate::agent::Role;
 use crate::candidate::{LocalCandidates, RemoteCandidates};
+use crate::check::TransactionKey;
 use crate::consent::PathHealth;
 use crate::credentials::Credentials;
 use crate::pair::PairId;
@@ -61,6 +62,10 @@ pub(crate) struct Attempt {
     pub(crate) tries: u32,
     /// The application wants it.
     pub(crate) is_forced: bool,
+    /// Answers to checks from before this say nothing about it.
+    pub(crate) since: Instant,
+    /// The latest check, whose silence brings the next one.
+    pub(crate) latest: Option<TransactionKey>,
 }
 
 /// What is known of one component.

@@ -460,7 +460,7 @@ impl ChecklistSet {
     /// Records that a check of the pair was answered, and unfreezes the pairs of its foundation (RFC 8445 §7.2.5.3.3).
     pub(crate) fn succeed(&mut self, id: PairId) -> Option<TransactionKey> {
         let in_progress = self.get(id).and_then(|pair| pair.state.transaction());
-        // A check that carries the nomination is still to be sent, whatever older checks are answered.
+        // A nomination that waits to be sent is not what an earlier check was about.
         if self.get(id).is_some_and(|pair| !pair.is_nominating) {
             self.dequeue(id);
         }

@@ -167,8 +167,8 @@ pub(crate) struct CandidatePair {
 }
 
 impl CandidatePair {
-    /// How many nominating transactions are remembered.
-    const REMEMBERED_NOMINATIONS: usize = 4;
+    /// How many nominating transactions are remembered: more than a peer like us spends on a pair before it tries another.
+    const REMEMBERED_NOMINATIONS: usize = 16;
 
     /// Its check is not to wait for the back-off of retransmissions: the session depends on it.
     pub(crate) const fn is_urgent(&self) -> bool {

@@ -12,23 +12,33 @@
 )]
 
 mod client;
+mod components;
 mod connect;
 mod consent;
+mod controlled;
+mod data;
 mod determinism;
 mod duo;
 mod early;
+mod explore;
 mod help;
 mod hostile;
 mod local_candidates;
 mod lone;
 mod merge;
 mod nat;
+mod nomination;
 mod pairing;
+mod peers;
 mod roles;
 mod scheduling;
+mod script;
 mod server;
 mod solo;
+mod states;
+mod stats;
 mod topologies;
 mod trickle;
 mod triggered;
 mod unruly;
+mod wild;
