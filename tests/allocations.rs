@@ -120,7 +120,6 @@ fn crc32fast_of(before: &[u8]) -> [u8; 4] {
 /// A pair that is checked again and again: each check of the peer triggers one of ours, whose answer comes from another
 /// address than it was sent to, so that the check fails (RFC 8445 §7.2.5.2.1). That is a whole round in both directions
 /// without an end.
-///
 #[test]
 fn a_round_of_checks_in_both_directions_allocates_nothing() {
     let mut duo = Duo::new(&Duo::keeping_all_pairs(1), 1, 1);
