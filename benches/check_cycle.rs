@@ -30,7 +30,8 @@ fn forged_request(c: &mut Criterion) {
     let forged = nilas::sim::MessageBuilder::binding_request([3; 12]);
     let ufrag = |agent: &nilas::Agent| agent.local_credentials(duo.stream).unwrap().ufrag.to_string();
     let forged = forged.username(&ufrag(&duo.r), &ufrag(&duo.l)).priority(1).controlling(1);
-    check.payload = forged.integrity(&"not-the-password-0123456789".replace('-', "+").parse().unwrap()).fingerprint().build();
+    check.payload =
+        forged.integrity(&"not-the-password-0123456789".replace('-', "+").parse().unwrap()).fingerprint().build();
     c.bench_function("check_cycle/forged_request", |b| {
         b.iter(|| duo.r.handle_datagram(duo.now, black_box(&check.as_datagram())) == Received::Handled);
     });

@@ -17,7 +17,7 @@ trap 'rm -r "$dir"' EXIT
 # Prints the instructions of a run of $1 rounds: all, and those of the block functions.
 count() {
     valgrind --tool=callgrind --callgrind-out-file="$dir/$1" "$bench" "$1" >/dev/null 2>&1
-    callgrind_annotate --threshold=100 --inclusive=no "$dir/$1" | tr -d ',' | awk '
+    callgrind_annotate --auto=no --threshold=100 --inclusive=no "$dir/$1" | tr -d ',' | awk '
         /PROGRAM TOTALS/ { all = $1 }
         /sha1.*compress|sha2.*compress|sha1_block|sha256_block/ { blocks += $1 }
         END { print all, blocks + 0 }'
@@ -31,5 +31,5 @@ awk -v n=$((many - few)) -v all=$((all_many - all_few)) -v blocks=$((blocks_many
         all / n, blocks / n, (all - blocks) / n
 }'
 if [[ ${1:-} == --top ]]; then
-    callgrind_annotate --threshold=95 --inclusive=no "$dir/$many" | sed -n '/Ir/,$p' | head -40
+    callgrind_annotate --auto=no --threshold=95 --inclusive=no "$dir/$many" | sed -n '/Ir/,$p' | head -40
 fi

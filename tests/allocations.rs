@@ -186,6 +186,9 @@ fn a_connected_agent_keeps_little_on_the_heap() {
         info.bytes_current
     };
     let inline = size_of::<Agent>();
-    println!("two connected agents keep {} bytes on the heap, a copy of one {of_one}; inline {inline}", info.bytes_current);
+    println!(
+        "two connected agents keep {} bytes on the heap, a copy of one {of_one}; inline {inline}",
+        info.bytes_current
+    );
     assert!(of_one < 8_192, "{of_one} bytes");
 }

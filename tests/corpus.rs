@@ -1,6 +1,12 @@
 //! Replays the seeds of the fuzz targets and every input that once made one of them fail, on any toolchain.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::print_stdout, reason = "test code")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::print_stdout,
+    reason = "test code"
+)]
 
 #[path = "../fuzz/run/candidate_line.rs"]
 mod candidate_line;

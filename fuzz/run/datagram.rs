@@ -65,9 +65,8 @@ fn start(role: Role) -> Start {
             assert!(added.is_ok());
         }
     }
-    let description = |agent: &Agent| {
-        RemoteDescription::new(agent.local_credentials(stream).expect("the stream exists").clone())
-    };
+    let description =
+        |agent: &Agent| RemoteDescription::new(agent.local_credentials(stream).expect("the stream exists").clone());
     let (of_agent, of_peer) = (description(&agent), description(&peer));
     peer.set_remote_description(now, stream, &of_agent).expect("the description is good");
     introduce(&mut agent, &mut peer, now);

@@ -120,7 +120,7 @@ pub fn compare_readers(bytes: &[u8], password: &Password) {
 ///     .username("them", "us")
 ///     .priority(1)
 ///     .controlling(9)
-///     .integrity(&"password-of-them-0123456".parse()?)
+///     .integrity(&"passwordOfThem0123456789".parse()?)
 ///     .fingerprint()
 ///     .build();
 /// assert_eq!(Wire::decode(&bytes).request().map(|request| request.controlling), Some(Some(9)));

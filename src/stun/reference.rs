@@ -95,9 +95,11 @@ pub(crate) fn compare(bytes: &[u8], password: &crate::credentials::Password) {
     assert_eq!((theirs.class, theirs.method, theirs.id), (ours.class, 1, ours.id.0));
     // What stands behind the integrity attributes, and a second attribute of a type, counts for none of us; the
     // reference shows the former all the same.
-    let is_tidy = theirs.kinds.iter().skip_while(|kind| !is_integrity(**kind)).all(|kind| {
-        is_integrity(*kind) || *kind == attributes::FINGERPRINT
-    });
+    let is_tidy = theirs
+        .kinds
+        .iter()
+        .skip_while(|kind| !is_integrity(**kind))
+        .all(|kind| is_integrity(*kind) || *kind == attributes::FINGERPRINT);
     if !is_tidy || ours.has_broken_attribute {
         return;
     }
