@@ -56,6 +56,9 @@ fn description(text: &str) {
             assert_eq!(again.remote_candidates, media.remote_candidates);
         }
     }
+    if has_repeated_mid(&description) {
+        return;
+    }
     assert_eq!(description.changes_since(&description).len(), description.media.len());
     assert!(!description.settings_changed_since(&description));
     refer(&description, "");
@@ -67,6 +70,9 @@ fn fragment(text: &str) {
     let again: TrickleFragment = printed.parse().expect("what is printed can be read");
     assert_eq!(again.to_string(), printed);
     // A receiver hands on everything once.
+    if has_repeated_mid(&fragment.description) {
+        return;
+    }
     let mut receiver = TrickleReceiver::new(&fragment.description);
     if let Ok(items) = receiver.receive(&fragment) {
         assert!(items.is_empty(), "{items:?} were in the description");
@@ -81,6 +87,13 @@ fn fragment(text: &str) {
     if receiver.receive(&fragment).is_ok() {
         assert_eq!(receiver.receive(&fragment).map(|items| items.len()), Ok(0));
     }
+}
+
+/// Whether several sections have the same identification, which no description may have (RFC 5888 §4): what is said for
+/// one of them then counts for the first.
+fn has_repeated_mid(description: &IceDescription) -> bool {
+    let mids: Vec<_> = description.media.iter().filter_map(|media| media.mid.as_deref()).collect();
+    mids.iter().enumerate().any(|(place, mid)| mids.iter().skip(place + 1).any(|later| later == mid))
 }
 
 fn json(text: &str) {
@@ -100,6 +113,9 @@ fn refer(description: &IceDescription, later: &str) {
     let mut receiver = TrickleReceiver::new(description);
     if let Ok(fragment) = later.parse::<TrickleFragment>() {
         let _ = receiver.receive(&fragment);
+    }
+    if has_repeated_mid(description) {
+        return;
     }
     let own = TrickleFragment::new(description);
     if let Ok(items) = receiver.receive(&own) {
