@@ -1,4 +1,112 @@
-//! A sans-IO ICE agent.
+//! A sans-IO ICE agent: RFC 8445 and its family as a pure, deterministic state machine.
+//!
+//! ICE finds a path for datagrams between two hosts behind NATs and firewalls. Each side lists the addresses at which it
+//! may be reached, its *candidates*; signalling, which is the application's, carries them to the other side; then both
+//! send *checks* between every pair of candidates, and the *controlling* side picks one of the pairs that work.
+//!
+//! An [`Agent`] does that without any I/O. Datagrams, signalling and the time go in; datagrams to send, events and the
+//! next deadline come out. There is no socket, no clock, no thread, no runtime and no hidden randomness inside: the same
+//! calls with the same [`Seed`] give the same bytes.
+//!
+//! # Four families of calls
+//!
+//! | Family | Calls | |
+//! |---|---|---|
+//! | commands | [`add_stream`](Agent::add_stream), [`add_socket`](Agent::add_socket), [`set_remote_description`](Agent::set_remote_description), [`add_remote_candidate`](Agent::add_remote_candidate), [`send`](Agent::send), [`close`](Agent::close), .. | an `Err` is a mistake of the caller, and has changed nothing |
+//! | input | [`handle_datagram`](Agent::handle_datagram), [`handle_timeout`](Agent::handle_timeout) | never an `Err`: what the network does is counted, not raised |
+//! | output | [`poll_transmit`](Agent::poll_transmit), [`poll_event`](Agent::poll_event), [`poll_timeout`](Agent::poll_timeout) | until they give `None` |
+//! | getters | [`state`](Agent::state), [`selected_pair`](Agent::selected_pair), [`pairs`](Agent::pairs), [`stats`](Agent::stats), .. | no side effect |
+//!
+//! They work in any order. What needs the time takes it as its first argument, an [`Instant`] of the caller's clock.
+//!
+//! # The loop
+//!
+//! Two agents in memory; in an application each is on its own host, with sockets and signalling in between.
+//!
+//! ```
+//! use nilas::{
+//!     Agent, ComponentId, Config, Datagram, Event, Instant, Received, RemoteDescription, Role, Seed, StreamId, Transport,
+//! };
+//! use std::net::SocketAddr;
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! const RTP: ComponentId = ComponentId::RTP;
+//! let mut now = Instant::ZERO;
+//!
+//! // An agent, a stream with one component, and a socket for it.
+//! let start = |role, address: SocketAddr| -> Result<(Agent, StreamId), Box<dyn std::error::Error>> {
+//!     let mut agent = Agent::new(Config::default(), role, Seed::from_name("use Seed::from_os() instead"))?;
+//!     let stream = agent.add_stream(1)?;
+//!     agent.add_socket(now, stream, RTP, Transport::Udp, address)?;
+//!     agent.end_of_local_candidates(now, stream)?;
+//!     Ok((agent, stream))
+//! };
+//! let (mut l, stream) = start(Role::Controlling, "192.0.2.1:5000".parse()?)?;
+//! let (mut r, _) = start(Role::Controlled, "203.0.113.1:6000".parse()?)?;
+//!
+//! // Signalling carries the credentials of each side to the other.
+//! let of = |agent: &Agent| agent.local_credentials(stream).cloned().map(RemoteDescription::new);
+//! let (of_l, of_r) = (of(&l).ok_or("no stream")?, of(&r).ok_or("no stream")?);
+//! l.set_remote_description(now, stream, &of_r)?;
+//! r.set_remote_description(now, stream, &of_l)?;
+//!
+//! let mut buffer = Vec::with_capacity(2048);
+//! while l.selected_pair(stream, RTP).is_none() || r.selected_pair(stream, RTP).is_none() {
+//!     for _ in 0..2 {
+//!         // Events: candidates for signalling, and what has changed.
+//!         while let Some(event) = l.poll_event() {
+//!             match event {
+//!                 Event::LocalCandidate { candidate, .. } => {
+//!                     let _ = r.add_remote_candidate(now, stream, *candidate)?;
+//!                 }
+//!                 Event::EndOfCandidates { .. } => r.end_of_remote_candidates(now, stream)?,
+//!                 other => println!("{other:?}"),
+//!             }
+//!         }
+//!         // Datagrams: this network delivers them at once.
+//!         buffer.clear();
+//!         while let Some(transmit) = l.poll_transmit(now, &mut buffer) {
+//!             let (source, destination, transport) = (transmit.source, transmit.destination, transmit.transport);
+//!             let datagram = Datagram { source, destination, transport, payload: &buffer };
+//!             assert_eq!(r.handle_datagram(now, &datagram), Received::Handled);
+//!             buffer.clear();
+//!         }
+//!         std::mem::swap(&mut l, &mut r);
+//!     }
+//!     // Time: here it jumps to the next deadline.
+//!     if let Some(next) = [l.poll_timeout(), r.poll_timeout()].into_iter().flatten().min() {
+//!         now = now.max(next);
+//!         l.handle_timeout(now);
+//!         r.handle_timeout(now);
+//!     }
+//! }
+//!
+//! // Data goes on the selected pair.
+//! buffer.clear();
+//! let transmit = l.send(now, stream, RTP, b"hello", &mut buffer)?;
+//! let (source, destination, transport) = (transmit.source, transmit.destination, transmit.transport);
+//! let datagram = Datagram { source, destination, transport, payload: &buffer };
+//! assert!(matches!(r.handle_datagram(now, &datagram), Received::Data { payload: b"hello", .. }));
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Features
+//!
+//! | Feature | Default | |
+//! |---|---|---|
+//! | `std` | yes | links the standard library; without it the crate is `no_std` with `alloc` |
+//! | `os-rng` | no | `Seed::from_os`, a seed from the operating system |
+//! | `serde` | no | `Serialize` and `Deserialize` for [`IceCandidateInit`], as the JSON that browsers exchange |
+//! | `sim` | no | `nilas::sim`, a simulated network of hosts, links and NATs for tests |
+//!
+//! # Where to look next
+//!
+//! * [`guide::run_loop`]: the loop with sockets, threads and async runtimes.
+//! * [`guide::defaults`]: every default of [`Config`] and its reason.
+//! * [`guide::coverage`]: what is there of which RFC, and what is not.
+//! * [`guide::security`]: what is believed when, and what an attacker can do.
+//! * [`IceDescription`], [`Candidate`] and [`TrickleFragment`]: the SDP of ICE.
 #![no_std]
 
 extern crate alloc;
@@ -13,6 +121,7 @@ mod config;
 mod consent;
 mod credentials;
 mod event;
+pub mod guide;
 mod nomination;
 mod pair;
 mod random;
@@ -55,3 +164,8 @@ pub use stats::{AgentStats, DropReason};
 pub use stream::{ComponentId, StreamId};
 pub use time::Instant;
 pub use transmit::{Datagram, Transmit, Transport};
+
+/// The examples of the README, compiled.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -161,9 +161,10 @@ impl fmt::Display for TrickleFragment {
     /// with CRLF at the end of each line.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let IceDescription { bundle, media, .. } = &self.description;
-        if !bundle.is_empty() {
+        let mut mids = bundle.iter().filter(|mid| is_word(mid)).peekable();
+        if mids.peek().is_some() {
             f.write_str("a=group:BUNDLE")?;
-            bundle.iter().filter(|mid| is_word(mid)).try_for_each(|mid| write!(f, " {mid}"))?;
+            mids.try_for_each(|mid| write!(f, " {mid}"))?;
             f.write_str("\r\n")?;
         }
         self.description.session_attributes().fmt(f)?;

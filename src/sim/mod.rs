@@ -64,4 +64,4 @@ pub use pair::{Pair, PairSetup, SideName, SideSetup};
 pub use peer::{Peer, ReceivedData, Sent};
 pub use topology::TopologyError;
 pub use trace::{DropReason, Packet, PacketFate, PacketId};
-pub use wire::{MessageBuilder, Wire, WireRequest, is_genuine};
+pub use wire::{MessageBuilder, Wire, WireRequest, compare_readers, is_genuine};

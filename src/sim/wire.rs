@@ -103,6 +103,14 @@ pub fn is_genuine(bytes: &[u8], password: &Password) -> bool {
     reference::is_genuine(bytes, password.expose())
 }
 
+/// Reads bytes with the reader of the agent and with the parser of `stun-types`, and compares what they found.
+///
+/// # Panics
+/// If they disagree about a message that an agent would believe.
+pub fn compare_readers(bytes: &[u8], password: &Password) {
+    reference::compare(bytes, password);
+}
+
 /// Builds a STUN message attribute by attribute, as right or as wrong as a test wants it.
 ///
 /// ```

@@ -1,0 +1,18 @@
+//! How to use the crate, and what to expect of it. Documentation only.
+//!
+//! * [`run_loop`]: the loop around an agent, whole, and how it fits threads and async runtimes.
+//! * [`defaults`]: every value of [`Config`](crate::Config) with its reason, and all times.
+//! * [`coverage`]: which parts of which RFC are there, and what is left out.
+//! * [`security`]: what is believed when, what an attacker can do, and the limits.
+
+#[doc = include_str!("run_loop.md")]
+pub mod run_loop {}
+
+#[doc = include_str!("defaults.md")]
+pub mod defaults {}
+
+#[doc = include_str!("coverage.md")]
+pub mod coverage {}
+
+#[doc = include_str!("security.md")]
+pub mod security {}

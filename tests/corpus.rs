@@ -1,0 +1,64 @@
+//! Replays the seeds of the fuzz targets and every input that once made one of them fail, on any toolchain.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::print_stdout,
+    clippy::wildcard_enum_match_arm,
+    reason = "test code"
+)]
+
+#[path = "../fuzz/run/candidate_line.rs"]
+mod candidate_line;
+#[path = "../fuzz/run/datagram.rs"]
+mod datagram;
+#[path = "../fuzz/run/sdp.rs"]
+mod sdp;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// The inputs of a target, in the order of their names.
+fn inputs(target: &str) -> Vec<PathBuf> {
+    let fuzz = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz");
+    let mut found: Vec<PathBuf> = ["corpus", "kept"]
+        .into_iter()
+        .filter_map(|kind| fs::read_dir(fuzz.join(kind).join(target)).ok())
+        .flat_map(|entries| entries.map(|entry| entry.unwrap().path()))
+        .filter(|path| path.is_file())
+        .collect();
+    found.sort();
+    found
+}
+
+/// Runs every input, and each of its beginnings of a few lengths.
+fn replay(target: &str, run: fn(&[u8])) {
+    let inputs = inputs(target);
+    assert!(inputs.len() >= 3, "there are seeds");
+    for path in inputs {
+        let input = fs::read(&path).unwrap();
+        // Shown only if it fails.
+        println!("{}", path.display());
+        run(&input);
+        for cut in [1, 2, 3, 5, 8, 13] {
+            run(&input[..input.len() * cut / 14]);
+        }
+    }
+}
+
+#[test]
+fn candidate_lines_read_as_they_are_printed() {
+    replay("candidate_line", candidate_line::run);
+}
+
+/// Req: proj-unauth-c
+#[test]
+fn datagrams_that_are_not_authenticated_change_nothing() {
+    replay("datagram", datagram::run);
+}
+
+#[test]
+fn descriptions_read_as_they_are_written() {
+    replay("sdp", sdp::run);
+}
