@@ -8,11 +8,11 @@ mod support;
 use std::hint::black_box;
 
 use criterion::{Criterion, criterion_group, criterion_main};
-use nilas::{Config, Received};
-use support::{COMPONENT, Duo};
+use nilas::Received;
+use support::{COMPONENT, Duo, quiet};
 
 fn request_and_answer(c: &mut Criterion) {
-    let mut duo = Duo::connected(&Config::default(), 1);
+    let mut duo = Duo::connected(&quiet(), 1);
     let check = duo.check.take().unwrap();
     let mut buffer = Vec::with_capacity(2048);
     c.bench_function("check_cycle/request_and_answer", |b| {
@@ -25,7 +25,7 @@ fn request_and_answer(c: &mut Criterion) {
 }
 
 fn forged_request(c: &mut Criterion) {
-    let mut duo = Duo::connected(&Config::default().with_unauthenticated_replies(0), 1);
+    let mut duo = Duo::connected(&quiet().with_unauthenticated_replies(0), 1);
     let mut check = duo.check.take().unwrap();
     let forged = nilas::sim::MessageBuilder::binding_request([3; 12]);
     let ufrag = |agent: &nilas::Agent| agent.local_credentials(duo.stream).unwrap().ufrag.to_string();
@@ -38,7 +38,7 @@ fn forged_request(c: &mut Criterion) {
 }
 
 fn data(c: &mut Criterion) {
-    let mut duo = Duo::connected(&Config::default(), 1);
+    let mut duo = Duo::connected(&quiet(), 1);
     let payload = [0x80; 1200];
     let mut buffer = Vec::with_capacity(2048);
     let way_back = duo.check.take().unwrap();

@@ -9,12 +9,12 @@ mod support;
 
 use std::hint::black_box;
 
-use nilas::{Config, Received};
-use support::Duo;
+use nilas::Received;
+use support::{Duo, quiet};
 
 fn main() {
     let rounds: u32 = std::env::args().skip(1).find_map(|argument| argument.parse().ok()).unwrap_or(100);
-    let mut duo = Duo::connected(&Config::default(), 1);
+    let mut duo = Duo::connected(&quiet(), 1);
     let check = duo.check.take().unwrap();
     let mut buffer = Vec::with_capacity(2048);
     for _ in 0..rounds {

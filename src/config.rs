@@ -37,6 +37,8 @@ pub struct Config {
     pub(crate) strict_nomination: bool,
     pub(crate) nomination_choice: NominationChoice,
     pub(crate) pair_events: bool,
+    pub(crate) consent: bool,
+    pub(crate) keepalive_interval: Duration,
     pub(crate) consent_interval: Duration,
     pub(crate) detection: Duration,
 }
@@ -99,6 +101,8 @@ impl Default for Config {
             strict_nomination: false,
             nomination_choice: NominationChoice::Auto,
             pair_events: false,
+            consent: true,
+            keepalive_interval: Duration::from_secs(15),
             consent_interval: Duration::from_secs(5),
             detection: Duration::from_secs(10),
         }
@@ -239,6 +243,22 @@ impl Config {
         self
     }
 
+    /// Whether the peer's consent is asked for on pairs in use, and a dead path noticed (RFC 7675). Default yes, as WebRTC
+    /// demands. Without it keepalives are sent, and only the application can tell whether the path lives.
+    #[must_use]
+    pub const fn with_consent(mut self, wanted: bool) -> Self {
+        self.consent = wanted;
+        self
+    }
+
+    /// Tr: how long nothing is sent on a pair in use before a keepalive is, where there is no consent. 15 s to 1 h, default
+    /// 15 s (RFC 8445 §11).
+    #[must_use]
+    pub const fn with_keepalive_interval(mut self, interval: Duration) -> Self {
+        self.keepalive_interval = interval;
+        self
+    }
+
     /// The mean time between two consent checks on a healthy path. 5 s to 20 s, default 5 s; each gap is drawn anew from
     /// 0.8 to 1.2 times this (RFC 7675 §5.1).
     #[must_use]
@@ -275,6 +295,7 @@ impl Config {
             ("rto", self.rto, ms(500), ms(60_000)),
             ("consent_interval", self.consent_interval, ms(5000), ms(20_000)),
             ("detection", self.detection, ms(8000), ms(30_000)),
+            ("keepalive_interval", self.keepalive_interval, ms(15_000), ms(3_600_000)),
         ];
         for (field, value, least, most) in durations {
             if value < least || value > most {

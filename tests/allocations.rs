@@ -12,7 +12,7 @@ use std::time::Duration;
 use allocation_counter::measure;
 use nilas::sim::{MessageBuilder, Wire};
 use nilas::{Agent, Config, Datagram, Received};
-use support::{COMPONENT, Duo, Packet, poll};
+use support::{COMPONENT, Duo, Packet, poll, quiet};
 
 const ROUNDS: u32 = 10_000;
 
@@ -38,7 +38,7 @@ fn fresh_request(duo: &Duo, number: u32) -> Vec<u8> {
 
 #[test]
 fn answering_checks_of_a_connected_peer_allocates_nothing() {
-    let mut duo = Duo::connected(&Config::default(), 1);
+    let mut duo = Duo::connected(&quiet(), 1);
     let path = duo.check.clone().unwrap();
     let requests: Vec<Vec<u8>> = (0..ROUNDS).map(|number| fresh_request(&duo, number)).collect();
     let mut buffer = Vec::with_capacity(Agent::MAX_DATAGRAM);
@@ -57,7 +57,7 @@ fn answering_checks_of_a_connected_peer_allocates_nothing() {
 
 #[test]
 fn data_both_ways_allocates_nothing() {
-    let mut duo = Duo::connected(&Config::default(), 1);
+    let mut duo = Duo::connected(&quiet(), 1);
     let mut buffer = Vec::with_capacity(2048);
     let payload = [0x80; 1200];
     let info = measure(|| {
@@ -83,7 +83,7 @@ fn data_both_ways_allocates_nothing() {
 /// What an attacker sends costs no memory either, whatever it is.
 #[test]
 fn what_cannot_be_authenticated_allocates_nothing() {
-    let mut duo = Duo::connected(&Config::default(), 1);
+    let mut duo = Duo::connected(&quiet(), 1);
     let path = duo.check.clone().unwrap();
     let mut forged = path.payload.clone();
     let last_of_integrity = forged.len() - 9;
@@ -191,4 +191,23 @@ fn a_connected_agent_keeps_little_on_the_heap() {
         info.bytes_current
     );
     assert!(of_one < 8_192, "{of_one} bytes");
+}
+
+/// Ten thousand consent checks each way, answered: hours of an idle connection.
+#[test]
+fn consent_of_an_idle_connection_allocates_nothing() {
+    let mut duo = Duo::new(&Config::default(), 1, 1);
+    duo.connect();
+    let mut round = |duo: &mut Duo| {
+        assert!(duo.advance());
+        duo.exchange();
+        while duo.l.poll_event().is_some() || duo.r.poll_event().is_some() {}
+    };
+    (0..1000).for_each(|_| round(&mut duo));
+    let before = duo.now;
+    let info = measure(|| (0..4 * ROUNDS).for_each(|_| round(&mut duo)));
+    assert_eq!((info.count_total, info.bytes_total), (0, 0));
+    let hours = duo.now.saturating_duration_since(before).as_secs() / 3600;
+    assert!(hours >= 10, "{hours} hours");
+    assert!(duo.is_selected());
 }

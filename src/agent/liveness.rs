@@ -9,7 +9,7 @@ use crate::consent::{Consent, Demand, PathHealth};
 use crate::event::Event;
 use crate::pair::PairId;
 use crate::stream::{ComponentId, StreamId};
-use crate::time::{Instant, earliest};
+use crate::time::{Instant, after, earliest};
 
 impl Agent {
     /// Says that data of the peer has arrived, which the application has authenticated: it puts off the suspicion that the
@@ -58,7 +58,7 @@ impl Agent {
             }
             let base = self.config.consent_interval;
             let answered_at = wanted.and_then(|id| self.set.get(id)).and_then(|pair| pair.answered_at);
-            if let Some(at) = answered_at {
+            if let Some(at) = answered_at.filter(|_| self.config.consent) {
                 let consent = Consent::new(at, self.now, base, &mut self.random);
                 if let Some(pair) = wanted.and_then(|id| self.set.get_mut(id)) {
                     pair.consent = Some(consent);
@@ -99,10 +99,21 @@ impl Agent {
             let consent = component.kept.and_then(|id| self.set.get(id)).and_then(|pair| pair.consent.as_ref());
             next = earliest(next, consent.map(|consent| consent.deadline(self.config.detection)));
         }
+        next = earliest(next, self.keepalives().map(|(_, at)| at).min());
         if !self.outbox.consent.is_empty() {
             next = earliest(next, Some(self.pacer.next_start().unwrap_or(self.now).max(self.now)));
         }
         next
+    }
+
+    /// The pairs in use that are kept alive without consent, and when each next needs a keepalive (RFC 8445 §11).
+    pub(super) fn keepalives(&self) -> impl Iterator<Item = (PairId, Instant)> + '_ {
+        let components = self.streams.iter().flat_map(|stream| &stream.components).filter(|_| !self.config.consent);
+        components.filter_map(|component| {
+            let pair = self.set.get(component.kept?)?;
+            let last = pair.last_sent_at.or(pair.answered_at)?;
+            Some((pair.id, after(last, self.config.keepalive_interval)))
+        })
     }
 
     /// The next consent check that is due, as it is to be sent: once, and with a new transaction ID (RFC 7675 §5.1).
@@ -182,7 +193,7 @@ impl Agent {
                 at: self.now,
                 answered_at: consent.answered_at(),
                 heard_at: consent.heard_at(),
-                sent_at: pair.last_check_at.max(pair.stats.last_packet_sent_at),
+                sent_at: pair.last_sent_at,
                 next_state_at: consent.next_state_at(detection),
             });
         }

@@ -13,7 +13,7 @@ use crate::check::{Purpose, Start};
 use crate::config::RtoFormula;
 use crate::event::Event;
 use crate::pair::{CandidatePair, CandidatePairState, PairId};
-use crate::stun::{Request, Scratch, TransactionId, write_error, write_request, write_success};
+use crate::stun::{Request, Scratch, TransactionId, write_error, write_keepalive, write_request, write_success};
 use crate::time::{Instant, earliest};
 use crate::transmit::Transmit;
 
@@ -37,6 +37,7 @@ impl Agent {
             .write_reply(&mut scratch)
             .or_else(|| self.write_repetition(&mut scratch))
             .or_else(|| self.write_consent(&mut scratch))
+            .or_else(|| self.write_keepalive(&mut scratch))
             .or_else(|| self.write_check(&mut scratch))?;
         buf.put_slice(&scratch);
         self.stats.datagrams_sent += 1;
@@ -95,10 +96,21 @@ impl Agent {
         let Some(pair) = self.set.get_mut(start.pair) else { return };
         pair.stats.consent_requests_sent += 1;
         pair.last_check_at = Some(now);
+        pair.last_sent_at = Some(now);
         let round_trip = pair.stats.current_round_trip_time;
         if let Some(consent) = pair.consent.as_mut() {
             consent.record_check(now, base, round_trip, &mut self.random);
         }
+    }
+
+    /// A keepalive on a pair in use, where consent is not asked for (RFC 8445 §11).
+    fn write_keepalive(&mut self, out: &mut Scratch) -> Option<(SocketAddr, SocketAddr)> {
+        let now = self.now;
+        let id = self.keepalives().find(|(_, at)| *at <= now).map(|(id, _)| id)?;
+        write_keepalive(out, TransactionId::draw(&mut self.random));
+        let pair = self.set.get_mut(id)?;
+        pair.last_sent_at = Some(now);
+        Some((pair.path.base, pair.path.remote))
     }
 
     /// A new check, if Ta allows one (RFC 8445 §6.1.4.2).
@@ -169,6 +181,7 @@ impl Agent {
         let Some(pair) = self.set.get_mut(start.pair) else { return };
         pair.stats.requests_sent += 1;
         pair.last_check_at = Some(now);
+        pair.last_sent_at = Some(now);
         if pair.is_urgent() {
             pair.urgent_since.get_or_insert(now);
         }

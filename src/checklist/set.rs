@@ -183,6 +183,7 @@ impl ChecklistSet {
             has_plain_check: false,
             has_received_check: false,
             answered_at: None,
+            last_sent_at: None,
             last_check_at: None,
             consent: None,
             is_barred: false,

@@ -153,6 +153,8 @@ pub(crate) struct CandidatePair {
     pub(crate) has_received_check: bool,
     /// When the latest answer to a check of it came.
     pub(crate) answered_at: Option<Instant>,
+    /// When the latest datagram on its path left.
+    pub(crate) last_sent_at: Option<Instant>,
     /// When its latest check left.
     pub(crate) last_check_at: Option<Instant>,
     /// Consent of the peer, while the pair is in use.

@@ -15,7 +15,7 @@ mod writer;
 
 pub(crate) use key::{Integrity, IntegrityKey};
 pub(crate) use message::{Authenticated, Class, Message, Unreadable, looks_like_stun};
-pub(crate) use writer::{ErrorReply, Request, Scratch, write_error, write_request, write_success};
+pub(crate) use writer::{ErrorReply, Request, Scratch, write_error, write_keepalive, write_request, write_success};
 
 use crate::random::Random;
 

@@ -69,6 +69,12 @@ pub(crate) fn write_request(out: &mut Scratch, request: &Request<'_>, key: &Inte
     finish(out, Some((key, Integrity::Sha1)));
 }
 
+/// Writes a keepalive: FINGERPRINT is all that is in it (RFC 8445 §11).
+pub(crate) fn write_keepalive(out: &mut Scratch, id: TransactionId) {
+    start(out, MessageClass::Indication, id);
+    finish(out, None);
+}
+
 /// Writes the answer to a check (RFC 8445 §7.3.1.2).
 pub(crate) fn write_success(
     out: &mut Scratch,

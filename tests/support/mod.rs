@@ -11,6 +11,7 @@
 )]
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use nilas::sim::Wire;
 use nilas::{
@@ -77,7 +78,7 @@ impl Duo {
 
     /// The configuration with room for so many sockets on each side, where nothing is nominated: all pairs stay.
     pub(crate) fn keeping_all_pairs(sockets: u8) -> Config {
-        Config::default()
+        quiet()
             .with_max_pairs(usize::from(sockets).pow(2))
             .with_nomination_policy(std::sync::Arc::new(ApplicationNominates))
     }
@@ -190,10 +191,11 @@ impl Duo {
     /// Runs until nothing is left to do, and keeps the last check of L.
     pub(crate) fn run_to_the_end(&mut self) {
         self.introduce();
+        let end = self.now + END;
         loop {
             self.exchange_and_keep_checks();
             self.signal();
-            if !self.advance() {
+            if !self.advance() || self.now >= end {
                 return;
             }
         }
@@ -201,9 +203,9 @@ impl Duo {
 
     /// Two agents that have selected a pair and have nothing left to do, and no buffers around them.
     pub(crate) fn connected_quietly() -> Self {
-        let mut duo = Self::new(&Config::default(), 1, 1);
+        let mut duo = Self::new(&quiet(), 1, 1);
         duo.connect();
-        while duo.advance() {
+        while duo.now < Instant::ZERO + END && duo.advance() {
             duo.exchange();
             duo.signal();
         }
@@ -219,6 +221,14 @@ impl Duo {
         duo
     }
 }
+
+/// The default without consent checks: an agent that says nothing by itself.
+pub(crate) fn quiet() -> Config {
+    Config::default().with_consent(false).with_keepalive_interval(Duration::from_secs(3600))
+}
+
+/// When every check that was not answered has been given up.
+const END: Duration = Duration::from_secs(600);
 
 /// The next datagram of an agent.
 pub(crate) fn poll(agent: &mut Agent, now: Instant) -> Option<Packet> {
