@@ -150,7 +150,6 @@ fn a_caller_that_comes_late_sends_one_repetition_and_not_all_that_were_missed() 
     assert!(solo.out.iter().all(is_same));
 }
 
-/// Req: proj-unauth-b
 #[test]
 fn a_buffer_without_room_gets_nothing_and_nothing_is_lost() {
     let mut solo = Solo::checking(Role::Controlled);
