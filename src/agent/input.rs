@@ -142,11 +142,10 @@ impl Agent {
     }
 
     /// Tells the agent the time. Calling it early, late or repeatedly is harmless; call it at the latest at
-    /// [`poll_timeout`](Self::poll_timeout).
+    /// [`poll_timeout`](Self::poll_timeout), and poll afterwards: conclusions are drawn there.
     pub fn handle_timeout(&mut self, now: Instant) {
         self.observe(now);
         self.expire();
-        self.evaluate();
     }
 
     /// Does what is due.

@@ -214,7 +214,6 @@ fn an_answer_from_another_address_or_to_another_base_fails_the_pair_once_it_is_a
 }
 
 /// Req: 8445-7.2.5.2.1-a
-/// Req: 8421-4-a
 #[test]
 fn the_scope_of_a_link_local_address_makes_no_answer_asymmetric_and_no_candidate() {
     let solo = Solo::new(Role::Controlled);

@@ -150,7 +150,6 @@ fn a_caller_that_comes_late_sends_one_repetition_and_not_all_that_were_missed() 
     assert!(solo.out.iter().all(is_same));
 }
 
-/// Req: proj-unauth-b
 #[test]
 fn a_buffer_without_room_gets_nothing_and_nothing_is_lost() {
     let mut solo = Solo::checking(Role::Controlled);
@@ -163,4 +162,30 @@ fn a_buffer_without_room_gets_nothing_and_nothing_is_lost() {
     let sent = solo.out.len();
     solo.drain();
     assert_eq!(solo.out.len(), sent + 1);
+}
+
+/// S167
+/// Req: 8445-6.1.2.6-a
+#[test]
+fn a_timeout_between_two_commands_does_not_part_what_is_judged_together() {
+    let run = |is_called: bool| {
+        let mut solo = Solo::new(Role::Controlling);
+        solo.describe(Vec::new());
+        // One foundation; the better candidate comes last.
+        for (port, priority) in [(6000, 1000), (6001, 2000), (6002, 3000)] {
+            let (kind, rtp) = (nilas::CandidateKind::Host, nilas::ComponentId::RTP);
+            let priority = nilas::Priority::new(priority).unwrap();
+            let to = std::net::SocketAddr::new(solo.remote.ip(), port);
+            let candidate = nilas::Candidate::new(kind, rtp, "1".parse().unwrap(), priority, to);
+            solo.agent.add_remote_candidate(solo.now, solo.stream, candidate).map(drop).unwrap();
+            if is_called {
+                solo.agent.handle_timeout(solo.now);
+            }
+        }
+        solo.drain();
+        solo.future()
+    };
+    let expected = run(false);
+    assert!(!expected.is_empty());
+    assert_eq!(run(true), expected);
 }

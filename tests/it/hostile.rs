@@ -291,6 +291,17 @@ fn an_agent_that_is_printed_tells_no_password() {
 
 /// S014
 #[test]
+fn credentials_that_are_too_short_too_long_or_of_other_characters_are_typed_errors() {
+    use nilas::{Credentials, ParseCredentialError as E};
+    let password = "x".repeat(22);
+    assert!(Credentials::new("abcd", &password).is_ok());
+    assert_eq!(Credentials::new("abc", &password), Err(E::TooShort { length: 3, least: 4 }));
+    assert_eq!(Credentials::new("abcd", &password[1..]), Err(E::TooShort { length: 21, least: 22 }));
+    assert_eq!(Credentials::new(&"u".repeat(257), &password), Err(E::TooLong(257)));
+    assert_eq!(Credentials::new("ab:cd", &password), Err(E::Character(2)));
+}
+
+#[test]
 fn a_password_that_contradicts_what_is_known_is_refused_and_changes_nothing() {
     let mut solo = Solo::checking(Role::Controlled);
     let before = solo.clone();

@@ -386,3 +386,23 @@ fn every_check_of_every_trace_has_one_role_and_only_the_controlling_nominate() {
         requests(&pair.l.sent).into_iter().map(|(_, request, _)| request.controlling).collect();
     assert_eq!(tiebreakers.len(), 1);
 }
+
+/// Req: 8445-7.3.1.1-c
+#[test]
+fn a_nomination_from_before_two_changes_of_role_is_forgotten() {
+    let mut solo = Solo::checking(Controlled);
+    let check = solo.check().use_candidate();
+    let bytes = solo.seal(check);
+    solo.receive(&bytes);
+    let yields = solo.check_as(Controlled, 0);
+    let bytes = solo.seal(yields);
+    solo.receive(&bytes);
+    let insists = solo.check_as(Controlling, u64::MAX);
+    let bytes = solo.seal(insists);
+    solo.receive(&bytes);
+    assert_eq!(solo.roles_taken(), [Controlling, Controlled]);
+    solo.run_for(ms(50));
+    solo.answer();
+    assert_eq!(solo.state(), Some(State::Succeeded));
+    assert!(!solo.agent.pairs().any(|pair| pair.is_nominated));
+}

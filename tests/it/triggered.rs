@@ -307,3 +307,20 @@ fn a_network_that_delivers_every_packet_twice_changes_nothing_of_the_outcome() {
     };
     assert_eq!(run(1.0), run(0.0));
 }
+
+/// Req: 8445-7.3.1.4-b
+#[test]
+fn a_check_of_the_peer_brings_a_list_back_that_has_failed() {
+    let mut solo = Solo::checking(Role::Controlled);
+    solo.agent.end_of_local_candidates(solo.now, solo.stream).unwrap();
+    solo.agent.end_of_remote_candidates(solo.now, solo.stream).unwrap();
+    solo.drain();
+    solo.run_for(secs(60));
+    assert_eq!(solo.agent.state(), nilas::ConnectionState::Failed);
+    let check = solo.check().use_candidate();
+    let bytes = solo.seal(check);
+    solo.receive(&bytes);
+    assert_eq!(solo.agent.state(), nilas::ConnectionState::Checking);
+    solo.answer();
+    assert_eq!(solo.agent.state(), nilas::ConnectionState::Completed);
+}
