@@ -173,6 +173,7 @@ impl ChecklistSet {
             state,
             group,
             is_queued: false,
+            is_retired: false,
             is_valid: false,
             produced: None,
             produced_by: None,
@@ -280,6 +281,9 @@ impl ChecklistSet {
         let (Some(key), state, turn, stream) = (pair.group, pair.state.get(), Turn::of(pair), pair.stream) else {
             return;
         };
+        if pair.is_retired && state == CandidatePairState::InProgress {
+            return;
+        }
         let step = |count: &mut usize| *count = if is_entering { *count + 1 } else { count.saturating_sub(1) };
         self.groups.update(key, |group| match state {
             CandidatePairState::Frozen => step(&mut group.frozen),
@@ -498,7 +502,7 @@ impl ChecklistSet {
     }
 
     /// Forgets the pairs of a component that were not checked yet, save those that `keep` holds for; gives the checks in
-    /// progress of the others (RFC 8445 §8.1.2).
+    /// progress of the others, for which nobody waits any more: neither their list nor their foundation (RFC 8445 §8.1.2).
     pub(crate) fn retire(
         &mut self,
         component: (StreamId, ComponentId),
@@ -514,7 +518,14 @@ impl ChecklistSet {
             let id = pair.id;
             match pair.state.get() {
                 CandidatePairState::Frozen | CandidatePairState::Waiting => removed.extend(self.remove(id)),
-                CandidatePairState::InProgress => cancelled.extend(pair.state.transaction()),
+                CandidatePairState::InProgress => {
+                    cancelled.extend(pair.state.transaction());
+                    self.leave_state(id);
+                    if let Some(pair) = self.get_mut(id) {
+                        pair.is_retired = true;
+                    }
+                    self.enter_state(id);
+                }
                 CandidatePairState::Succeeded => self.dequeue(id),
                 CandidatePairState::Failed => {}
             }

@@ -133,6 +133,8 @@ pub(crate) struct CandidatePair {
     pub(crate) group: Option<GroupKey>,
     /// It waits in the triggered-check queue.
     pub(crate) is_queued: bool,
+    /// Another pair of its component was nominated while it was checked. Its check goes on only to be answered.
+    pub(crate) is_retired: bool,
     /// It is on the valid list.
     pub(crate) is_valid: bool,
     /// The valid pair that its own check produced: itself, or one with another local candidate (RFC 8445 §7.2.5.3.2).

@@ -377,3 +377,30 @@ fn the_controlled_side_never_nominates() {
     assert!(lone.run_to(100_000).is_empty());
     assert_eq!(lone.agent.state(), ConnectionState::Connected);
 }
+
+/// Req: 8445-8.1.2-a
+/// Req: 8445-6.1.4.2-d
+#[test]
+fn the_silent_checks_of_a_nominated_component_hold_up_no_other_one() {
+    let mut lone = Lone::new(Config::default(), Role::Controlling, 1, 2);
+    lone.socket(0, 1, "10.0.0.1:5000");
+    lone.socket(0, 2, "10.0.0.1:5001");
+    lone.take_events();
+    lone.describe();
+    let _ = lone.add(0, remote("silent", 1, host_priority(9), "192.0.2.1:6000"));
+    let _ = lone.add(0, remote("works", 1, host_priority(8), "192.0.2.1:6001"));
+    let _ = lone.add(0, remote("silent", 2, host_priority(7), "192.0.2.1:6002"));
+    let checks = lone.run_to(60);
+    assert_eq!(checks.iter().map(|check| check.destination.port()).collect::<Vec<_>>(), [6000, 6001]);
+    lone.answer(&checks[1]);
+    let nominating = lone.run_to(400);
+    assert!(nominating.iter().all(|check| check.request.use_candidate));
+    assert_eq!(lone.pair_with("192.0.2.1:6002").state, CandidatePairState::Frozen);
+    lone.answer(&nominating[0]);
+    let next = lone.poll();
+    assert_eq!(next.iter().map(|check| check.destination.port()).collect::<Vec<_>>(), [6002]);
+    // The silent check is not repeated, and its answer still counts.
+    assert!(lone.run_to(2000).iter().all(|check| check.destination.port() == 6002));
+    lone.answer(&checks[0]);
+    assert_eq!(lone.pair_with("192.0.2.1:6000").state, CandidatePairState::Succeeded);
+}
