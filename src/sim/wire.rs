@@ -112,7 +112,7 @@ pub fn is_genuine(bytes: &[u8], password: &Password) -> bool {
 ///     .username("them", "us")
 ///     .priority(1)
 ///     .controlling(9)
-///     .integrity(&"password-of-them-0123456".parse()?)
+///     .integrity(&"password/of/them/0123456".parse()?)
 ///     .fingerprint()
 ///     .build();
 /// assert_eq!(Wire::decode(&bytes).request().map(|request| request.controlling), Some(Some(9)));
