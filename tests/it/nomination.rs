@@ -14,7 +14,7 @@ use crate::script::{BEST, OTHER, Script, socket};
 
 /// Waits for some time, and takes the best then.
 #[derive(Debug)]
-pub(crate) struct NominateAt(pub(crate) u64);
+struct NominateAt(u64);
 
 impl NominationPolicy for NominateAt {
     fn decide(&self, view: &NominationView<'_>) -> NominationDecision {
@@ -244,7 +244,7 @@ fn a_nomination_without_an_alternative_goes_on_for_as_long_as_a_check_lasts() {
 }
 
 /// A relay is reached in `relay`, and the host itself in `host`, both there and back.
-pub(crate) fn relay_and_host(relay: Duration, host: Duration, signals_end: bool) -> Pair {
+fn relay_and_host(relay: Duration, host: Duration, signals_end: bool) -> Pair {
     let mut setup = setup("relay and host").link(Link::default()).addresses(1, 2).right(|r| {
         r.signals_candidates = false;
         r.signals_end = signals_end;

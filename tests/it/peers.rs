@@ -125,7 +125,6 @@ fn with_the_rule_of_rfc_5245_a_peer_that_moves_down_is_not_followed() {
 /// S129
 /// Req: 8445-6.1.1-a
 /// Req: 5245-8.1.1-b
-/// Req: 8445-7.3.2-a
 #[test]
 fn a_lite_peer_uses_the_pair_that_we_nominate() {
     for seed in 0..SEEDS {
