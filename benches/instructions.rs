@@ -1,6 +1,7 @@
 //! Handles and answers one request so many times, for `count.sh` to count the instructions of.
 //!
-//! `cargo bench --bench instructions -- 1000`. Other arguments, such as `--bench` and `--test`, are passed over.
+//! `cargo bench --bench instructions -- 1000 30` does it 1000 times on an agent with 30 x 30 pairs, by default 100 times on
+//! one with a single pair. Other arguments, such as `--bench` and `--test`, are passed over.
 
 #![allow(missing_docs, clippy::unwrap_used, clippy::print_stdout, reason = "a benchmark")]
 
@@ -9,12 +10,14 @@ mod support;
 
 use std::hint::black_box;
 
-use nilas::{Config, Received};
+use nilas::Received;
 use support::Duo;
 
 fn main() {
-    let rounds: u32 = std::env::args().skip(1).find_map(|argument| argument.parse().ok()).unwrap_or(100);
-    let mut duo = Duo::connected(&Config::default(), 1);
+    let mut numbers = std::env::args().skip(1).filter_map(|argument| argument.parse::<u32>().ok());
+    let rounds = numbers.next().unwrap_or(100);
+    let sockets = numbers.next().and_then(|sockets| u8::try_from(sockets).ok()).unwrap_or(1);
+    let mut duo = Duo::connected(&Duo::keeping_all_pairs(sockets), sockets);
     let check = duo.check.take().unwrap();
     let mut buffer = Vec::with_capacity(2048);
     for _ in 0..rounds {
