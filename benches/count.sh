@@ -14,9 +14,9 @@ bench=$(cargo bench --bench instructions --no-run --message-format=json 2>/dev/n
 dir=$(mktemp -d)
 trap 'rm -r "$dir"' EXIT
 
-# Prints the instructions of a run of $1 rounds: all, and those of the block functions.
+# Prints the instructions of $1 rounds with $2 sockets on each side: all, and those of the block functions.
 count() {
-    valgrind --tool=callgrind --callgrind-out-file="$dir/$1" "$bench" "$1" >/dev/null 2>&1
+    valgrind --tool=callgrind --callgrind-out-file="$dir/$1" "$bench" "$1" "$2" >/dev/null 2>&1
     callgrind_annotate --auto=no --threshold=100 --inclusive=no "$dir/$1" | tr -d ',' | awk '
         /PROGRAM TOTALS/ { all = $1 }
         /sha1.*compress|sha2.*compress|sha1_block|sha256_block/ { blocks += $1 }
@@ -24,12 +24,15 @@ count() {
 }
 few=1000
 many=3000
-read -r all_few blocks_few < <(count $few)
-read -r all_many blocks_many < <(count $many)
-awk -v n=$((many - few)) -v all=$((all_many - all_few)) -v blocks=$((blocks_many - blocks_few)) 'BEGIN {
-    printf "instructions per request and answer: %.0f in all, %.0f of them block functions of hashes, %.0f without\n",
-        all / n, blocks / n, (all - blocks) / n
-}'
-if [[ ${1:-} == --top ]]; then
-    callgrind_annotate --auto=no --threshold=95 --inclusive=no "$dir/$many" | sed -n '/Ir/,$p' | head -40
-fi
+for sockets in 1 3 30; do
+    read -r all_few blocks_few < <(count $few $sockets)
+    read -r all_many blocks_many < <(count $many $sockets)
+    awk -v n=$((many - few)) -v all=$((all_many - all_few)) -v blocks=$((blocks_many - blocks_few)) \
+        -v pairs="${sockets}x$sockets" 'BEGIN {
+        printf "instructions per request and answer, %s pairs: %.0f in all, %.0f of them block functions, %.0f without\n",
+            pairs, all / n, blocks / n, (all - blocks) / n
+    }'
+    if [[ ${1:-} == --top ]]; then
+        callgrind_annotate --auto=no --threshold=95 --inclusive=no "$dir/$many" | sed -n '/Ir/,$p' | head -40
+    fi
+done

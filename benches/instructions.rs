@@ -1,6 +1,7 @@
 //! Handles and answers one request so many times, for `count.sh` to count the instructions of.
 //!
-//! `cargo bench --bench instructions -- 1000`. Other arguments, such as `--bench` and `--test`, are passed over.
+//! `cargo bench --bench instructions -- 1000 30` does it 1000 times on an agent with 30 x 30 pairs, by default 100 times on
+//! one with a single pair. Other arguments, such as `--bench` and `--test`, are passed over.
 
 #![allow(missing_docs, clippy::unwrap_used, clippy::print_stdout, reason = "a benchmark")]
 
