@@ -5,6 +5,7 @@ use alloc::boxed::Box;
 use crate::agent::{ConnectionState, GatheringState, Role, StateReason};
 use crate::candidate::{Candidate, CandidateId};
 use crate::consent::PathHealth;
+use crate::credentials::Ufrag;
 use crate::pair::{CandidatePairState, PairId};
 use crate::stream::{ComponentId, StreamId};
 use crate::time::Instant;
@@ -33,6 +34,8 @@ pub enum Event {
         stream: StreamId,
         /// The generation whose candidates are complete.
         generation: u32,
+        /// Our username fragment in that generation.
+        ufrag: Ufrag,
     },
     /// The gathering state has changed (W3C `gatheringstatechange`).
     GatheringStateChanged {

@@ -419,6 +419,7 @@ impl Agent {
             is_usable: components.iter().all(|component| component.usable().is_some() && !self.is_lost(component)),
             is_selected: components.iter().all(|component| component.selected.is_some()) && !is_restarting,
             is_restarting,
+            is_restarted: data.generation > 0,
             is_lost: !is_restarting && components.iter().any(|component| self.is_lost(component)),
             has_lost_consent: components.iter().any(|component| component.has_lost_consent),
             is_complete: data.are_candidates_complete(),

@@ -84,8 +84,11 @@ pub enum RemoteCandidateOutcome {
     UnusableAddress,
     /// It is a TCP candidate.
     UnsupportedTransport,
-    /// Its `ufrag` extension is that of another generation (RFC 8838 §9).
+    /// Its `ufrag` extension is that of the generation before, or of nobody known while too many such candidates wait
+    /// (RFC 8838 §9).
     OtherGeneration,
+    /// Its `ufrag` extension is of nobody known: it waits for the description of the next generation.
+    Deferred,
     /// There are too many candidates, and it is not better than one of them.
     TooMany,
 }

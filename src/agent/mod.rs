@@ -39,7 +39,7 @@ use crate::candidate::{CandidateId, LocalFoundations, RemoteFoundations};
 use crate::check::{Pacer, TransactionTable};
 use crate::checklist::ChecklistSet;
 use crate::config::{Config, ConfigError};
-use crate::credentials::Credentials;
+use crate::credentials::{Credentials, Ufrag};
 use crate::event::Event;
 use crate::pair::PairId;
 use crate::random::{Random, Seed};
@@ -216,7 +216,10 @@ impl Agent {
         data.gathering = GatheringState::Complete;
         let generation = data.gathering_generation();
         data.ended_generation = Some(generation);
-        self.emit(Event::EndOfCandidates { stream, generation });
+        let ufrag = data.local_in(generation).map(|keyed| keyed.credentials.ufrag.clone());
+        if let Some(ufrag) = ufrag {
+            self.emit(Event::EndOfCandidates { stream, generation, ufrag });
+        }
         self.update_gathering();
         Ok(())
     }
@@ -325,6 +328,28 @@ impl Agent {
         let data = self.stream_mut(stream).ok_or(UnknownStream(stream))?;
         data.has_all_remotes = true;
         self.is_dirty = true;
+        Ok(())
+    }
+
+    /// The same for the generation in which the peer has this username fragment, which is remembered if that is still to
+    /// come (RFC 8838 §9); the end of an earlier generation changes nothing.
+    ///
+    /// # Errors
+    /// [`UnknownStream`] if there is none of that name.
+    pub fn end_of_remote_candidates_for(
+        &mut self,
+        now: Instant,
+        stream: StreamId,
+        ufrag: &Ufrag,
+    ) -> Result<(), UnknownStream> {
+        self.observe(now);
+        let data = self.stream_mut(stream).ok_or(UnknownStream(stream))?;
+        if data.peer(ufrag.as_str().as_bytes()).is_some() {
+            return self.end_of_remote_candidates(now, stream);
+        }
+        if !data.is_past_peer(ufrag.as_str()) {
+            data.deferred_end = Some(ufrag.clone());
+        }
         Ok(())
     }
 

@@ -37,7 +37,9 @@ impl Outgoing {
     pub(crate) fn is_of(&self, wanted: StreamId, number: u32) -> bool {
         match self {
             Self::LocalCandidate { stream, generation, .. } => (*stream, *generation) == (wanted, number),
-            Self::Event(Event::EndOfCandidates { stream, generation }) => (*stream, *generation) == (wanted, number),
+            Self::Event(Event::EndOfCandidates { stream, generation, .. }) => {
+                (*stream, *generation) == (wanted, number)
+            }
             Self::Event(_) => false,
         }
     }

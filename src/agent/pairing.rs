@@ -165,6 +165,11 @@ impl Agent {
             return Err(AddRemoteCandidateError::Closed);
         }
         let data = self.stream(stream).ok_or(AddRemoteCandidateError::UnknownStream(stream))?;
+        let ufrag = candidate.extension("ufrag");
+        let peer = ufrag.map_or(Some(0), |ufrag| data.peer(ufrag.as_bytes()));
+        let Some(peer) = peer.or(data.remote.is_empty().then_some(0)) else {
+            return Ok(self.defer(stream, candidate));
+        };
         if data.has_all_remotes {
             return Err(AddRemoteCandidateError::AfterEndOfCandidates);
         }
@@ -178,9 +183,6 @@ impl Agent {
         if !is_usable_remote(address) {
             return Ok(Outcome::UnusableAddress);
         }
-        let ufrag = candidate.extension("ufrag");
-        let peer = ufrag.map_or(Some(0), |ufrag| data.peer(ufrag.as_bytes()));
-        let Some(peer) = peer.or(data.remote.is_empty().then_some(0)) else { return Ok(Outcome::OtherGeneration) };
         if let Some(known) = data.remotes.find(candidate.component(), Transport::Udp, address) {
             let id = known.id;
             if !known.is_signalled || known.candidate.priority() < candidate.priority() {
@@ -198,6 +200,20 @@ impl Agent {
         }
         self.pair_remote(stream, id);
         Ok(Outcome::Added(id))
+    }
+
+    /// Keeps a candidate of a peer that is not known yet, a few of them.
+    fn defer(&mut self, stream: StreamId, candidate: Candidate) -> RemoteCandidateOutcome {
+        const MAX_DEFERRED: usize = 32;
+        let Some(data) = self.stream_mut(stream) else { return RemoteCandidateOutcome::OtherGeneration };
+        let ufrag = candidate.extension("ufrag").unwrap_or_default();
+        let is_past =
+            data.previous.as_ref().is_some_and(|previous| previous.remote.iter().any(|of| of.ufrag() == ufrag));
+        if is_past || data.deferred.len() >= MAX_DEFERRED {
+            return RemoteCandidateOutcome::OtherGeneration;
+        }
+        data.deferred.push(candidate);
+        RemoteCandidateOutcome::Deferred
     }
 
     /// Keeps the number of remote candidates within its limit: of too many, those of the highest priority stay.
@@ -309,6 +325,16 @@ impl Agent {
             self.pair_remote(stream, remote);
         }
         self.catch_up(stream);
+        for candidate in self.stream_mut(stream).map(|data| core::mem::take(&mut data.deferred)).unwrap_or_default() {
+            if candidate.extension("ufrag") == Some(remote.credentials.ufrag.as_str()) {
+                // What becomes of it the application will see in the list of candidates.
+                let _ = self.add_remote_candidate(self.now, stream, candidate);
+            }
+        }
+        let end = self.stream_mut(stream).and_then(|data| data.deferred_end.take());
+        if let Some(data) = self.stream_mut(stream) {
+            data.has_all_remotes |= end.is_some_and(|ufrag| ufrag == remote.credentials.ufrag);
+        }
         self.is_dirty = true;
     }
 

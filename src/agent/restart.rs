@@ -111,6 +111,11 @@ impl Stream {
         self.previous.as_ref().filter(|previous| previous.generation == generation).map(|previous| &previous.remotes)
     }
 
+    /// Whether this is the peer's username fragment in the generation before.
+    pub(crate) fn is_past_peer(&self, ufrag: &str) -> bool {
+        self.previous.as_ref().is_some_and(|previous| previous.remote.iter().any(|of| of.ufrag() == ufrag))
+    }
+
     pub(crate) fn key_in(&self, generation: u32) -> Option<&IntegrityKey> {
         self.local_in(generation).map(|keyed| &keyed.key)
     }
@@ -168,6 +173,12 @@ impl Agent {
             self.update_gathering();
         }
         Ok(())
+    }
+
+    /// Whether a restart of this stream is prepared and neither committed nor rolled back.
+    #[must_use]
+    pub fn is_restarting(&self, stream: StreamId) -> bool {
+        self.stream(stream).is_some_and(|data| data.pending.is_some())
     }
 
     /// The generation of a stream: how many restarts it has been through, those that were rolled back included.

@@ -192,6 +192,8 @@ pub(crate) struct StreamFacts {
     pub(crate) is_usable: bool,
     /// Every component has its selected pair.
     pub(crate) is_selected: bool,
+    /// ICE was restarted.
+    pub(crate) is_restarted: bool,
     /// Some component uses a pair of the generation before the restart.
     pub(crate) is_restarting: bool,
     /// Nothing is heard of the peer on the pair that some component uses.
@@ -224,7 +226,9 @@ pub(crate) const fn stream_state(facts: &StreamFacts) -> (ConnectionState, State
     }
     if !facts.has_remote_candidates {
         let is_waiting = facts.has_remote_credentials;
-        return (New, if is_waiting { StateReason::WaitingForRemoteCandidates } else { StateReason::NotStarted });
+        // After a restart the state is never that of a beginning.
+        let state = if facts.is_restarted { Checking } else { New };
+        return (state, if is_waiting { StateReason::WaitingForRemoteCandidates } else { StateReason::NotStarted });
     }
     if facts.is_exhausted {
         let is_expired = facts.has_lost_consent;

@@ -9,10 +9,10 @@ use smallvec::SmallVec;
 use super::restart::{Pending, Previous};
 use super::state::{ConnectionState, GatheringState, StateReason};
 use crate::agent::Role;
-use crate::candidate::{LocalCandidates, RemoteCandidates};
+use crate::candidate::{Candidate, LocalCandidates, RemoteCandidates};
 use crate::check::TransactionKey;
 use crate::consent::PathHealth;
-use crate::credentials::Credentials;
+use crate::credentials::{Credentials, Ufrag};
 use crate::pair::PairId;
 use crate::stream::{ComponentId, StreamId};
 use crate::stun::{IntegrityKey, TransactionId};
@@ -138,6 +138,10 @@ pub(crate) struct Stream {
     pub(crate) next_generation: u32,
     pub(crate) pending: Option<Pending>,
     pub(crate) previous: Option<Previous>,
+    /// Candidates that name a username fragment of the peer which is not known yet: signalling may overtake itself.
+    pub(crate) deferred: Vec<Candidate>,
+    /// Their end, if it was signalled.
+    pub(crate) deferred_end: Option<Ufrag>,
     /// The generation whose last candidate was signalled.
     pub(crate) ended_generation: Option<u32>,
     pub(crate) gathering: GatheringState,
@@ -170,6 +174,8 @@ impl Stream {
             next_generation: 1,
             pending: None,
             previous: None,
+            deferred: Vec::new(),
+            deferred_end: None,
             ended_generation: None,
             gathering: GatheringState::New,
             has_all_remotes: false,

@@ -14,6 +14,7 @@ use super::peer::{Peer, Signal};
 use crate::time::{Instant, after};
 use crate::{
     Agent, Candidate, ComponentId, Config, RemoteCandidateOutcome, RemoteDescription, Role, Seed, SendError, StreamId,
+    Ufrag,
 };
 
 /// One of the two sides.
@@ -196,7 +197,7 @@ enum Message {
     Start,
     Description(StreamId, Box<RemoteDescription>),
     Candidate(StreamId, Box<Candidate>),
-    EndOfCandidates(StreamId),
+    EndOfCandidates(StreamId, Ufrag),
 }
 
 use std::boxed::Box;
@@ -218,6 +219,7 @@ pub struct Pair {
     signalling: BTreeMap<(Instant, u64), (SideName, Message)>,
     next_signal: u64,
     sent_candidates: BTreeMap<SideName, u32>,
+    remote_ufrags: BTreeMap<(SideName, StreamId), Ufrag>,
     watch: [Watch; 2],
     epoch: Instant,
 }
@@ -262,6 +264,7 @@ impl Pair {
             signalling: BTreeMap::new(),
             next_signal: 0,
             sent_candidates: BTreeMap::new(),
+            remote_ufrags: BTreeMap::new(),
             watch,
             epoch,
             setup,
@@ -458,8 +461,8 @@ impl Pair {
                 Signal::Candidate(stream, candidate) if setup.signals_candidates => {
                     Message::Candidate(stream, Box::new(candidate))
                 }
-                Signal::EndOfCandidates(stream) if setup.signals_end => Message::EndOfCandidates(stream),
-                Signal::Candidate(..) | Signal::EndOfCandidates(_) => continue,
+                Signal::EndOfCandidates(stream, ufrag) if setup.signals_end => Message::EndOfCandidates(stream, ufrag),
+                Signal::Candidate(..) | Signal::EndOfCandidates(..) => continue,
             };
             *self.sent_candidates.entry(side).or_default() += 1;
             self.signal(side.other(), delay, message);
@@ -473,6 +476,7 @@ impl Pair {
             Message::Start => self.start(side),
             Message::Description(stream, description) => {
                 let extra = self.side_setup(side.other()).extra_candidates.clone();
+                self.answer_restart(side, stream, &description);
                 let agent = &mut self.peer_mut(side).agent;
                 agent.set_remote_description(now, stream, &description).expect("the description is good");
                 for candidate in extra {
@@ -487,15 +491,44 @@ impl Pair {
                     Ok(RemoteCandidateOutcome::Added(_)
                         | RemoteCandidateOutcome::Known(_)
                         | RemoteCandidateOutcome::UnknownComponent
+                        | RemoteCandidateOutcome::Deferred
+                        | RemoteCandidateOutcome::OtherGeneration
                         | RemoteCandidateOutcome::TooMany)
                 );
                 assert!(is_taken, "a candidate of the other side was refused: {outcome:?}");
             }
-            Message::EndOfCandidates(stream) => {
-                self.peer_mut(side).agent.end_of_remote_candidates(now, stream).expect("the stream exists");
+            Message::EndOfCandidates(stream, ufrag) => {
+                self.peer_mut(side).agent.end_of_remote_candidates_for(now, stream, &ufrag).expect("the stream exists");
             }
         }
         self.drain(side);
+    }
+
+    /// Lets one side restart ICE in one stream: its new description and candidates go to the other side, which answers.
+    ///
+    /// # Panics
+    /// If there is no such stream.
+    #[expect(clippy::expect_used, reason = "tests name their own streams")]
+    pub fn restart(&mut self, side: SideName, stream: StreamId) {
+        let now = self.now();
+        let agent = &mut self.peer_mut(side).agent;
+        let credentials = agent.prepare_restart(now, stream).expect("the stream exists");
+        agent.end_of_local_candidates(now, stream).expect("the stream exists");
+        let mut description = self.description(side, stream);
+        description.credentials = credentials;
+        self.sent_candidates.remove(&side);
+        let delay = self.side_setup(side).description_delay;
+        self.signal(side.other(), delay, Message::Description(stream, Box::new(description)));
+        self.drain(side);
+    }
+
+    /// Restarts, too, if the other side's description says that it does.
+    fn answer_restart(&mut self, side: SideName, stream: StreamId, description: &RemoteDescription) {
+        let known = self.remote_ufrags.insert((side, stream), description.credentials.ufrag.clone());
+        let is_restart = known.is_some_and(|known| known != description.credentials.ufrag);
+        if is_restart && !self.peer(side).agent.is_restarting(stream) {
+            self.restart(side, stream);
+        }
     }
 
     #[expect(clippy::expect_used, reason = "a set-up that makes no sense is a mistake in a test")]

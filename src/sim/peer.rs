@@ -8,7 +8,7 @@ use super::network::{Delivery, Network};
 use super::trace::PacketId;
 use crate::time::Instant;
 use crate::{
-    Agent, Candidate, ComponentId, ConnectionState, Datagram, Event, Received, SendError, StreamId, Transport,
+    Agent, Candidate, ComponentId, ConnectionState, Datagram, Event, Received, SendError, StreamId, Transport, Ufrag,
 };
 
 /// Application data that a [`Peer`] received.
@@ -45,7 +45,7 @@ pub struct Sent {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Signal {
     Candidate(StreamId, Candidate),
-    EndOfCandidates(StreamId),
+    EndOfCandidates(StreamId, Ufrag),
 }
 
 /// An agent on a host, with all that it said and did.
@@ -140,8 +140,8 @@ impl Peer {
                 is_done = false;
                 if let Event::LocalCandidate { stream, candidate, .. } = &event {
                     self.signals.push(Signal::Candidate(*stream, Candidate::clone(candidate)));
-                } else if let Event::EndOfCandidates { stream, .. } = &event {
-                    self.signals.push(Signal::EndOfCandidates(*stream));
+                } else if let Event::EndOfCandidates { stream, ufrag, .. } = &event {
+                    self.signals.push(Signal::EndOfCandidates(*stream, ufrag.clone()));
                 }
                 self.events.push((now, event));
             }

@@ -30,6 +30,7 @@ mod nat;
 mod nomination;
 mod pairing;
 mod peers;
+mod restart;
 mod roles;
 mod scheduling;
 mod script;

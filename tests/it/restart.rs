@@ -1,0 +1,238 @@
+//! ICE restarts: two steps, and the old pair in use between them.
+
+use nilas::sim::{MessageBuilder, Pair, SideName, Wire};
+use nilas::{ComponentId, ConnectionState, Credentials, DropReason, Event, StateReason, StreamId};
+
+use crate::help::{ms, requests, secs, setup, states};
+
+fn connected(name: &str) -> Pair {
+    let mut pair = setup(name).build();
+    assert!(pair.run_until_selected(secs(1)));
+    pair.run_for(secs(1));
+    pair
+}
+
+fn credentials(pair: &Pair, side: SideName, stream: StreamId) -> Credentials {
+    pair.peer(side).agent.local_credentials(stream).unwrap().clone()
+}
+
+/// Whether both sides have selected a pair of this generation.
+fn is_selected_in(pair: &Pair, generation: u32) -> bool {
+    [&pair.l, &pair.r].iter().all(|peer| {
+        let stream = pair.stream();
+        peer.agent.generation(stream) == Some(generation)
+            && peer.agent.stream_state(stream).is_some_and(|(_, reason)| reason == StateReason::PairSelected)
+    })
+}
+
+/// Runs with data both ways every 10 ms until both sides are in this generation; counts what got lost.
+fn run_with_data(pair: &mut Pair, generation: u32) -> usize {
+    let before = [pair.l.received.len(), pair.r.received.len()];
+    let mut sent = 0;
+    while !is_selected_in(pair, generation) {
+        assert!(sent < 2000, "the restart has not ended after 20 s");
+        for side in [SideName::L, SideName::R] {
+            pair.send(side, b"data").expect("data can be sent throughout");
+        }
+        sent += 1;
+        pair.run_for(ms(10));
+    }
+    pair.run_for(ms(500));
+    2 * sent - (pair.l.received.len() - before[0]) - (pair.r.received.len() - before[1])
+}
+
+/// S112
+/// S119
+/// Req: 8445-9-b
+/// Req: 8445-9-c
+/// Req: 8839-4.4.3.1-a
+/// Req: proj-restart-b
+/// Req: 8445-12.1-c
+/// Req: wpc-tstate-h
+#[test]
+fn a_restart_changes_all_credentials_and_loses_no_data() {
+    for side in [SideName::L, SideName::R] {
+        let mut pair = connected("restart");
+        let stream = pair.stream();
+        let before = [SideName::L, SideName::R].map(|side| credentials(&pair, side, stream));
+        let old = pair.l.agent.selected_pair(stream, ComponentId::RTP).unwrap().id;
+        let socket = pair.l.sockets()[0];
+        pair.restart(side, stream);
+        assert_eq!(run_with_data(&mut pair, 1), 0, "data got lost");
+        let after = [SideName::L, SideName::R].map(|side| credentials(&pair, side, stream));
+        assert!(before.iter().zip(&after).all(|(old, new)| old.ufrag != new.ufrag && old.password != new.password));
+        let new = pair.l.agent.selected_pair(stream, ComponentId::RTP).unwrap();
+        assert!(new.id != old && new.base == socket);
+        assert!(pair.l.agent.pair(old).is_none(), "the old pair is gone");
+        assert!(pair.agrees());
+        use ConnectionState::{Checking, Completed, Connected};
+        for side in [SideName::L, SideName::R] {
+            assert_eq!(states(&pair, side), [Checking, Connected, Completed, Connected, Completed]);
+            assert_eq!(pair.peer(side).selections(), 2);
+        }
+        assert_eq!((pair.l.agent.role(), pair.r.agent.role()), (nilas::Role::Controlling, nilas::Role::Controlled));
+        pair.run_for(secs(4));
+        let bytes = MessageBuilder::binding_request([5; 12])
+            .username(before[1].ufrag.as_str(), before[0].ufrag.as_str())
+            .priority(1)
+            .controlling(1)
+            .integrity(&before[1].password)
+            .fingerprint()
+            .build();
+        let datagram = nilas::Datagram {
+            source: new_source(&pair),
+            destination: pair.r.sockets()[0],
+            transport: nilas::Transport::Udp,
+            payload: &bytes,
+        };
+        let now = pair.now();
+        assert_eq!(pair.r.agent.handle_datagram(now, &datagram), nilas::Received::Dropped(DropReason::UnknownUfrag));
+    }
+}
+
+fn new_source(pair: &Pair) -> std::net::SocketAddr {
+    pair.l.sockets()[0]
+}
+
+/// S113
+#[test]
+fn a_restart_that_is_rolled_back_leaves_the_session_untouched() {
+    let mut pair = connected("rollback");
+    let (now, stream) = (pair.now(), pair.stream());
+    let before = credentials(&pair, SideName::L, stream);
+    let prepared = pair.l.agent.prepare_restart(now, stream).unwrap();
+    assert_eq!(pair.l.agent.prepare_restart(now, stream), Ok(prepared.clone()));
+    assert!(prepared.ufrag != before.ufrag && pair.l.agent.is_restarting(stream));
+    pair.run_for(secs(20));
+    let now = pair.now();
+    pair.l.agent.rollback_restart(now, stream).unwrap();
+    assert!(!pair.l.agent.is_restarting(stream));
+    pair.run_for(secs(60));
+    assert_eq!(credentials(&pair, SideName::L, stream), before);
+    use ConnectionState::{Checking, Completed, Connected};
+    assert_eq!(states(&pair, SideName::L).last(), Some(&Completed));
+    assert!(states(&pair, SideName::R) == [Checking, Connected, Completed] && pair.l.selections() == 1);
+    assert!(pair.agrees());
+}
+
+/// S114
+/// Req: proj-restart-a
+/// Req: 7675-5.1-j
+#[test]
+fn until_the_answer_comes_the_old_pair_is_used_and_kept_alive() {
+    let mut setup = setup("slow answer");
+    setup.r.description_delay = secs(8);
+    let mut pair = setup.build();
+    assert!(pair.run_until_selected(secs(10)));
+    let stream = pair.stream();
+    let old = credentials(&pair, SideName::R, stream);
+    let before = pair.l.sent.len();
+    let start = pair.now();
+    pair.restart(SideName::L, stream);
+    assert_eq!(run_with_data(&mut pair, 1), 0);
+    assert!(pair.now() >= start + secs(8));
+    let consent = requests(&pair.l.sent[before..]).into_iter().filter(|(_, request, _)| {
+        request.username.as_deref().is_some_and(|name| name.starts_with(old.ufrag.as_str().as_bytes()))
+    });
+    assert!(consent.count() >= 1, "consent is asked for with the old credentials");
+    assert!(pair.agrees());
+}
+
+/// Req: 8445-9-a
+#[test]
+fn both_sides_may_restart_at_the_same_time() {
+    let mut setup = setup("glare");
+    setup.l.description_delay = ms(40);
+    setup.r.description_delay = ms(70);
+    let mut pair = setup.build();
+    assert!(pair.run_until_selected(secs(1)));
+    let stream = pair.stream();
+    pair.restart(SideName::L, stream);
+    pair.restart(SideName::R, stream);
+    assert_eq!(run_with_data(&mut pair, 1), 0);
+    assert!(pair.agrees());
+}
+
+/// S117
+#[test]
+fn a_restart_connects_while_checking_connected_lost_and_failed() {
+    use ConnectionState::{Checking, Completed, Disconnected, Failed};
+    for state in [Checking, Completed, Disconnected, Failed] {
+        let mut pair = setup("whenever").build();
+        let (l, r) = (pair.host(SideName::L), pair.host(SideName::R));
+        let stream = pair.stream();
+        if state == Checking {
+            pair.run_for(ms(10));
+        } else {
+            assert!(pair.run_until_selected(secs(1)));
+        }
+        if matches!(state, Disconnected | Failed) {
+            pair.run_for(secs(40));
+            pair.network.cut_both(l, r);
+            assert!(pair.run_until(secs(60), |pair| pair.l.agent.state() == state && pair.r.agent.state() == state));
+            pair.network.mend_both(l, r);
+        }
+        pair.restart(SideName::L, stream);
+        assert!(pair.run_until(secs(5), |pair| is_selected_in(pair, 1)), "from {state}");
+        assert!(pair.agrees());
+        if state == Failed {
+            assert_eq!(states(&pair, SideName::L)[4..], [Failed, Checking, ConnectionState::Connected, Completed]);
+        }
+    }
+}
+
+/// S118
+/// Req: 8445-9-a
+#[test]
+fn the_restart_of_one_stream_leaves_the_other_alone() {
+    let mut setup = setup("two streams");
+    setup.streams = 2;
+    let mut pair = setup.build();
+    assert!(pair.run_until_selected(secs(2)));
+    let [first, second] = [pair.streams()[0], pair.streams()[1]];
+    let other = pair.l.agent.selected_pair(second, ComponentId::RTP).unwrap().id;
+    let untouched = credentials(&pair, SideName::L, second);
+    pair.restart(SideName::R, first);
+    assert!(pair.run_until(secs(3), |pair| is_selected_in(pair, 1)));
+    pair.run_for(secs(60));
+    assert_eq!(pair.l.agent.selected_pair(second, ComponentId::RTP).unwrap().id, other);
+    assert_eq!(credentials(&pair, SideName::L, second), untouched);
+    assert_eq!(pair.l.agent.generation(second), Some(0));
+    let of_second = |event: &Event| matches!(event, Event::StreamStateChanged { stream, .. } if *stream == second);
+    assert_eq!(pair.l.events.iter().filter(|(_, event)| of_second(event)).count(), 3);
+}
+
+/// Req: 8838-9-d
+#[test]
+fn candidates_that_overtake_their_description_are_not_lost() {
+    let mut setup = setup("overtaken");
+    setup.l.description_delay = ms(300);
+    let mut pair = setup.build();
+    assert!(pair.run_until_selected(secs(2)));
+    let stream = pair.stream();
+    pair.restart(SideName::L, stream);
+    assert_eq!(run_with_data(&mut pair, 1), 0);
+    let signalled = pair.r.agent.remote_candidates(stream).filter(|remote| remote.is_signalled).count();
+    assert_eq!(signalled, 1);
+}
+
+#[test]
+fn many_restarts_in_a_row_end_with_one_pair() {
+    let mut pair = connected("many");
+    let stream = pair.stream();
+    for generation in 1..=20 {
+        let side = if generation % 3 == 0 { SideName::R } else { SideName::L };
+        pair.restart(side, stream);
+        if generation % 2 == 0 {
+            assert_eq!(run_with_data(&mut pair, generation), 0);
+        } else {
+            pair.run_for(ms(20));
+        }
+    }
+    assert!(pair.run_until(secs(5), |pair| is_selected_in(pair, 20)));
+    pair.run_for(secs(50));
+    assert!(pair.agrees());
+    assert_eq!(pair.l.agent.pairs().count(), 1);
+    let checks = pair.l.sent.iter().filter(|sent| matches!(Wire::decode(&sent.payload), Wire::Request(_))).count();
+    assert!(checks < 200, "{checks} checks");
+}
