@@ -32,6 +32,8 @@ pub(crate) enum Command {
         #[serde(default)]
         generation: u64,
     },
+    /// Restart ICE.
+    Restart,
     /// Send a datagram.
     Send(Payload),
     /// Say how much application data has arrived.
@@ -153,7 +155,8 @@ pub(crate) enum Report<'a> {
 }
 
 /// What this peer can do.
-const FEATURES: &[&str] = &["data", "selected", "role", "ipv6", "addresses", "stats", "remote-lite"];
+const FEATURES: &[&str] =
+    &["data", "selected", "role", "ipv6", "addresses", "stats", "remote-lite", "restart", "restart-remote", "consent"];
 
 impl Report<'_> {
     pub(crate) const fn hello() -> Self {

@@ -7,7 +7,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender};
 
 use nilas::{
     Agent, Candidate, ComponentId, Config, ConnectionState, Credentials, DataFilter, Datagram, Event, Instant, PairId,
-    Received, RemoteCandidateOutcome, RemoteDescription, Role, Seed, StreamId, Transport,
+    Received, RemoteCandidateOutcome, RemoteDescription, Role, Seed, StateReason, StreamId, Transport,
 };
 
 use crate::input::Input;
@@ -64,7 +64,8 @@ impl<'a> Session<'a> {
             rx_packets: 0,
             buffer: Vec::new(),
         };
-        session.report_credentials()?;
+        let credentials = session.agent.local_credentials(stream).ok_or("the stream is gone")?.clone();
+        session.report_credentials(&credentials)?;
         session.open_sockets(start)?;
         Ok(session)
     }
@@ -95,15 +96,28 @@ impl<'a> Session<'a> {
         }
     }
 
-    fn report_credentials(&mut self) -> Result<(), Box<dyn Error>> {
-        let credentials = self.agent.local_credentials(self.stream).ok_or("the stream is gone")?;
+    fn report_credentials(&mut self, credentials: &Credentials) -> io::Result<()> {
         self.output.write(&Report::Credentials {
             ufrag: credentials.ufrag.as_str(),
             pwd: credentials.password.expose(),
             lite: false,
             generation: self.generation,
-        })?;
-        Ok(())
+        })
+    }
+
+    /// Begins this generation: new credentials, and the candidates again. The old path is used until the new one works.
+    fn restart(&mut self, now: Instant, generation: u64) -> io::Result<()> {
+        let prepared = self.agent.prepare_restart(now, self.stream);
+        let ended = self.agent.end_of_local_candidates(now, self.stream);
+        match prepared.and_then(|credentials| ended.map(|()| credentials)) {
+            Ok(credentials) => {
+                self.generation = generation;
+                self.reported_state = None;
+                self.report_credentials(&credentials)?;
+                self.report_state()
+            }
+            Err(error) => self.error(&error.to_string()),
+        }
     }
 
     /// Opens a socket for each address. The agent makes host candidates of them.
@@ -166,17 +180,21 @@ impl<'a> Session<'a> {
 
     fn obey(&mut self, now: Instant, command: Command) -> io::Result<()> {
         match command {
-            Command::Credentials { ufrag, pwd, lite, generation } if self.is_current(generation)? => {
+            Command::Restart => self.restart(now, self.generation + 1),
+            Command::Credentials { ufrag, pwd, lite, generation } if generation >= self.generation => {
+                if generation > self.generation {
+                    self.restart(now, generation)?;
+                }
                 let taken = Credentials::new(&ufrag, &pwd).map_err(Box::<dyn Error>::from).and_then(|credentials| {
                     let description = RemoteDescription::new(credentials).with_lite(lite);
                     Ok(self.agent.set_remote_description(now, self.stream, &description)?)
                 });
                 taken.or_else(|error| self.error(&format!("credentials not taken: {error}")))
             }
-            Command::Candidate { candidate, generation } if self.is_current(generation)? => {
+            Command::Candidate { candidate, generation } if generation == self.generation => {
                 self.add_remote_candidate(now, &candidate)
             }
-            Command::EndOfCandidates { generation } if self.is_current(generation)? => {
+            Command::EndOfCandidates { generation } if generation == self.generation => {
                 let taken = self.agent.end_of_remote_candidates(now, self.stream);
                 taken.or_else(|error| self.error(&error.to_string()))
             }
@@ -191,21 +209,15 @@ impl<'a> Session<'a> {
         }
     }
 
-    /// Whether signalling is of the generation in use. What is of an earlier one came too late.
-    fn is_current(&mut self, generation: u64) -> io::Result<bool> {
-        if generation > self.generation {
-            self.error("the other side restarted, which is not supported")?;
-        }
-        Ok(generation == self.generation)
-    }
-
     fn add_remote_candidate(&mut self, now: Instant, line: &str) -> io::Result<()> {
         let candidate: Candidate = match line.parse() {
             Ok(candidate) => candidate,
             Err(error) => return self.log(&format!("skipped {line:?}: {error}")),
         };
         match self.agent.add_remote_candidate(now, self.stream, candidate) {
-            Ok(RemoteCandidateOutcome::Added(_) | RemoteCandidateOutcome::Known(_)) => Ok(()),
+            Ok(
+                RemoteCandidateOutcome::Added(_) | RemoteCandidateOutcome::Known(_) | RemoteCandidateOutcome::Deferred,
+            ) => Ok(()),
             Ok(outcome) => self.log(&format!("skipped {line:?}: {outcome:?}")),
             Err(error) => self.log(&format!("skipped {line:?}: {error}")),
         }
@@ -238,6 +250,7 @@ impl<'a> Session<'a> {
                 self.state = current;
                 self.report_state()
             }
+            Event::StreamStateChanged { reason: StateReason::PairSelected, .. } => self.report_state(),
             // What the loss of a pair means is said by the state that follows it.
             Event::SelectedPairChanged { pair: Some(pair), .. } => {
                 self.report_state()?;
@@ -248,10 +261,11 @@ impl<'a> Session<'a> {
         }
     }
 
-    /// Reports the connection state. The protocol calls `connected` what has a selected pair; the agent is connected
-    /// from the first valid pair on.
+    /// Reports the connection state. The protocol calls `connected` what has a selected pair of the generation; the agent
+    /// is connected from the first valid pair on, and while a restart still uses the pair from before.
     fn report_state(&mut self) -> io::Result<()> {
-        let is_selected = self.agent.selected_pair(self.stream, ComponentId::RTP).is_some();
+        let reason = self.agent.stream_state(self.stream).map(|(_, reason)| reason);
+        let is_selected = reason == Some(StateReason::PairSelected) && !self.agent.is_restarting(self.stream);
         let state = if self.state.is_connected() && !is_selected { ConnectionState::Checking } else { self.state };
         if self.reported_state.replace(state) != Some(state) {
             self.output.write(&Report::State { state: state.as_str(), generation: self.generation })?;
