@@ -27,10 +27,8 @@ impl Agent {
         if !message.has_valid_fingerprint() {
             return Err(DropReason::BadFingerprint);
         }
-        let Some(pair) = self.set.get(transaction.pair) else {
-            self.transactions.remove(key);
-            return Err(DropReason::UnknownTransaction);
-        };
+        // The pair of an old transaction may be gone; the transaction ends by itself.
+        let pair = self.set.get(transaction.pair).ok_or(DropReason::UnknownTransaction)?;
         let Path { base, remote } = pair.path;
         let stream = self.stream(pair.stream).ok_or(DropReason::UnknownTransaction)?;
         let peer = stream.remote.get(usize::from(transaction.peer)).ok_or(DropReason::UnknownTransaction)?;
