@@ -5,6 +5,7 @@ use core::time::Duration;
 
 use crate::candidate::TypePreferences;
 use crate::check::Schedule;
+use crate::consent;
 use crate::nomination::{NominationPolicy, SettleWindow};
 
 /// How an agent behaves. The default suits WebRTC; setters chain, and [`Agent::new`](crate::Agent::new) checks the whole.
@@ -37,6 +38,7 @@ pub struct Config {
     pub(crate) strict_nomination: bool,
     pub(crate) nomination_choice: NominationChoice,
     pub(crate) pair_events: bool,
+    pub(crate) lite: bool,
     pub(crate) consent: bool,
     pub(crate) keepalive_interval: Duration,
     pub(crate) consent_interval: Duration,
@@ -101,6 +103,7 @@ impl Default for Config {
             strict_nomination: false,
             nomination_choice: NominationChoice::Auto,
             pair_events: false,
+            lite: false,
             consent: true,
             keepalive_interval: Duration::from_secs(15),
             consent_interval: Duration::from_secs(5),
@@ -241,6 +244,20 @@ impl Config {
     pub const fn with_pair_events(mut self, wanted: bool) -> Self {
         self.pair_events = wanted;
         self
+    }
+
+    /// Whether this is a lite agent (RFC 8445 §2.5): one with a public address, such as a server, that answers checks and
+    /// sends none. Default no. It notices that its peer is gone when no check has come for 30 s, or for
+    /// [`with_detection`](Self::with_detection) if that is longer.
+    #[must_use]
+    pub const fn with_lite(mut self, is_lite: bool) -> Self {
+        self.lite = is_lite;
+        self
+    }
+
+    /// How long nothing is heard before a path counts as lost.
+    pub(crate) fn detection(&self) -> Duration {
+        if self.lite { self.detection.max(consent::EXPIRY) } else { self.detection }
     }
 
     /// Whether the peer's consent is asked for on pairs in use, and a dead path noticed (RFC 7675). Default yes, as WebRTC

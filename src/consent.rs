@@ -51,6 +51,8 @@ pub(crate) struct Consent {
     missing_at: Option<Instant>,
     /// A check waits for its turn.
     pub(crate) is_queued: bool,
+    /// Nothing is asked.
+    is_passive: bool,
 }
 
 /// What consent wants done.
@@ -82,6 +84,21 @@ impl Consent {
             probe_at: None,
             missing_at: None,
             is_queued: false,
+            is_passive: false,
+        }
+    }
+
+    /// What a lite agent has: it asks nothing, and listens to the checks of its peer (RFC 7675 §1).
+    pub(crate) const fn passive(heard_at: Instant) -> Self {
+        Self {
+            health: PathHealth::Healthy,
+            answered_at: heard_at,
+            heard_at,
+            regular_at: heard_at,
+            probe_at: None,
+            missing_at: None,
+            is_queued: false,
+            is_passive: true,
         }
     }
 
@@ -101,9 +118,15 @@ impl Consent {
         after(self.answered_at, EXPIRY)
     }
 
+    pub(crate) fn has_expired(&self, now: Instant) -> bool {
+        !self.is_passive && self.expires_at() <= now
+    }
+
     /// When the health gets worse unless something is heard.
     pub(crate) fn next_state_at(&self, detection: Duration) -> Option<Instant> {
         match self.health {
+            PathHealth::Healthy if self.is_passive => Some(after(self.heard_at, detection)),
+            PathHealth::Lost if self.is_passive => None,
             PathHealth::Healthy => self.missing_at,
             PathHealth::Suspect => Some(after(self.heard_at, detection)),
             PathHealth::Lost => Some(self.expires_at()),
@@ -111,14 +134,23 @@ impl Consent {
     }
 
     /// When [`advance`](Self::advance) has something to say.
-    pub(crate) fn deadline(&self, detection: Duration) -> Instant {
+    pub(crate) fn deadline(&self, detection: Duration) -> Option<Instant> {
+        if self.is_passive {
+            return self.next_state_at(detection);
+        }
         let check = earliest(Some(self.regular_at), self.probe_at).filter(|_| !self.is_queued);
         let change = earliest(check, self.next_state_at(detection));
-        change.map_or(self.expires_at(), |at| at.min(self.expires_at()))
+        earliest(change, Some(self.expires_at()))
     }
 
     /// Lets time pass.
     pub(crate) fn advance(&mut self, now: Instant, detection: Duration) -> Demand {
+        if self.is_passive {
+            if after(self.heard_at, detection) <= now {
+                self.health = PathHealth::Lost;
+            }
+            return Demand::Nothing;
+        }
         if self.expires_at() <= now {
             return Demand::Expired;
         }
@@ -165,13 +197,12 @@ impl Consent {
     }
 
     /// Records another sign of life: it calms suspicion, and gives no consent.
-    pub(crate) fn record_life(&mut self, now: Instant) {
+    pub(crate) const fn record_life(&mut self, now: Instant) {
         self.heard_at = now;
-    }
-
-    /// Asks at once: something has happened that makes the path doubtful.
-    pub(crate) const fn revalidate(&mut self, now: Instant) {
-        self.regular_at = now;
+        if self.is_passive {
+            self.answered_at = now;
+            self.health = PathHealth::Healthy;
+        }
     }
 }
 
@@ -211,16 +242,16 @@ mod tests {
     fn silence_is_suspect_then_lost_then_expired_and_an_answer_heals() {
         let mut random = Random::new(&Seed::from_name("health"));
         let mut consent = Consent::new(Instant::ZERO, Instant::ZERO, BASE, &mut random);
-        let first = consent.deadline(DETECTION);
+        let first = consent.deadline(DETECTION).unwrap();
         assert!(first >= at(4000) && first <= at(6000));
         assert_eq!(consent.advance(first, DETECTION), Demand::Check);
         consent.record_check(first, BASE, None, &mut random);
-        let missing = consent.deadline(DETECTION);
+        let missing = consent.deadline(DETECTION).unwrap();
         assert_eq!(missing, after(first, Duration::from_millis(500)));
         assert_eq!(consent.advance(missing, DETECTION), Demand::Check);
         assert_eq!(consent.health(), PathHealth::Suspect);
         consent.record_check(missing, BASE, None, &mut random);
-        assert_eq!(consent.deadline(DETECTION), after(missing, Duration::from_millis(150)));
+        assert_eq!(consent.deadline(DETECTION), Some(after(missing, Duration::from_millis(150))));
         let _ = consent.advance(at(10_000), DETECTION);
         assert_eq!(consent.health(), PathHealth::Lost);
         consent.record_answer(at(10_001));

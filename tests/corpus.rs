@@ -52,6 +52,7 @@ fn candidate_lines_read_as_they_are_printed() {
     replay("candidate_line", candidate_line::run);
 }
 
+/// Req: proj-unauth-a
 /// Req: proj-unauth-c
 #[test]
 fn datagrams_that_are_not_authenticated_change_nothing() {

@@ -50,6 +50,9 @@ pub(crate) enum Command {
 pub(crate) struct Start {
     /// The role to begin with.
     pub(crate) role: RoleName,
+    /// Be a lite agent.
+    #[serde(default)]
+    pub(crate) lite: bool,
     /// Gather IPv6 addresses, too.
     #[serde(default)]
     pub(crate) ipv6: bool,
@@ -155,8 +158,19 @@ pub(crate) enum Report<'a> {
 }
 
 /// What this peer can do.
-const FEATURES: &[&str] =
-    &["data", "selected", "role", "ipv6", "addresses", "stats", "remote-lite", "restart", "restart-remote", "consent"];
+const FEATURES: &[&str] = &[
+    "data",
+    "selected",
+    "role",
+    "ipv6",
+    "addresses",
+    "stats",
+    "remote-lite",
+    "lite",
+    "restart",
+    "restart-remote",
+    "consent",
+];
 
 impl Report<'_> {
     pub(crate) const fn hello() -> Self {

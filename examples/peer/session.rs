@@ -24,6 +24,7 @@ pub(crate) struct Session<'a> {
     sockets: Sockets,
     clock: Clock,
     output: &'a mut Output,
+    is_lite: bool,
     /// Counts ICE restarts.
     generation: u64,
     state: ConnectionState,
@@ -42,8 +43,10 @@ impl<'a> Session<'a> {
         inputs: SyncSender<Input>,
         output: &'a mut Output,
     ) -> Result<Self, Box<dyn Error>> {
-        let config =
-            Config::default().with_data_filter(DataFilter::AllButStun).with_loopback(!start.addresses.is_empty());
+        let config = Config::default()
+            .with_data_filter(DataFilter::AllButStun)
+            .with_loopback(!start.addresses.is_empty())
+            .with_lite(start.lite);
         let role = match start.role {
             RoleName::Controlling => Role::Controlling,
             RoleName::Controlled => Role::Controlled,
@@ -56,6 +59,7 @@ impl<'a> Session<'a> {
             sockets: Sockets::new(inputs),
             clock: Clock::start(),
             output,
+            is_lite: start.lite,
             generation: 0,
             state: ConnectionState::New,
             reported_state: None,
@@ -100,7 +104,7 @@ impl<'a> Session<'a> {
         self.output.write(&Report::Credentials {
             ufrag: credentials.ufrag.as_str(),
             pwd: credentials.password.expose(),
-            lite: false,
+            lite: self.is_lite,
             generation: self.generation,
         })
     }

@@ -20,14 +20,14 @@ pub(crate) fn run(data: &[u8]) {
     }
 }
 
-/// The description as an application would write it.
+/// The description as an application would write it, which leaves no carriage return at the end of a line.
 fn write(description: &IceDescription) -> String {
     let mut text = String::from("v=0\r\n");
     write!(text, "{}", description.session_attributes()).expect("a string takes all");
     for media in &description.media {
-        write!(text, "m={}\r\n", media.m_line).expect("a string takes all");
+        write!(text, "m={}\r\n", media.m_line.trim_end_matches('\r')).expect("a string takes all");
         if let Some(mid) = &media.mid {
-            write!(text, "a=mid:{mid}\r\n").expect("a string takes all");
+            write!(text, "a=mid:{}\r\n", mid.trim_end_matches('\r')).expect("a string takes all");
         }
         if media.bundle_only {
             text.push_str("a=bundle-only\r\n");

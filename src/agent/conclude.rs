@@ -30,6 +30,7 @@ impl Agent {
         self.set.settle_fresh();
         for index in 0..self.streams.len() {
             let Some(stream) = self.streams.get(index).map(|stream| stream.id) else { continue };
+            self.pair_with_lite(stream);
             self.decide_nominations(stream);
             self.conclude_list(stream);
             self.follow_use(stream);
@@ -43,7 +44,7 @@ impl Agent {
 
     /// Asks the policy about components with a valid pair and no nominated one (RFC 8445 §8.1.1).
     fn decide_nominations(&mut self, stream: StreamId) {
-        if self.role == Role::Controlled || self.is_closed {
+        if self.role == Role::Controlled || self.is_closed || self.config.lite {
             return;
         }
         let Some(data) = self.stream(stream).filter(|data| data.failure.is_none() && !data.nomination_failed) else {
@@ -347,7 +348,8 @@ impl Agent {
         if is_gathered && !has_locals {
             return Some(StateReason::NoLocalCandidates);
         }
-        let is_patient = data.remote.is_empty() || data.pac_deadline.is_some();
+        // A lite agent cannot know that nothing works.
+        let is_patient = data.remote.is_empty() || data.pac_deadline.is_some() || self.config.lite;
         if is_patient {
             return None;
         }
@@ -424,13 +426,14 @@ impl Agent {
             has_lost_consent: components.iter().any(|component| component.has_lost_consent),
             is_complete: data.are_candidates_complete(),
             is_exhausted: data.pairs_made > 0
+                && !self.config.lite
                 && self.set.list(data.id).is_some_and(crate::checklist::Checklist::is_exhausted),
         }
     }
 }
 
 /// Whether one nomination of the peer takes the place of another.
-fn supersedes(
+pub(super) fn supersedes(
     choice: NominationChoice,
     (new, new_priority): (Nomination, PairPriority),
     (held, held_priority): (Nomination, PairPriority),

@@ -33,7 +33,10 @@ impl Agent {
             return Err(SendError::Closed);
         }
         let data = self.stream(stream).ok_or(SendError::UnknownStream(stream))?;
-        let usable = data.component(component).ok_or(SendError::UnknownComponent(component))?.usable();
+        // A lite agent sends nothing before every component has its pair (RFC 8445 §12.1.1).
+        let is_ready = !self.config.lite || data.effective_components().iter().all(|one| one.usable().is_some());
+        let usable =
+            data.component(component).ok_or(SendError::UnknownComponent(component))?.usable().filter(|_| is_ready);
         if data.state == ConnectionState::Failed {
             return Err(SendError::Failed);
         }
@@ -43,7 +46,7 @@ impl Agent {
             let is_lost = component.is_some_and(|component| component.has_lost_consent);
             return Err(if is_lost { SendError::ConsentLost } else { SendError::NoPair });
         };
-        if pair.consent.as_ref().is_some_and(|consent| consent.expires_at() <= now) {
+        if pair.consent.as_ref().is_some_and(|consent| consent.has_expired(now)) {
             return Err(SendError::ConsentLost);
         }
         if buf.remaining_mut() < payload.len() {

@@ -42,6 +42,9 @@ pub enum AddLocalCandidateError {
     /// The base of a reflexive candidate is not the address of a socket of this component.
     #[error("{0} is not the address of a socket of this component")]
     UnknownBase(SocketAddr),
+    /// A lite agent has host candidates only (RFC 8445 §5.2).
+    #[error("a lite agent has host candidates only")]
+    Lite,
     /// The agent does not do this transport protocol yet.
     #[error("TCP candidates are not supported")]
     UnsupportedTransport,

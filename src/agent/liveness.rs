@@ -39,13 +39,17 @@ impl Agent {
         let Some(pair) = self.set.get(checked) else { return };
         let in_use = pair.produced.unwrap_or(checked);
         if let Some(consent) = self.set.get_mut(in_use).and_then(|pair| pair.consent.as_mut()) {
+            let before = consent.health();
             consent.record_life(now);
+            self.is_dirty |= consent.health() != before;
         }
     }
 
     /// Keeps consent on the pair that each component uses, and on no other.
     pub(super) fn follow_use(&mut self, stream: StreamId) {
         let Some(data) = self.stream(stream) else { return };
+        // Two lite agents never hear checks of each other.
+        let is_watched = if self.config.lite { !data.is_remote_lite } else { self.config.consent };
         let changes: SmallVec<[(ComponentId, Option<PairId>, Option<PairId>); 2]> = data
             .components
             .iter()
@@ -58,8 +62,12 @@ impl Agent {
             }
             let base = self.config.consent_interval;
             let answered_at = wanted.and_then(|id| self.set.get(id)).and_then(|pair| pair.answered_at);
-            if let Some(at) = answered_at.filter(|_| self.config.consent) {
-                let consent = Consent::new(at, self.now, base, &mut self.random);
+            if let Some(at) = answered_at.filter(|_| is_watched) {
+                let consent = if self.config.lite {
+                    Consent::passive(at)
+                } else {
+                    Consent::new(at, self.now, base, &mut self.random)
+                };
                 if let Some(pair) = wanted.and_then(|id| self.set.get_mut(id)) {
                     pair.consent = Some(consent);
                 }
@@ -72,7 +80,7 @@ impl Agent {
 
     /// Does what is due on the paths in use.
     pub(super) fn expire_consent(&mut self) {
-        let (now, detection) = (self.now, self.config.detection);
+        let (now, detection) = (self.now, self.config.detection());
         let kept: SmallVec<[PairId; 2]> =
             self.streams.iter().flat_map(|stream| &stream.components).filter_map(|component| component.kept).collect();
         for id in kept {
@@ -97,7 +105,7 @@ impl Agent {
         let mut next = None;
         for component in self.streams.iter().flat_map(|stream| &stream.components) {
             let consent = component.kept.and_then(|id| self.set.get(id)).and_then(|pair| pair.consent.as_ref());
-            next = earliest(next, consent.map(|consent| consent.deadline(self.config.detection)));
+            next = earliest(next, consent.and_then(|consent| consent.deadline(self.config.detection())));
         }
         next = earliest(next, self.keepalives().map(|(_, at)| at).min());
         if !self.outbox.consent.is_empty() {
@@ -108,7 +116,11 @@ impl Agent {
 
     /// The pairs in use that are kept alive without consent, and when each next needs a keepalive (RFC 8445 §11).
     pub(super) fn keepalives(&self) -> impl Iterator<Item = (PairId, Instant)> + '_ {
-        let components = self.streams.iter().flat_map(|stream| &stream.components).filter(|_| !self.config.consent);
+        let components = self
+            .streams
+            .iter()
+            .flat_map(|stream| &stream.components)
+            .filter(|_| !self.config.consent || self.config.lite);
         components.filter_map(|component| {
             let pair = self.set.get(component.kept?)?;
             let last = pair.last_sent_at.or(pair.answered_at)?;
@@ -168,7 +180,7 @@ impl Agent {
 
     /// Tells how the paths in use are doing, where that has changed.
     pub(super) fn report_health(&mut self, stream: StreamId) {
-        let detection = self.config.detection;
+        let detection = self.config.detection();
         let Some(data) = self.stream(stream) else { return };
         let mut events: SmallVec<[Event; 1]> = SmallVec::new();
         let mut changes: SmallVec<[(ComponentId, Option<PathHealth>); 1]> = SmallVec::new();

@@ -6,6 +6,7 @@ mod data;
 mod description;
 mod error;
 mod input;
+mod lite;
 mod liveness;
 mod outbox;
 mod output;
@@ -254,9 +255,11 @@ impl Agent {
             self.commit_restart(stream, remote);
         } else if data.remote.is_empty() {
             self.pacer.agree(remote.pacing.unwrap_or(Duration::from_millis(50)));
-            if remote.is_lite {
+            match (self.config.lite, remote.is_lite) {
                 // A full agent controls a lite one, whoever started (RFC 8445 §6.1.1).
-                self.take_role(Role::Controlling);
+                (false, true) => self.take_role(Role::Controlling),
+                (true, false) => self.take_role(Role::Controlled),
+                (false, false) | (true, true) => {}
             }
             self.start_checks(stream, remote);
         }

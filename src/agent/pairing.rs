@@ -67,8 +67,8 @@ impl Agent {
     /// different servers have different foundations.
     ///
     /// # Errors
-    /// [`UnknownBase`](AddLocalCandidateError::UnknownBase) if `base` is not such an address; otherwise as
-    /// [`add_socket`](Self::add_socket).
+    /// [`UnknownBase`](AddLocalCandidateError::UnknownBase) if `base` is not such an address,
+    /// [`Lite`](AddLocalCandidateError::Lite) for a lite agent; otherwise as [`add_socket`](Self::add_socket).
     pub fn add_server_reflexive(
         &mut self,
         now: Instant,
@@ -83,6 +83,9 @@ impl Agent {
         let socket = self.sockets.get(&(Transport::Udp, base)).filter(|socket| socket.stream == stream).copied();
         let component = socket.map_or(ComponentId::RTP, |socket| socket.component);
         self.check_local(stream, component)?;
+        if self.config.lite {
+            return Err(E::Lite);
+        }
         let socket = socket.ok_or(E::UnknownBase(base))?;
         check_local_address(mapped, &self.config).map_err(|why| E::UnusableAddress(mapped, why))?;
         let data = self.stream(stream).ok_or(E::UnknownStream(stream))?;
@@ -313,6 +316,7 @@ impl Agent {
         let Some(data) = self.stream_mut(stream) else { return };
         data.remote.push(Keyed::new(remote.credentials.clone()));
         data.is_ice2 = remote.ice2;
+        data.is_remote_lite = remote.is_lite;
         data.pac_deadline = Some(pac);
         // Candidates that came before the description and name another generation are none of this peer's.
         let is_ours = |candidate: &Candidate| candidate.extension("ufrag").is_none_or(|of| of == ufrag);
@@ -365,8 +369,8 @@ impl Agent {
     ) -> Option<PairId> {
         let (priority, group) = self.rate(stream, local, remote)?;
         let data = self.stream(stream)?;
-        // Without the peer's credentials there is nothing to check with.
-        data.remote.first()?;
+        // Without the peer's credentials there is nothing to check with, and a lite agent never checks.
+        data.remote.first().filter(|_| !self.config.lite)?;
         let (ours, theirs) = (data.locals.get(local)?, data.remotes.get(remote)?);
         if !is_compatible(ours, theirs) {
             return None;
@@ -427,7 +431,7 @@ impl Agent {
 
 /// Whether two candidates may be paired: component, transport, family, and link-local with its like
 /// (RFC 8445 §6.1.2.2).
-fn is_compatible(local: &LocalCandidate, remote: &RemoteCandidate) -> bool {
+pub(super) fn is_compatible(local: &LocalCandidate, remote: &RemoteCandidate) -> bool {
     local.candidate.component() == remote.candidate.component()
         && local.candidate.transport() == remote.candidate.transport()
         && local.base.is_ipv4() == remote.address.is_ipv4()

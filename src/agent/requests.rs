@@ -50,7 +50,7 @@ impl Agent {
             return Err(DropReason::BadIntegrity);
         };
         let integrity = Some(request.integrity());
-        let check = match server::examine(&request, self.role, self.tiebreaker) {
+        let check = match server::examine(&request, self.role, self.tiebreaker, self.config.lite) {
             Verdict::Accept(check) => check,
             Verdict::Refuse(error) => {
                 let is_conflict = error == ErrorReply::RoleConflict;
@@ -76,7 +76,7 @@ impl Agent {
             self.remember_early(arrival, from, id, check);
             return;
         };
-        let Some(pair) = self.known_pair(arrival) else {
+        let Some(pair) = self.known_pair(arrival).filter(|_| !self.config.lite) else {
             self.learn(arrival.stream, peer, &early_check(arrival, &[], id, check));
             return;
         };
@@ -123,6 +123,10 @@ impl Agent {
 
     /// Lets a check take effect for which there is no pair yet.
     pub(super) fn learn(&mut self, stream: StreamId, peer: u8, check: &EarlyCheck) {
+        if self.config.lite {
+            self.accept(stream, peer, check);
+            return;
+        }
         let Some(remote) = self.remote_of(stream, peer, check) else { return };
         let Some(data) = self.stream(stream) else { return };
         let Some(local) = data.locals.at_base(check.component, check.base).map(|local| local.id) else { return };
@@ -135,7 +139,7 @@ impl Agent {
     }
 
     /// The remote candidate that a check came from, a new peer-reflexive one if need be (RFC 8445 §7.3.1.3).
-    fn remote_of(&mut self, stream: StreamId, peer: u8, check: &EarlyCheck) -> Option<CandidateId> {
+    pub(super) fn remote_of(&mut self, stream: StreamId, peer: u8, check: &EarlyCheck) -> Option<CandidateId> {
         let limit = self.config.max_peer_reflexive;
         let data = self.stream(stream)?;
         if let Some(known) = data.remotes.find(check.component, Transport::Udp, check.source).map(|known| known.id) {

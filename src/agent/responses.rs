@@ -27,11 +27,9 @@ impl Agent {
         if !message.has_valid_fingerprint() {
             return Err(DropReason::BadFingerprint);
         }
-        let Some(pair) = self.set.get(transaction.start.pair) else {
-            self.transactions.remove(key);
-            return Err(DropReason::LateResponse);
-        };
-        let asked = pair.path;
+        // The pair of an old transaction may be gone; the transaction ends by itself.
+        let asked = self.set.get(transaction.start.pair).ok_or(DropReason::LateResponse)?;
+        let (asked, pair) = (asked.path, asked);
         let stream = self.stream(pair.stream).ok_or(DropReason::UnknownTransaction)?;
         let start = &transaction.start;
         let peer = stream.remote_in(start.generation, start.peer).ok_or(DropReason::UnknownTransaction)?;

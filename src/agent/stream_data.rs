@@ -149,6 +149,8 @@ pub(crate) struct Stream {
     pub(crate) has_all_remotes: bool,
     /// The peer says that it follows RFC 8445.
     pub(crate) is_ice2: bool,
+    /// The peer is a lite agent.
+    pub(crate) is_remote_lite: bool,
     pub(crate) pac_deadline: Option<Instant>,
     /// How many pairs were ever made.
     pub(crate) pairs_made: u32,
@@ -180,6 +182,7 @@ impl Stream {
             gathering: GatheringState::New,
             has_all_remotes: false,
             is_ice2: false,
+            is_remote_lite: false,
             pac_deadline: None,
             pairs_made: 0,
             failure: None,

@@ -24,8 +24,9 @@ pub(crate) struct Check {
     pub(crate) switch: bool,
 }
 
-/// Judges a request: unknown attributes, then completeness, then the role (RFC 8489 §6.3.1, RFC 8445 §7.3.1.1).
-pub(crate) fn examine(request: &Authenticated<Message<'_>>, role: Role, tiebreaker: u64) -> Verdict {
+/// Judges a request: unknown attributes, then completeness, then the role (RFC 8489 §6.3.1, RFC 8445 §7.3.1.1). A lite agent
+/// repairs no roles: it is controlled by a full one, whatever that says.
+pub(crate) fn examine(request: &Authenticated<Message<'_>>, role: Role, tiebreaker: u64, is_lite: bool) -> Verdict {
     if !request.unknown.is_empty() {
         return Verdict::Refuse(ErrorReply::UnknownAttributes(request.unknown.clone()));
     }
@@ -35,6 +36,7 @@ pub(crate) fn examine(request: &Authenticated<Message<'_>>, role: Role, tiebreak
         return Verdict::Refuse(ErrorReply::BadRequest);
     };
     let switch = match judge(role, tiebreaker, claimed, theirs) {
+        _ if is_lite => false,
         RoleVerdict::Agree => false,
         RoleVerdict::Switch => true,
         RoleVerdict::KeepAndReply487 => return Verdict::Refuse(ErrorReply::RoleConflict),

@@ -154,6 +154,13 @@ impl ChecklistSet {
         self.store(new, PairState::SUCCEEDED, None)
     }
 
+    /// Adds a pair that is never checked: of a lite agent (RFC 8445 §7.3.2).
+    pub(crate) fn insert_unchecked(&mut self, new: &NewPair) -> PairId {
+        let id = self.store(new, PairState::SUCCEEDED, None);
+        self.by_path.insert(new.path, id);
+        id
+    }
+
     fn store(&mut self, new: &NewPair, state: PairState, group: Option<GroupKey>) -> PairId {
         let slot = self.free.pop().unwrap_or_else(|| {
             self.slots.push(None);
@@ -236,9 +243,11 @@ impl ChecklistSet {
         self.leave_state(id);
         let pair = self.slots.get_mut(id.slot as usize)?.take_if(|pair| pair.id == id)?;
         self.free.push(id.slot);
+        if self.by_path.get(&pair.path) == Some(&id) {
+            self.by_path.remove(&pair.path);
+        }
         if let Some(key) = pair.group {
             self.listed -= 1;
-            self.by_path.remove(&pair.path);
             self.fresh.retain(|fresh| *fresh != id);
             self.groups.update(key, |group| group.members.retain(|member| *member != id));
             if let Some(list) = self.list_mut(pair.stream) {
@@ -256,10 +265,12 @@ impl ChecklistSet {
         pair.produced_by = None;
         pair.produced = None;
         pair.is_queued = false;
-        let (path, stream) = (pair.path, pair.stream);
-        let Some(key) = pair.group.take() else { return };
+        let (path, stream, group) = (pair.path, pair.stream, pair.group.take());
+        if self.by_path.get(&path) == Some(&id) {
+            self.by_path.remove(&path);
+        }
+        let Some(key) = group else { return };
         self.listed -= 1;
-        self.by_path.remove(&path);
         self.groups.update(key, |group| group.members.retain(|member| *member != id));
         if let Some(list) = self.list_mut(stream) {
             list.listed -= 1;

@@ -291,7 +291,10 @@ impl Pair {
     pub fn description(&self, side: SideName, stream: StreamId) -> RemoteDescription {
         let credentials = self.peer(side).agent.local_credentials(stream).expect("the stream exists").clone();
         let setup = self.side_setup(side);
-        RemoteDescription::new(credentials).with_ice2(setup.ice2).with_pacing(setup.config.ta)
+        RemoteDescription::new(credentials)
+            .with_ice2(setup.ice2)
+            .with_pacing(setup.config.ta)
+            .with_lite(setup.config.lite)
     }
 
     const fn side_setup(&self, side: SideName) -> &SideSetup {

@@ -1,0 +1,130 @@
+//! What is different for a lite agent (RFC 8445 §2.5): it has host candidates only, sends no checks, and takes the pairs
+//! that its peer nominates.
+
+use super::stream_data::EarlyCheck;
+use super::{Agent, GatheringState};
+use crate::checklist::{GroupKey, NewPair};
+use crate::event::Event;
+use crate::pair::{Nomination, PairId, PairPriority};
+use crate::stream::{ComponentId, StreamId};
+
+use super::conclude::supersedes;
+use super::pairing::path;
+
+impl Agent {
+    /// Takes a check of the peer: the path is the peer's, and if the check nominates, it is selected (RFC 8445 §7.3.2).
+    pub(super) fn accept(&mut self, stream: StreamId, peer: u8, check: &EarlyCheck) {
+        let Some(id) = self.accepted_pair(stream, peer, check) else { return };
+        let order = self.nominations + 1;
+        let Some(pair) = self.set.get_mut(id) else { return };
+        pair.stats.requests_received += 1;
+        pair.stats.responses_sent += 1;
+        pair.has_received_check = true;
+        if check.nomination.is_some_and(|transaction| pair.is_new_nomination(transaction)) {
+            // A lite agent cannot judge pairs: the last nomination counts (RFC 8445 §8.2).
+            pair.nomination = Some(Nomination { is_deliberate: true, order });
+            self.nominations = order;
+            self.take_nominated(id);
+        }
+        self.record_life(id);
+    }
+
+    fn accepted_pair(&mut self, stream: StreamId, peer: u8, check: &EarlyCheck) -> Option<PairId> {
+        if let Some(known) = self.set.find(&path(check.base, check.source)) {
+            return Some(known);
+        }
+        let remote = self.remote_of(stream, peer, check)?;
+        self.unchecked_pair(stream, check.component, check.base, remote)
+    }
+
+    /// A pair that nobody here checks.
+    fn unchecked_pair(
+        &mut self,
+        stream: StreamId,
+        component: ComponentId,
+        base: core::net::SocketAddr,
+        remote: crate::candidate::CandidateId,
+    ) -> Option<PairId> {
+        let data = self.stream(stream)?;
+        let ours = data.locals.at_base(component, base)?;
+        let theirs = data.remotes.get(remote)?;
+        let priority = PairPriority::compute(self.role, ours.candidate.priority(), theirs.candidate.priority());
+        let new = NewPair {
+            stream,
+            component,
+            generation: data.generation,
+            local: ours.id,
+            remote,
+            path: path(base, theirs.address),
+            priority,
+            group: GroupKey { local: ours.foundation, remote: theirs.foundation },
+        };
+        let (local, id) = (ours.id, self.set.insert_unchecked(&new));
+        if let Some(data) = self.stream_mut(stream) {
+            data.pairs_made += 1;
+        }
+        self.emit_pair_event(Event::PairAdded { pair: id, stream, component, local, remote });
+        Some(id)
+    }
+
+    /// Makes a pair valid and nominated without a check.
+    fn take_nominated(&mut self, id: PairId) {
+        let (now, choice) = (self.now, self.config.nomination_choice);
+        let Some(pair) = self.set.get_mut(id) else { return };
+        let place = (pair.stream, pair.component);
+        let rank = pair.nomination.map(|nomination| (nomination, pair.priority));
+        let is_new = !core::mem::replace(&mut pair.is_nominated, true);
+        pair.is_valid = true;
+        pair.produced = Some(id);
+        pair.answered_at = Some(now);
+        let held = self.component(place).and_then(|component| component.nominated).and_then(|held| self.set.get(held));
+        let held = held.and_then(|held| Some((held.nomination?, held.priority)));
+        let is_better = rank.zip(held).is_none_or(|(new, held)| supersedes(choice, new, held));
+        if let Some(component) = self.component_mut(place) {
+            if !component.valid.contains(&id) {
+                component.valid.push(id);
+            }
+            component.first_valid_at.get_or_insert(now);
+            if is_better {
+                component.nominated = Some(id);
+                component.was_nominated = true;
+            }
+        }
+        if is_new {
+            self.emit_pair_event(Event::PairNominated { pair: id });
+        }
+        self.sort_valid_lists();
+        self.is_dirty = true;
+    }
+
+    /// Two lite agents: pairs what fits, without checks, once all candidates are there (RFC 8445 §8.2).
+    ///
+    /// Both sides order the pairs alike, by priority, so that they take the same one where several fit; the update of the
+    /// descriptions, which RFC 8445 asks for then, is for the application.
+    pub(super) fn pair_with_lite(&mut self, stream: StreamId) {
+        let Some(data) = self.stream(stream).filter(|data| data.is_remote_lite && data.has_all_remotes) else { return };
+        if !self.config.lite || data.gathering != GatheringState::Complete {
+            return;
+        }
+        let open: smallvec::SmallVec<[ComponentId; 2]> = data
+            .components
+            .iter()
+            .filter(|component| component.nominated.is_none())
+            .map(|component| component.id)
+            .collect();
+        for component in open {
+            let Some(data) = self.stream(stream) else { return };
+            let locals = data.locals.iter().filter(|local| local.candidate.component() == component);
+            let fitting = locals.flat_map(|local| {
+                data.remotes.iter().filter(|remote| super::pairing::is_compatible(local, remote)).map(|remote| {
+                    let (ours, theirs) = (local.candidate.priority(), remote.candidate.priority());
+                    (PairPriority::compute(self.role, ours, theirs), local.base, remote.id)
+                })
+            });
+            let Some((_, base, remote)) = fitting.max_by_key(|(priority, ..)| *priority) else { continue };
+            if let Some(id) = self.unchecked_pair(stream, component, base, remote) {
+                self.take_nominated(id);
+            }
+        }
+    }
+}
