@@ -83,6 +83,7 @@ fn a_lite_agent_notices_that_its_peer_is_gone_and_that_it_is_back() {
     let stream = pair.stream();
     pair.restart(SideName::L, stream);
     assert!(pair.run_until(secs(3), |pair| pair.r.agent.state() == ConnectionState::Completed));
+    pair.run_for(ms(100));
     assert!(pair.agrees());
 }
 
