@@ -143,6 +143,7 @@ pub use candidate::{
     Candidate, CandidateAddress, CandidateId, CandidateKind, Foundation, ParseFoundationError, Priority, TcpType,
     TypePreferences,
 };
+pub use checklist::ChecklistState;
 pub use config::{Config, ConfigError, DataFilter, NominationChoice, RtoFormula};
 pub use consent::PathHealth;
 pub use credentials::{Credentials, ParseCredentialError, Password, Ufrag};

@@ -5,6 +5,7 @@ use core::time::Duration;
 
 use super::{Agent, ConnectionState, GatheringState, Role, StateReason};
 use crate::candidate::{Candidate, CandidateId};
+use crate::checklist::ChecklistState;
 use crate::credentials::Credentials;
 use crate::pair::{CandidatePair, CandidatePairState, PairId, PairPriority, PairStats};
 use crate::stats::AgentStats;
@@ -83,6 +84,12 @@ impl Agent {
     #[must_use]
     pub const fn state(&self) -> ConnectionState {
         self.state
+    }
+
+    /// The state of the ICE session in the terms of RFC 8445 §6.1.3, as of the last poll.
+    #[must_use]
+    pub fn session_state(&self) -> ChecklistState {
+        self.set.session_state()
     }
 
     /// The gathering state of all streams together.

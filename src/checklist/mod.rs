@@ -19,15 +19,32 @@ pub(crate) use set::{ChecklistSet, Insert, NewPair};
 use crate::pair::{CandidatePair, PairId, PairPriority};
 use crate::stream::{ComponentId, StreamId};
 
-/// State of a checklist (RFC 8445 §6.1.2.1).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum ChecklistState {
+/// State of a checklist, or of all of them: of the ICE session (RFC 8445 §6.1.2.1, §6.1.3).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[expect(clippy::exhaustive_enums, reason = "RFC 8445 closes the set")]
+pub enum ChecklistState {
     /// Checks go on, or candidates may still come.
     Running,
     /// Every component has a nominated pair.
     Completed,
     /// No component can get one any more.
     Failed,
+}
+
+impl ChecklistState {
+    /// The state of the session: that of its checklists where they agree that they are over, else Running
+    /// (RFC 8445 §6.1.3).
+    #[must_use]
+    pub fn of_session(lists: impl Iterator<Item = Self> + Clone) -> Self {
+        let is_unanimous = |state| lists.clone().next().is_some() && lists.clone().all(|list| list == state);
+        if is_unanimous(Self::Completed) {
+            Self::Completed
+        } else if is_unanimous(Self::Failed) {
+            Self::Failed
+        } else {
+            Self::Running
+        }
+    }
 }
 
 /// Place of a pair in the order of checks, the last first: higher priority, then lower component, then earlier made.
@@ -114,6 +131,23 @@ impl Checklist {
         match (self.waiting.last(), self.frozen.last()) {
             (Some(a), Some(b)) => Some(a.min(b)),
             (one, None) | (None, one) => one,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::ChecklistState::{self, Completed, Failed, Running};
+
+    /// Req: 8445-6.1.3-a
+    #[test]
+    fn the_session_is_over_only_where_all_lists_agree() {
+        let of = |lists: &[ChecklistState]| ChecklistState::of_session(lists.iter().copied());
+        assert_eq!(of(&[]), Running);
+        for a in [Running, Completed, Failed] {
+            for b in [Running, Completed, Failed] {
+                assert_eq!(of(&[a, b]), if a == b { a } else { Running }, "{a:?} and {b:?}");
+            }
         }
     }
 }

@@ -83,6 +83,11 @@ impl ChecklistSet {
         self.lists.iter_mut().find(|list| list.stream == stream)
     }
 
+    /// The state of the ICE session (RFC 8445 §6.1.3).
+    pub(crate) fn session_state(&self) -> ChecklistState {
+        ChecklistState::of_session(self.lists.iter().map(|list| list.state))
+    }
+
     pub(crate) fn get(&self, id: PairId) -> Option<&CandidatePair> {
         self.slots.get(id.slot as usize)?.as_ref().filter(|pair| pair.id == id)
     }

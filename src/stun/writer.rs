@@ -1,8 +1,8 @@
 //! Writing: messages go once over a buffer on the stack, whose size bounds them.
 
 use core::net::SocketAddr;
+use core::ops::Deref;
 
-use smallvec::SmallVec;
 use stun_types::message::{BINDING, MAGIC_COOKIE, MessageClass, MessageType};
 
 use super::TransactionId;
@@ -11,8 +11,43 @@ use super::key::{Integrity, IntegrityKey};
 use super::message::xor_v6;
 use crate::agent::Role;
 
-/// Room for any message that ICE writes: the largest, a check with the longest username, has 372 bytes.
-pub(crate) type Scratch = SmallVec<[u8; 512]>;
+/// A message being written, on the stack. There is room for any that ICE writes: the largest, a check with the longest
+/// username, has 372 bytes.
+#[derive(Clone, Debug)]
+pub(crate) struct Scratch {
+    bytes: [u8; Self::ROOM],
+    len: usize,
+}
+
+impl Scratch {
+    const ROOM: usize = 512;
+
+    pub(crate) const fn new() -> Self {
+        Self { bytes: [0; Self::ROOM], len: 0 }
+    }
+
+    fn clear(&mut self) {
+        self.len = 0;
+    }
+
+    /// Appends bytes; more than there is room for is a mistake in this file, and left out.
+    fn extend_from_slice(&mut self, bytes: &[u8]) {
+        let room = self.bytes.get_mut(self.len..self.len + bytes.len());
+        debug_assert!(room.is_some(), "ICE writes no such message");
+        if let Some(room) = room {
+            room.copy_from_slice(bytes);
+            self.len += bytes.len();
+        }
+    }
+}
+
+impl Deref for Scratch {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        self.bytes.get(..self.len).unwrap_or_default()
+    }
+}
 
 /// What a connectivity check says (RFC 8445 §7.1).
 #[derive(Clone, Copy, Debug)]
@@ -174,7 +209,7 @@ fn finish(out: &mut Scratch, protection: Option<(&IntegrityKey, Integrity)>) {
 /// Sets the length field to what it will be when `more` bytes have been appended.
 fn set_length(out: &mut Scratch, more: usize) {
     let length = u16::try_from(out.len() + more - 20).unwrap_or(u16::MAX);
-    if let Some(field) = out.get_mut(2..4) {
+    if let Some(field) = out.bytes.get_mut(2..4) {
         field.copy_from_slice(&length.to_be_bytes());
     }
 }
