@@ -2,6 +2,7 @@
 //!
 //! * [`run_loop`]: the loop around an agent, whole, and how it fits threads and async runtimes.
 //! * [`defaults`]: every value of [`Config`](crate::Config) with its reason, and all times.
+//! * [`liveness`]: what happens when the network dies: consent, restarts, and all states and times.
 //! * [`coverage`]: which parts of which RFC are there, and what is left out.
 //! * [`security`]: what is believed when, what an attacker can do, and the limits.
 
@@ -10,6 +11,9 @@ pub mod run_loop {}
 
 #[doc = include_str!("defaults.md")]
 pub mod defaults {}
+
+#[doc = include_str!("liveness.md")]
+pub mod liveness {}
 
 #[doc = include_str!("coverage.md")]
 pub mod coverage {}
