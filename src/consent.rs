@@ -41,6 +41,8 @@ pub(crate) struct Consent {
     health: PathHealth,
     /// When the last answer came.
     answered_at: Instant,
+    /// From when silence counts: the first answer, or when a pair was taken into use that was not heard of lately.
+    since: Instant,
     /// When the peer was last heard in whatever way.
     heard_at: Instant,
     /// When the next regular check is due.
@@ -74,15 +76,24 @@ impl Consent {
 
     /// Consent that began with an answer, and is kept from now on (RFC 7675 §5).
     pub(crate) fn new(answered_at: Instant, now: Instant, base: Duration, random: &mut Random) -> Self {
+        let gap = gap(base, random);
+        let is_stale = after(answered_at, gap) <= now;
         Self {
             health: PathHealth::Healthy,
             answered_at,
+            since: if is_stale { now } else { answered_at },
             heard_at: answered_at,
-            regular_at: after(now, gap(base, random)),
+            regular_at: after(now, gap),
             probe_at: None,
             missing_at: None,
             is_queued: false,
         }
+    }
+
+    /// Whether the pair has to be asked at once, and is given time to answer: it was valid, and not in use, for so long
+    /// that its answer says little.
+    pub(crate) fn is_stale(&self) -> bool {
+        self.since > self.answered_at
     }
 
     pub(crate) const fn health(&self) -> PathHealth {
@@ -97,15 +108,21 @@ impl Consent {
         self.heard_at
     }
 
+    /// When the pair is given up unless an answer comes.
     pub(crate) fn expires_at(&self) -> Instant {
-        after(self.answered_at, EXPIRY)
+        after(self.answered_at.max(self.since), EXPIRY)
+    }
+
+    /// When the path is lost unless something is heard.
+    fn lost_at(&self, detection: Duration) -> Instant {
+        after(self.heard_at.max(self.since), detection)
     }
 
     /// When the health gets worse unless something is heard.
     pub(crate) fn next_state_at(&self, detection: Duration) -> Option<Instant> {
         match self.health {
             PathHealth::Healthy => self.missing_at,
-            PathHealth::Suspect => Some(after(self.heard_at, detection)),
+            PathHealth::Suspect => Some(self.lost_at(detection)),
             PathHealth::Lost => Some(self.expires_at()),
         }
     }
@@ -126,7 +143,7 @@ impl Consent {
             self.health = PathHealth::Suspect;
             self.probe_at = Some(now);
         }
-        if self.health == PathHealth::Suspect && after(self.heard_at, detection) <= now {
+        if self.health == PathHealth::Suspect && self.lost_at(detection) <= now {
             self.health = PathHealth::Lost;
         }
         let is_due = self.regular_at <= now || self.probe_at.is_some_and(|at| at <= now);

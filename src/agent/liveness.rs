@@ -11,6 +11,9 @@ use crate::pair::PairId;
 use crate::stream::{ComponentId, StreamId};
 use crate::time::{Instant, after, earliest};
 
+/// The pair of a component on which consent is kept, and the one on which it has to be.
+type Change = (ComponentId, Option<PairId>, Option<PairId>);
+
 impl Agent {
     /// Says that data of the peer has arrived, which the application has authenticated: it puts off the suspicion that the
     /// path is dead, and gives no consent (RFC 7675 §5.1).
@@ -46,7 +49,7 @@ impl Agent {
     /// Keeps consent on the pair that each component uses, and on no other.
     pub(super) fn follow_use(&mut self, stream: StreamId) {
         let Some(data) = self.stream(stream) else { return };
-        let changes: SmallVec<[(ComponentId, Option<PairId>, Option<PairId>); 2]> = data
+        let changes: SmallVec<[Change; 2]> = data
             .components
             .iter()
             .map(|component| (component.id, component.kept, component.usable().filter(|_| !self.is_closed)))
@@ -59,8 +62,12 @@ impl Agent {
             let base = self.config.consent_interval;
             let answered_at = wanted.and_then(|id| self.set.get(id)).and_then(|pair| pair.answered_at);
             if let Some(at) = answered_at.filter(|_| self.config.consent) {
-                let consent = Consent::new(at, self.now, base, &mut self.random);
+                let mut consent = Consent::new(at, self.now, base, &mut self.random);
                 if let Some(pair) = wanted.and_then(|id| self.set.get_mut(id)) {
+                    if consent.is_stale() {
+                        consent.is_queued = true;
+                        self.outbox.queue_consent(pair.id);
+                    }
                     pair.consent = Some(consent);
                 }
             }
@@ -85,7 +92,7 @@ impl Agent {
                 Demand::Check if consent.is_queued => {}
                 Demand::Check => {
                     consent.is_queued = true;
-                    self.outbox.consent.push_back(id);
+                    self.outbox.queue_consent(id);
                 }
                 Demand::Expired => self.end_consent(id),
             }
