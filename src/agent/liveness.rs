@@ -153,15 +153,17 @@ impl Agent {
         let checked = pair.produced_by.unwrap_or(id);
         pair.consent = None;
         pair.is_valid = false;
-        // The same credentials never regain consent on these addresses.
-        pair.is_barred = true;
-        if let Some(pair) = self.set.get_mut(checked) {
-            pair.is_barred = true;
-            pair.produced = None;
+        for one in [checked, id] {
+            if let Some(pair) = self.set.get_mut(one) {
+                // The same credentials never regain consent on these addresses.
+                pair.is_barred = true;
+                pair.produced = None;
+            }
+            self.set.fail(one);
         }
-        self.set.fail(checked);
-        if checked != id {
-            self.set.fail(id);
+        if self.component(place).and_then(|component| component.attempt).is_some_and(|attempt| attempt.valid == id) {
+            self.drop_attempt(place);
+            self.give_up_nominating(place.0);
         }
         if let Some(component) = self.component_mut(place) {
             component.valid.retain(|valid| *valid != id);
@@ -169,6 +171,10 @@ impl Agent {
             component.previous.take_if(|previous| *previous == id);
             component.kept = None;
             component.has_lost_consent = true;
+        }
+        if self.set.get(id).is_some_and(|pair| pair.group.is_none()) {
+            // It is on no checklist that it could be seen on as failed.
+            self.forget_pair(id);
         }
         self.is_dirty = true;
     }
