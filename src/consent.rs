@@ -41,6 +41,8 @@ pub(crate) struct Consent {
     health: PathHealth,
     /// When the last answer came.
     answered_at: Instant,
+    /// From when silence counts: the first answer, or when a pair was taken into use that was not heard of lately.
+    since: Instant,
     /// When the peer was last heard in whatever way.
     heard_at: Instant,
     /// When the next regular check is due.
@@ -76,11 +78,14 @@ impl Consent {
 
     /// Consent that began with an answer, and is kept from now on (RFC 7675 §5).
     pub(crate) fn new(answered_at: Instant, now: Instant, base: Duration, random: &mut Random) -> Self {
+        let gap = gap(base, random);
+        let is_stale = after(answered_at, gap) <= now;
         Self {
             health: PathHealth::Healthy,
             answered_at,
+            since: if is_stale { now } else { answered_at },
             heard_at: answered_at,
-            regular_at: after(now, gap(base, random)),
+            regular_at: after(now, gap),
             probe_at: None,
             missing_at: None,
             is_queued: false,
@@ -93,6 +98,7 @@ impl Consent {
         Self {
             health: PathHealth::Healthy,
             answered_at: heard_at,
+            since: heard_at,
             heard_at,
             regular_at: heard_at,
             probe_at: None,
@@ -100,6 +106,12 @@ impl Consent {
             is_queued: false,
             is_passive: true,
         }
+    }
+
+    /// Whether the pair has to be asked at once, and is given time to answer: it was valid, and not in use, for so long
+    /// that its answer says little.
+    pub(crate) fn is_stale(&self) -> bool {
+        self.since > self.answered_at
     }
 
     pub(crate) const fn health(&self) -> PathHealth {
@@ -114,12 +126,14 @@ impl Consent {
         self.heard_at
     }
 
+    /// When the pair is given up unless an answer comes.
     pub(crate) fn expires_at(&self) -> Instant {
-        after(self.answered_at, EXPIRY)
+        after(self.answered_at.max(self.since), EXPIRY)
     }
 
-    pub(crate) fn has_expired(&self, now: Instant) -> bool {
-        !self.is_passive && self.expires_at() <= now
+    /// When the path is lost unless something is heard.
+    fn lost_at(&self, detection: Duration) -> Instant {
+        after(self.heard_at.max(self.since), detection)
     }
 
     /// When the health gets worse unless something is heard.
@@ -128,7 +142,7 @@ impl Consent {
             PathHealth::Healthy if self.is_passive => Some(after(self.heard_at, detection)),
             PathHealth::Lost if self.is_passive => None,
             PathHealth::Healthy => self.missing_at,
-            PathHealth::Suspect => Some(after(self.heard_at, detection)),
+            PathHealth::Suspect => Some(self.lost_at(detection)),
             PathHealth::Lost => Some(self.expires_at()),
         }
     }
@@ -158,7 +172,7 @@ impl Consent {
             self.health = PathHealth::Suspect;
             self.probe_at = Some(now);
         }
-        if self.health == PathHealth::Suspect && after(self.heard_at, detection) <= now {
+        if self.health == PathHealth::Suspect && self.lost_at(detection) <= now {
             self.health = PathHealth::Lost;
         }
         let is_due = self.regular_at <= now || self.probe_at.is_some_and(|at| at <= now);

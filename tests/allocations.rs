@@ -198,7 +198,7 @@ fn a_connected_agent_keeps_little_on_the_heap() {
 fn consent_of_an_idle_connection_allocates_nothing() {
     let mut duo = Duo::new(&Config::default(), 1, 1);
     duo.connect();
-    let mut round = |duo: &mut Duo| {
+    let round = |duo: &mut Duo| {
         assert!(duo.advance());
         duo.exchange();
         while duo.l.poll_event().is_some() || duo.r.poll_event().is_some() {}

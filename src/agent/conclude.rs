@@ -149,7 +149,7 @@ impl Agent {
     }
 
     /// Stops to nominate.
-    fn drop_attempt(&mut self, place: Place) {
+    pub(super) fn drop_attempt(&mut self, place: Place) {
         let Some(attempt) = self.component_mut(place).and_then(|component| component.attempt.take()) else { return };
         self.set.dequeue(attempt.checked);
         if let Some(pair) = self.set.get_mut(attempt.checked) {
@@ -186,12 +186,17 @@ impl Agent {
         if attempt.valid != attempt.checked {
             self.forget_pair(attempt.valid);
         }
+        self.give_up_nominating(place.0);
+        self.is_dirty = true;
+    }
+
+    /// Notes that a nomination has failed, if that is the end of the stream.
+    pub(super) fn give_up_nominating(&mut self, stream: StreamId) {
         if self.config.strict_nomination {
-            if let Some(data) = self.stream_mut(place.0) {
+            if let Some(data) = self.stream_mut(stream) {
                 data.nomination_failed = true;
             }
         }
-        self.is_dirty = true;
     }
 
     /// Records that our nomination, sent at `asked_at`, was answered (RFC 8445 §7.2.5.3.4).

@@ -3,8 +3,9 @@
 use bytes::BufMut;
 
 use super::{Agent, ConnectionState, SendError};
+use crate::consent::{self, Consent};
 use crate::stream::{ComponentId, StreamId};
-use crate::time::Instant;
+use crate::time::{Instant, after};
 use crate::transmit::Transmit;
 
 impl Agent {
@@ -16,7 +17,8 @@ impl Agent {
     /// # Errors
     /// * [`UnknownStream`](SendError::UnknownStream) or [`UnknownComponent`](SendError::UnknownComponent) if there is none
     ///   of that name.
-    /// * [`ConsentLost`](SendError::ConsentLost) once the peer's consent has ended (RFC 7675 §5.1).
+    /// * [`ConsentLost`](SendError::ConsentLost) once the peer's consent has ended, and for a round trip when a pair is taken
+    ///   into use that has not answered for 30 s (RFC 7675 §5.1).
     /// * [`NoPair`](SendError::NoPair) while no pair is valid, [`Failed`](SendError::Failed) once the stream has failed,
     ///   [`Closed`](SendError::Closed) after [`close`](Self::close).
     /// * [`NoRoom`](SendError::NoRoom) if the payload does not fit into the buffer.
@@ -46,7 +48,10 @@ impl Agent {
             let is_lost = component.is_some_and(|component| component.has_lost_consent);
             return Err(if is_lost { SendError::ConsentLost } else { SendError::NoPair });
         };
-        if pair.consent.as_ref().is_some_and(|consent| consent.has_expired(now)) {
+        let answered_at = pair.consent.as_ref().map(Consent::answered_at).or(pair.answered_at);
+        let is_allowed = answered_at.is_some_and(|at| now < after(at, consent::EXPIRY));
+        let is_asking = self.config.consent && !self.config.lite;
+        if is_asking && (pair.is_barred || !is_allowed) {
             return Err(SendError::ConsentLost);
         }
         if buf.remaining_mut() < payload.len() {

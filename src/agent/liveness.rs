@@ -11,6 +11,9 @@ use crate::pair::PairId;
 use crate::stream::{ComponentId, StreamId};
 use crate::time::{Instant, after, earliest};
 
+/// The pair of a component on which consent is kept, and the one on which it has to be.
+type Change = (ComponentId, Option<PairId>, Option<PairId>);
+
 impl Agent {
     /// Says that data of the peer has arrived, which the application has authenticated: it puts off the suspicion that the
     /// path is dead, and gives no consent (RFC 7675 §5.1).
@@ -50,7 +53,7 @@ impl Agent {
         let Some(data) = self.stream(stream) else { return };
         // Two lite agents never hear checks of each other.
         let is_watched = if self.config.lite { !data.is_remote_lite } else { self.config.consent };
-        let changes: SmallVec<[(ComponentId, Option<PairId>, Option<PairId>); 2]> = data
+        let changes: SmallVec<[Change; 2]> = data
             .components
             .iter()
             .map(|component| (component.id, component.kept, component.usable().filter(|_| !self.is_closed)))
@@ -63,12 +66,16 @@ impl Agent {
             let base = self.config.consent_interval;
             let answered_at = wanted.and_then(|id| self.set.get(id)).and_then(|pair| pair.answered_at);
             if let Some(at) = answered_at.filter(|_| is_watched) {
-                let consent = if self.config.lite {
+                let mut consent = if self.config.lite {
                     Consent::passive(at)
                 } else {
                     Consent::new(at, self.now, base, &mut self.random)
                 };
                 if let Some(pair) = wanted.and_then(|id| self.set.get_mut(id)) {
+                    if consent.is_stale() {
+                        consent.is_queued = true;
+                        self.outbox.queue_consent(pair.id);
+                    }
                     pair.consent = Some(consent);
                 }
             }
@@ -93,7 +100,7 @@ impl Agent {
                 Demand::Check if consent.is_queued => {}
                 Demand::Check => {
                     consent.is_queued = true;
-                    self.outbox.consent.push_back(id);
+                    self.outbox.queue_consent(id);
                 }
                 Demand::Expired => self.end_consent(id),
             }
@@ -158,15 +165,17 @@ impl Agent {
         let checked = pair.produced_by.unwrap_or(id);
         pair.consent = None;
         pair.is_valid = false;
-        // The same credentials never regain consent on these addresses.
-        pair.is_barred = true;
-        if let Some(pair) = self.set.get_mut(checked) {
-            pair.is_barred = true;
-            pair.produced = None;
+        for one in [checked, id] {
+            if let Some(pair) = self.set.get_mut(one) {
+                // The same credentials never regain consent on these addresses.
+                pair.is_barred = true;
+                pair.produced = None;
+            }
+            self.set.fail(one);
         }
-        self.set.fail(checked);
-        if checked != id {
-            self.set.fail(id);
+        if self.component(place).and_then(|component| component.attempt).is_some_and(|attempt| attempt.valid == id) {
+            self.drop_attempt(place);
+            self.give_up_nominating(place.0);
         }
         if let Some(component) = self.component_mut(place) {
             component.valid.retain(|valid| *valid != id);
@@ -174,6 +183,10 @@ impl Agent {
             component.previous.take_if(|previous| *previous == id);
             component.kept = None;
             component.has_lost_consent = true;
+        }
+        if self.set.get(id).is_some_and(|pair| pair.group.is_none()) {
+            // It is on no checklist that it could be seen on as failed.
+            self.forget_pair(id);
         }
         self.is_dirty = true;
     }

@@ -70,6 +70,13 @@ impl Outbox {
         has_room
     }
 
+    /// Queues a consent check, once for each pair.
+    pub(crate) fn queue_consent(&mut self, pair: PairId) {
+        if !self.consent.contains(&pair) {
+            self.consent.push_back(pair);
+        }
+    }
+
     pub(crate) fn has_datagrams(&self) -> bool {
         !self.replies.is_empty() || !self.repeats.is_empty()
     }

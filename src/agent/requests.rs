@@ -181,7 +181,6 @@ impl Agent {
         pair.stats.requests_received += 1;
         pair.stats.responses_sent += 1;
         pair.has_received_check = true;
-        let is_barred = pair.is_barred;
         pair.has_plain_check |= is_plain && claimed == Role::Controlling;
         let is_nominated_anew =
             nomination.is_some_and(|transaction| is_controlled && pair.is_new_nomination(transaction));
@@ -191,17 +190,17 @@ impl Agent {
         }
         self.record_life(id);
         if self.set.get(id).is_none_or(|pair| pair.state.get() != CandidatePairState::Succeeded) {
-            if is_barred {
-                return;
-            }
             self.trigger(id);
         } else if is_nominated_anew {
             self.follow_nomination(id);
         }
     }
 
-    /// Queues a triggered check, and stops the one in progress.
+    /// Queues a triggered check, and stops the one in progress. A pair whose consent has ended is not checked any more.
     pub(super) fn trigger(&mut self, id: PairId) {
+        if self.set.get(id).is_some_and(|pair| pair.is_barred) {
+            return;
+        }
         if let Some(superseded) = self.set.trigger(id) {
             self.transactions.cancel(superseded);
         }

@@ -43,7 +43,7 @@ impl Agent {
         }
         let Some(transaction) = self.transactions.remove(key) else { return Ok(()) };
         self.stats.responses_received += u64::from(transaction.start.purpose != Purpose::Consent);
-        self.record_response(&transaction);
+        self.record_response(&transaction, matches!(verdict, Verdict::Success(_)));
         match verdict {
             Verdict::Success(_) if transaction.start.purpose == Purpose::Consent => self.handle_consent(&transaction),
             Verdict::Success(mapped) => self.handle_success(&transaction, canonical(mapped)),
@@ -54,11 +54,14 @@ impl Agent {
         Ok(())
     }
 
-    fn record_response(&mut self, transaction: &Transaction) {
+    fn record_response(&mut self, transaction: &Transaction, is_success: bool) {
         let now = self.now;
         let Some(pair) = self.set.get_mut(transaction.start.pair) else { return };
         pair.stats.responses_received += 1;
-        pair.answered_at = Some(now);
+        // An error gives no consent (RFC 7675 §5.1).
+        if is_success {
+            pair.answered_at = Some(now);
+        }
         // Which transmission of several was answered is not known (Karn's rule, RFC 8489 §6.2.1).
         if transaction.sent == 1 {
             pair.record_round_trip(now.saturating_duration_since(transaction.first_sent));
@@ -67,6 +70,10 @@ impl Agent {
 
     fn handle_success(&mut self, transaction: &Transaction, mapped: SocketAddr) {
         let id = transaction.start.pair;
+        if self.set.get(id).is_some_and(|pair| pair.is_barred) {
+            // A late answer does not bring back what consent has ended for (RFC 7675 §5.1).
+            return;
+        }
         if let Some(in_progress) = self.set.succeed(id) {
             // Nothing depends on its answer, which counts all the same.
             self.transactions.cancel(in_progress);
@@ -102,8 +109,8 @@ impl Agent {
         };
         let path = Path { base, remote: path.remote };
         if let Some(other) = self.set.find(&path).filter(|other| *other != id) {
-            let is_new = self.set.get(other).is_some_and(|other| other.state.get() != CandidatePairState::Succeeded);
-            if is_new {
+            let known = self.set.get(other).filter(|other| !other.is_barred)?;
+            if known.state.get() != CandidatePairState::Succeeded {
                 self.set.trigger(other).into_iter().for_each(|superseded| self.transactions.cancel(superseded));
                 self.set.succeed(other);
             }

@@ -3,7 +3,7 @@
 use nilas::sim::{Link, Pair, SideName, Wire};
 use nilas::{ComponentId, ConnectionState, Event, PathHealth, SendError, StateReason};
 
-use crate::help::{ms, requests, secs, setup, states};
+use crate::help::{at, ms, requests, secs, setup, states};
 
 fn connected(name: &str) -> Pair {
     let mut pair = setup(name).build();
@@ -180,4 +180,122 @@ fn data_of_the_peer_holds_off_the_loss_but_not_the_end_of_consent() {
     use ConnectionState::{Checking, Completed, Connected, Disconnected, Failed};
     assert_eq!(states(&pair, SideName::L), [Checking, Connected, Completed, Failed]);
     assert_eq!(states(&pair, SideName::R), [Checking, Connected, Completed, Disconnected, Failed]);
+}
+
+/// Two addresses of R, both valid for both sides, and nobody nominates.
+fn with_spare(name: &str) -> Pair {
+    let patient = nilas::Config::default().with_nomination_policy(std::sync::Arc::new(nilas::ApplicationNominates));
+    let mut pair = setup(name).addresses(1, 2).left(|l| l.config = patient).build();
+    pair.run_for(secs(1));
+    assert!([&pair.l, &pair.r].iter().all(|peer| peer.agent.pairs().filter(|pair| pair.is_valid).count() == 2));
+    pair
+}
+
+/// The pair that L does not use.
+fn spare(pair: &Pair) -> nilas::PairView<'_> {
+    let used = pair.l.agent.usable_pair(pair.stream(), ComponentId::RTP).unwrap().id;
+    pair.l.agent.pairs().find(|pair| pair.is_valid && pair.id != used).unwrap()
+}
+
+/// Req: 7675-5.1-a
+#[test]
+fn a_pair_that_was_idle_for_minutes_is_asked_at_once_when_it_is_nominated() {
+    let mut pair = with_spare("idle spare");
+    pair.run_for(secs(300));
+    let (spare, now) = (spare(&pair).id, pair.now());
+    pair.l.agent.nominate(now, spare).unwrap();
+    pair.drain(SideName::L);
+    // R takes it, and its own consent is that old.
+    pair.run_for(ms(26));
+    assert!(pair.r.is_selected());
+    assert_eq!(pair.send(SideName::R, b"too early"), Err(SendError::ConsentLost));
+    let asked = requests(&pair.r.sent).last().unwrap().0;
+    assert_eq!(asked, now + ms(25));
+    pair.run_for(ms(50));
+    assert!(pair.send(SideName::R, b"now").is_ok() && pair.send(SideName::L, b"now").is_ok());
+    pair.run_for(secs(60));
+    assert!(pair.agrees());
+    assert_eq!((pair.l.selections(), pair.r.selections()), (1, 1));
+    let is_doubt = |event: &Event| matches!(event, Event::PathHealthChanged { .. });
+    assert!(!pair.l.events.iter().chain(&pair.r.events).any(|(_, event)| is_doubt(event)));
+}
+
+/// Req: 7675-5.1-a
+#[test]
+fn a_pair_that_was_idle_and_does_not_answer_gets_as_long_as_any_other() {
+    let mut pair = with_spare("dead spare");
+    pair.run_for(secs(300));
+    let (spare, now, stream) = (spare(&pair).id, pair.now(), pair.stream());
+    let (l, r) = (pair.host(SideName::L), pair.host(SideName::R));
+    pair.l.agent.nominate(now, spare).unwrap();
+    pair.drain(SideName::L);
+    // R hears the nomination, and nothing after.
+    pair.network.cut(r, l);
+    pair.run_for(ms(26));
+    pair.network.cut(l, r);
+    let taken = now + ms(25);
+    pair.run_for(secs(60));
+    let health: Vec<_> = pair
+        .r
+        .events
+        .iter()
+        .filter_map(|(_, event)| match event {
+            Event::PathHealthChanged { health, at, .. } => Some((*health, *at)),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(health[..2], [(PathHealth::Suspect, taken + ms(500)), (PathHealth::Lost, taken + secs(10))]);
+    let gone = pair.r.events.iter().rev().find_map(|(_, event)| match event {
+        Event::SelectedPairChanged { pair: None, at, .. } => Some(*at),
+        _ => None,
+    });
+    assert_eq!(gone, Some(taken + secs(30)));
+    assert!(pair.r.agent.selected_pair(stream, ComponentId::RTP).is_none());
+}
+
+/// Req: 7675-5.1-b
+#[test]
+fn when_consent_ends_on_one_pair_another_valid_one_carries_on() {
+    let mut pair = with_spare("spare");
+    pair.run_for(secs(120));
+    let (spare, stream) = (spare(&pair).id, pair.stream());
+    let used = pair.l.agent.usable_pair(stream, ComponentId::RTP).unwrap().remote.socket_address().unwrap();
+    pair.network.set_hook(move |packet| {
+        let is_dead = [packet.source, packet.destination].contains(&used);
+        if is_dead { nilas::sim::Verdict::Drop } else { nilas::sim::Verdict::Pass }
+    });
+    pair.run_for(secs(300));
+    for peer in [&pair.l, &pair.r] {
+        assert_eq!(peer.agent.state(), ConnectionState::Connected);
+        assert_eq!(peer.agent.pairs().filter(|pair| pair.is_valid).count(), 1);
+    }
+    assert_eq!(pair.l.agent.usable_pair(stream, ComponentId::RTP).map(|pair| pair.id), Some(spare));
+    assert!(pair.send(SideName::L, b"on the spare").is_ok() && pair.send(SideName::R, b"too").is_ok());
+}
+
+/// Req: 7675-5.1-b
+#[test]
+fn a_nomination_ends_with_the_consent_on_its_pair() {
+    let mut pair = setup("nomination").build();
+    pair.run_for(ms(51));
+    cut(&mut pair);
+    pair.run_for(secs(60));
+    assert_eq!(pair.l.reached(ConnectionState::Failed), Some(at(39_500)));
+    let last = requests(&pair.l.sent).last().unwrap().0;
+    assert!(last < at(30_050), "{last:?}");
+    assert_eq!(pair.l.agent.pairs().filter(|pair| pair.is_valid || pair.is_nominated).count(), 0);
+}
+
+/// Req: 7675-5.1-b
+#[test]
+fn between_the_timer_and_the_next_poll_nothing_is_sent_either() {
+    let mut pair = connected("between");
+    pair.run_for(secs(20));
+    cut(&mut pair);
+    let (mut agent, stream) = (pair.l.agent.clone(), pair.stream());
+    let late = pair.now() + secs(40);
+    agent.handle_timeout(late);
+    let mut buffer = Vec::new();
+    assert_eq!(agent.send(late, stream, ComponentId::RTP, b"x", &mut buffer), Err(SendError::ConsentLost));
+    assert!(agent.poll_transmit(late, &mut buffer).is_none());
 }

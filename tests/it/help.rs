@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use nilas::sim::{Pair, PairSetup, Sent, SideName, Wire};
-use nilas::{ConnectionState, Event, Instant, Seed};
+use nilas::sim::{Pair, PairSetup, Sent, SideName, SideSetup, Wire};
+use nilas::{Config, ConnectionState, Event, Instant, Seed};
 
 pub(crate) const fn ms(ms: u64) -> Duration {
     Duration::from_millis(ms)
@@ -15,6 +15,17 @@ pub(crate) const fn secs(secs: u64) -> Duration {
 
 pub(crate) fn at(ms: u64) -> Instant {
     Instant::ZERO + Duration::from_millis(ms)
+}
+
+/// The same without consent and with hardly a keepalive: a pair in use is quiet, whatever becomes of the peer.
+pub(crate) fn silent(config: Config) -> Config {
+    config.with_consent(false).with_keepalive_interval(secs(3600))
+}
+
+/// Both sides without consent and with hardly a keepalive.
+pub(crate) fn silent_setup(name: &str) -> PairSetup {
+    let silence = |side: &mut SideSetup| side.config = silent(side.config.clone());
+    setup(name).left(silence).right(silence)
 }
 
 pub(crate) fn setup(name: &str) -> PairSetup {

@@ -20,6 +20,7 @@ fn with_lite_r(name: &str) -> PairSetup {
 /// Req: 8445-8.2-a
 /// Req: 8445-6.1.1-a
 /// Req: 7675-1-a
+/// Req: 8445-7.3.1.1-e
 #[test]
 fn a_lite_agent_takes_the_pair_that_its_full_peer_nominates_and_sends_no_request() {
     for roles in [[Role::Controlling, Role::Controlled], [Role::Controlled, Role::Controlling]] {

@@ -9,7 +9,7 @@ use nilas::{
     PairView, Priority, Received, RemoteCandidateOutcome, RemoteDescription, Role, Seed, StreamId, Transport,
 };
 
-use crate::help::{at, ms};
+use crate::help::{at, ms, silent};
 
 /// A request that the agent has sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -55,7 +55,7 @@ pub(crate) const fn host_priority(local_preference: u16) -> u32 {
 impl Lone {
     /// An agent with so many streams of so many components.
     pub(crate) fn new(config: Config, role: Role, streams: usize, components: u16) -> Self {
-        let mut agent = Agent::new(config, role, Seed::from_name("lone")).unwrap();
+        let mut agent = Agent::new(silent(config), role, Seed::from_name("lone")).unwrap();
         let streams = (0..streams).map(|_| agent.add_stream(components).unwrap()).collect();
         let peer = Credentials { ufrag: "peer".parse().unwrap(), password: "password/of/the/peer/00".parse().unwrap() };
         Self { agent, streams, now: at(0), peer, checks: Vec::new(), events: Vec::new(), next_id: 0 }

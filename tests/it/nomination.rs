@@ -9,7 +9,7 @@ use nilas::{
     NominationPolicy, NominationView, PairId, Role, Seed, StateReason,
 };
 
-use crate::help::{at, ms, requests, secs, setup};
+use crate::help::{at, ms, requests, secs, setup, silent_setup};
 use crate::script::{BEST, OTHER, Script, socket};
 
 /// Waits for some time, and takes the best then.
@@ -231,7 +231,7 @@ fn a_late_answer_to_an_earlier_check_does_not_stop_a_nomination_that_waits_to_be
 /// Req: 8445-7.2.5.3.4-b
 #[test]
 fn a_nomination_without_an_alternative_goes_on_for_as_long_as_a_check_lasts() {
-    let mut pair = setup("no alternative").build();
+    let mut pair = silent_setup("no alternative").build();
     pair.run_to(at(51));
     let (l, r) = (pair.host(SideName::L), pair.host(SideName::R));
     pair.network.cut_both(l, r);
@@ -296,7 +296,7 @@ fn a_relay_is_nominated_in_the_end_if_nothing_better_answers() {
 /// Req: 8445-8.1.1-c
 #[test]
 fn a_candidate_that_comes_after_the_nomination_changes_nothing() {
-    let mut pair = setup("late candidate").right(|r| r.signals_end = false).build();
+    let mut pair = silent_setup("late candidate").right(|r| r.signals_end = false).build();
     assert!(pair.run_until_selected(secs(1)));
     pair.run_for(secs(1));
     let before = requests(&pair.l.sent).len();
@@ -312,7 +312,7 @@ fn a_candidate_that_comes_after_the_nomination_changes_nothing() {
 #[test]
 fn checks_in_flight_are_not_repeated_after_the_nomination() {
     // Only the last of six pairs works; its check is answered while the other five are in flight.
-    let mut pair = setup("in flight").addresses(6, 1).build();
+    let mut pair = silent_setup("in flight").addresses(6, 1).build();
     pair.network.set_hook(|packet: &Passing<'_>| {
         let worst = [198, 51, 100, 6].into();
         let is_worst = [packet.source.ip(), packet.destination.ip()].contains(&worst);
@@ -365,6 +365,8 @@ fn the_application_nominates_by_its_own_policy() {
     pair.drain(SideName::L);
     assert!(pair.run_until_selected(ms(50)));
     assert_eq!(pair.l.agent.selected_pair(stream, ComponentId::RTP).map(|pair| pair.id), Some(other));
+    // R last heard an answer on that pair a minute ago, and has to be given consent again before it sends (RFC 7675 §5.1).
+    pair.run_for(ms(25));
     assert!(pair.agrees());
     let now = pair.now();
     assert_eq!(pair.l.agent.nominate(now, other), Ok(()));

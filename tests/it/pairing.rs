@@ -294,7 +294,7 @@ fn at_the_limit_a_failed_pair_goes_first_then_a_lesser_one_then_the_newcomer() {
     let valid = lone.pair_with("192.0.2.1:6000").id;
     // The failed one goes even for a newcomer of the lowest priority.
     let _ = lone.add(0, remote("n1", 1, 5, "192.0.2.1:7001"));
-    lone.agent.handle_timeout(lone.now);
+    lone.take_events();
     assert_eq!(shape(&lone), "SIWW");
     // Without a failed one the least that nobody has checked goes, for a better one only.
     let _ = lone.add(0, remote("n2", 1, 4, "192.0.2.1:7002"));
@@ -302,7 +302,7 @@ fn at_the_limit_a_failed_pair_goes_first_then_a_lesser_one_then_the_newcomer() {
     assert!(lone.agent.pairs().all(|pair| pair.remote.socket_address() != Some(address("192.0.2.1:7002"))));
     let _ = lone.add(0, remote("n3", 1, 100, "192.0.2.1:7003"));
     let _ = lone.add(0, remote("n4", 1, 101, "192.0.2.1:7004"));
-    lone.agent.handle_timeout(lone.now);
+    lone.take_events();
     assert_eq!(shape(&lone), "SIWW");
     let ports: BTreeSet<u16> = lone.agent.pairs().map(|pair| pair.remote.socket_address().unwrap().port()).collect();
     assert_eq!(ports, BTreeSet::from([6000, 6002, 7003, 7004]));
@@ -350,7 +350,7 @@ fn late_candidates_disturb_no_pair_that_was_checked() {
         let again = remote(&format!("f{index}"), 1, priority, &format!("192.0.2.1:{}", 6000 + index));
         assert!(matches!(lone.add(0, again), RemoteCandidateOutcome::Known(_)));
     }
-    lone.agent.handle_timeout(lone.now);
+    lone.take_events();
     assert_eq!(snapshot(&lone), before);
     assert_eq!(shape(&lone), "SXIW");
     let mut lone = Lone::simple(Config::default());
@@ -360,7 +360,7 @@ fn late_candidates_disturb_no_pair_that_was_checked() {
     let _ = lone.add(0, remote("b", 1, 20, "192.0.2.1:6001"));
     let _ = lone.add(0, remote("c", 1, 30, "192.0.2.1:6002"));
     lone.be_checked(0, "192.0.2.1:6003", "10.0.0.1:5000", 77);
-    lone.agent.handle_timeout(lone.now);
+    lone.take_events();
     assert_eq!(snapshot(&lone), before);
     assert_eq!(shape(&lone), "IWWW");
 }

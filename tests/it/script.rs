@@ -9,7 +9,7 @@ use nilas::{
     Seed, StreamId, Transport,
 };
 
-use crate::help::at;
+use crate::help::{at, silent};
 
 pub(crate) fn socket(text: &str) -> SocketAddr {
     text.parse().unwrap()
@@ -48,7 +48,7 @@ impl Script {
         config: Config,
         describe: impl FnOnce(RemoteDescription) -> RemoteDescription,
     ) -> Self {
-        let mut agent = Agent::new(config, role, Seed::from_name("script")).unwrap();
+        let mut agent = Agent::new(silent(config), role, Seed::from_name("script")).unwrap();
         let stream = agent.add_stream(1).unwrap();
         let ours = agent.local_credentials(stream).unwrap().clone();
         let theirs = Credentials::new("peer", "password/of/the/peer/0123").unwrap();

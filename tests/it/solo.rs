@@ -8,7 +8,7 @@ use nilas::{
     Foundation, Instant, PairId, Password, Priority, Received, RemoteDescription, Role, Seed, StreamId, Transport,
 };
 
-use crate::help::ms;
+use crate::help::{ms, silent};
 
 /// Priority of a host candidate with the highest local preference, component 1.
 pub(crate) const HOST_PRIORITY: u32 = 0x7eff_ffff;
@@ -71,7 +71,13 @@ impl Solo {
         Self::with(role, Config::default())
     }
 
+    /// The same with this configuration, but neither consent nor keepalives.
     pub(crate) fn with(role: Role, config: Config) -> Self {
+        Self::with_consent(role, silent(config))
+    }
+
+    /// The same, with consent if the configuration has it.
+    pub(crate) fn with_consent(role: Role, config: Config) -> Self {
         let mut agent = Agent::new(config, role, Seed::from_name("solo")).unwrap();
         let stream = agent.add_stream(1).unwrap();
         let mut solo = Self {

@@ -7,7 +7,7 @@ use nilas::{
     StateReason, Transport,
 };
 
-use crate::help::{at, ms, secs, setup, states};
+use crate::help::{at, ms, secs, setup, silent_setup, states};
 use crate::script::{BEST, LOCAL, Script, socket};
 
 use ConnectionState::{Checking, Closed, Completed, Connected, Disconnected, Failed, New};
@@ -254,7 +254,7 @@ fn failure_is_told_with_its_reason_when_patience_ends_and_not_earlier() {
 /// Req: wpc-event-a
 #[test]
 fn a_closed_agent_tells_once_and_neither_sends_nor_answers() {
-    let mut pair = setup("close").build();
+    let mut pair = silent_setup("close").build();
     assert!(pair.run_until_selected(secs(1)));
     let (now, stream) = (pair.now(), pair.stream());
     let before = (told(&pair, SideName::R).len(), pair.r.sent.len());

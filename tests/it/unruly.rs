@@ -169,7 +169,8 @@ proptest! {
     ) {
         let config = Config::default().with_max_pairs(6).with_max_peer_reflexive(4).with_pair_events(true);
         let role = if is_controlling { Role::Controlling } else { Role::Controlled };
-        let mut solo = Solo::checking_with(role, config);
+        let mut solo = Solo::with_consent(role, config);
+        solo.describe(vec![host("203.0.113.1:6000")]);
         for deed in &deeds {
             perform(&mut solo, deed);
             check_limits(&solo);
