@@ -2,10 +2,10 @@
 
 use std::net::IpAddr;
 
-use nilas::sim::{PairSetup, SideName, Verdict, Wire};
+use nilas::sim::{MessageBuilder, PairSetup, SideName, Verdict, Wire};
 use nilas::{
-    AddLocalCandidateError, Agent, ComponentId, Config, ConnectionState, Instant, Role, Seed, SendError, StateReason,
-    Transport,
+    AddLocalCandidateError, Agent, ComponentId, Config, ConnectionState, Datagram, Instant, Received, Role, Seed,
+    SendError, StateReason, Transport,
 };
 
 use crate::help::{ms, requests, secs, setup, states};
@@ -20,7 +20,6 @@ fn with_lite_r(name: &str) -> PairSetup {
 /// Req: 8445-8.2-a
 /// Req: 8445-6.1.1-a
 /// Req: 7675-1-a
-/// Req: 8445-7.3.1.1-e
 #[test]
 fn a_lite_agent_takes_the_pair_that_its_full_peer_nominates_and_sends_no_request() {
     for roles in [[Role::Controlling, Role::Controlled], [Role::Controlled, Role::Controlling]] {
@@ -205,4 +204,31 @@ fn a_restart_with_a_lite_peer_goes_on_without_loss() {
         pair.run_for(ms(10));
     }
     assert!(done(&pair) && pair.agrees());
+}
+
+/// Req: 8445-7.3.1.1-e
+#[test]
+fn a_lite_agent_answers_a_peer_in_whatever_role_and_keeps_its_own() {
+    let mut pair = with_lite_r("role").build();
+    assert!(pair.run_until_selected(secs(1)));
+    let stream = pair.stream();
+    let ours = pair.r.agent.local_credentials(stream).unwrap().clone();
+    let theirs = pair.l.agent.local_credentials(stream).unwrap().clone();
+    for tiebreaker in [0, u64::MAX] {
+        let request = MessageBuilder::binding_request([tiebreaker as u8; 12])
+            .username(ours.ufrag.as_str(), theirs.ufrag.as_str())
+            .priority(1)
+            .controlled(tiebreaker)
+            .integrity(&ours.password)
+            .fingerprint()
+            .build();
+        let (source, destination) = (pair.l.sockets()[0], pair.r.sockets()[0]);
+        let datagram = Datagram { source, destination, transport: Transport::Udp, payload: &request };
+        let now = pair.now();
+        assert_eq!(pair.r.agent.handle_datagram(now, &datagram), Received::Handled);
+        let mut answer = Vec::new();
+        assert!(pair.r.agent.poll_transmit(now, &mut answer).is_some());
+        assert!(matches!(Wire::decode(&answer), Wire::Success { .. }));
+        assert_eq!(pair.r.agent.role(), Role::Controlled);
+    }
 }
