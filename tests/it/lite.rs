@@ -103,7 +103,7 @@ fn a_peer_that_checks_every_25_seconds_keeps_a_lite_agent_up() {
         agent.handle_timeout(now);
         let sent = agent.poll_transmit(now, &mut buffer);
         let Some(sent) = sent else { break };
-        let datagram = nilas::Datagram {
+        let datagram = Datagram {
             source: sent.source,
             destination: sent.destination,
             transport: sent.transport,
@@ -112,7 +112,7 @@ fn a_peer_that_checks_every_25_seconds_keeps_a_lite_agent_up() {
         let _ = pair.r.agent.handle_datagram(now, &datagram);
         let mut answer = Vec::new();
         while let Some(back) = pair.r.agent.poll_transmit(now, &mut answer) {
-            let datagram = nilas::Datagram {
+            let datagram = Datagram {
                 source: back.source,
                 destination: back.destination,
                 transport: back.transport,
