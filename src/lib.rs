@@ -25,7 +25,7 @@
 //!
 //! ```
 //! use nilas::{
-//!     Agent, ComponentId, Config, Datagram, Event, Instant, Received, RemoteDescription, Role, Seed, StreamId, Transport,
+//!     Agent, ComponentId, Config, Datagram, Event, Instant, Received, RemoteDescription, RemoveCandidateError, Role, Seed, StreamId, Transport,
 //! };
 //! use std::net::SocketAddr;
 //!
@@ -137,7 +137,8 @@ mod transmit;
 pub use agent::{
     AddLocalCandidateError, AddRemoteCandidateError, AddStreamError, Agent, ConnectionState, GatheringState,
     LocalCandidateView, NominateError, PairView, Received, RemoteCandidateOutcome, RemoteCandidateView,
-    RemoteDescription, Role, SendError, SetRemoteDescriptionError, StateReason, UnknownStream, UnusableAddress,
+    RemoteDescription, RemoveCandidateError, Role, SendError, SetRemoteDescriptionError, StateReason, UnknownStream,
+    UnusableAddress,
 };
 pub use candidate::{
     Candidate, CandidateAddress, CandidateId, CandidateKind, Foundation, ParseFoundationError, Priority, TcpType,

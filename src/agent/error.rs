@@ -2,6 +2,7 @@
 
 use core::net::SocketAddr;
 
+use crate::candidate::CandidateId;
 use crate::pair::PairId;
 use crate::stream::{ComponentId, StreamId};
 
@@ -123,6 +124,18 @@ pub enum AddRemoteCandidateError {
     /// The agent is closed.
     #[error("the agent is closed")]
     Closed,
+}
+
+/// Why a candidate was not removed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum RemoveCandidateError {
+    /// The agent has no such stream.
+    #[error("no stream {0}")]
+    UnknownStream(StreamId),
+    /// The stream has no such candidate, or no longer.
+    #[error("no candidate {0}")]
+    UnknownCandidate(CandidateId),
 }
 
 /// Why a pair was not nominated.

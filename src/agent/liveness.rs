@@ -36,6 +36,17 @@ impl Agent {
         Ok(())
     }
 
+    /// Withdraws our consent to the data of the peer on a stream: its checks are refused with 403, which makes it stop at
+    /// once, or within 30 s if that gets lost (RFC 7675 §5.2). A restart gives consent again.
+    ///
+    /// # Errors
+    /// [`UnknownStream`] if there is none of that name.
+    pub fn revoke_consent(&mut self, now: Instant, stream: StreamId) -> Result<(), UnknownStream> {
+        self.observe(now);
+        self.stream_mut(stream).ok_or(UnknownStream(stream))?.is_revoked = true;
+        Ok(())
+    }
+
     /// Notes that the peer was heard on a path that may be in use.
     pub(super) fn record_life(&mut self, checked: PairId) {
         let now = self.now;

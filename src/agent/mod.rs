@@ -11,6 +11,7 @@ mod liveness;
 mod outbox;
 mod output;
 mod pairing;
+mod removal;
 mod requests;
 mod responses;
 mod restart;
@@ -27,7 +28,7 @@ use core::time::Duration;
 
 pub use description::{RemoteCandidateOutcome, RemoteDescription};
 pub use error::{
-    AddLocalCandidateError, AddRemoteCandidateError, AddStreamError, NominateError, SendError,
+    AddLocalCandidateError, AddRemoteCandidateError, AddStreamError, NominateError, RemoveCandidateError, SendError,
     SetRemoteDescriptionError, UnknownStream, UnusableAddress,
 };
 pub use input::Received;

@@ -193,6 +193,9 @@ impl Agent {
             }
             return Ok(Outcome::Known(id));
         }
+        if let Some(data) = self.stream_mut(stream) {
+            data.removed.retain(|removed| *removed != address);
+        }
         if !self.make_room_for_remote(stream, &candidate) {
             return Ok(Outcome::TooMany);
         }

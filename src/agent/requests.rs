@@ -43,6 +43,7 @@ impl Agent {
             // Once the peer's descriptions are known, nobody else is answered (RFC 8827 §9.3).
             return Err(DropReason::UnknownPeer);
         }
+        let stream_is_revoked = stream.is_revoked;
         let request = message.authenticate(key);
         self.stats.integrity_checks += 1;
         let Some(request) = request else {
@@ -58,6 +59,9 @@ impl Agent {
                 return if is_conflict { Ok(()) } else { Err(DropReason::BadRequest) };
             }
         };
+        if stream_is_revoked {
+            return self.reply(arrival, id, integrity, Some(ErrorReply::Forbidden));
+        }
         self.reply(arrival, id, integrity, None)?;
         if check.switch {
             self.take_role(self.role.opposite());
@@ -147,6 +151,9 @@ impl Agent {
             return Some(known);
         }
         if !is_usable_remote(check.source) {
+            return None;
+        }
+        if self.is_removed(stream, check.source) {
             return None;
         }
         if data.remotes.counts().1 >= limit {

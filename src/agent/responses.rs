@@ -48,8 +48,11 @@ impl Agent {
             Verdict::Success(_) if transaction.start.purpose == Purpose::Consent => self.handle_consent(&transaction),
             Verdict::Success(mapped) => self.handle_success(&transaction, canonical(mapped)),
             Verdict::RoleConflict => self.handle_role_conflict(&transaction),
+            Verdict::Forbidden if transaction.start.purpose == Purpose::Consent => {
+                self.end_consent(transaction.start.pair)
+            }
             Verdict::ServerError => self.handle_server_error(key, &transaction),
-            Verdict::Failure | Verdict::Unusable => self.handle_failure(key, &transaction),
+            Verdict::Failure | Verdict::Forbidden | Verdict::Unusable => self.handle_failure(key, &transaction),
         }
         Ok(())
     }

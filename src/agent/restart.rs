@@ -220,6 +220,8 @@ impl Agent {
         data.failure = None;
         data.nomination_failed = false;
         data.has_told_limit = false;
+        data.removed.clear();
+        data.is_revoked = false;
         for component in &mut data.components {
             component.restart(in_use.iter().find(|(id, _)| *id == component.id).map(|(_, pair)| *pair));
         }

@@ -138,6 +138,10 @@ pub(crate) struct Stream {
     pub(crate) next_generation: u32,
     pub(crate) pending: Option<Pending>,
     pub(crate) previous: Option<Previous>,
+    /// Addresses whose candidates the application has removed.
+    pub(crate) removed: Vec<SocketAddr>,
+    /// The application has withdrawn our consent: checks are refused (RFC 7675 §5.2).
+    pub(crate) is_revoked: bool,
     /// Candidates that name a username fragment of the peer which is not known yet: signalling may overtake itself.
     pub(crate) deferred: Vec<Candidate>,
     /// Their end, if it was signalled.
@@ -176,6 +180,8 @@ impl Stream {
             next_generation: 1,
             pending: None,
             previous: None,
+            removed: Vec::new(),
+            is_revoked: false,
             deferred: Vec::new(),
             deferred_end: None,
             ended_generation: None,

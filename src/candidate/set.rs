@@ -169,6 +169,10 @@ impl LocalCandidates {
         self.list.push(LocalCandidate { id, candidate, address, base, foundation, announced_in: None, slot: None });
     }
 
+    pub(crate) fn retain(&mut self, keep: impl Fn(&LocalCandidate) -> bool) {
+        self.list.retain(keep);
+    }
+
     /// Records that a candidate is handed to signalling; `None` if it is gone.
     pub(crate) fn announce(&mut self, id: CandidateId, generation: u32) -> Option<&LocalCandidate> {
         self.fix_priority(id);

@@ -11,6 +11,8 @@ pub(crate) enum Verdict {
     Success(SocketAddr),
     /// The peer insists on the role that we claimed (RFC 8445 §7.2.5.1).
     RoleConflict,
+    /// The peer withdraws its consent (RFC 7675 §5.2).
+    Forbidden,
     /// The peer had a problem of its own, which may pass (RFC 8489 §6.3.4).
     ServerError,
     /// The check failed.
@@ -27,6 +29,7 @@ pub(crate) fn examine(response: &Authenticated<Message<'_>>, is_symmetric: bool)
     }
     match (response.class, response.error, response.mapped) {
         (Class::Error, Some(487), _) => Verdict::RoleConflict,
+        (Class::Error, Some(403), _) => Verdict::Forbidden,
         (Class::Error, Some(500..=599), _) if is_symmetric => Verdict::ServerError,
         (Class::Error, _, _) => Verdict::Failure,
         (Class::Success, _, _) if !is_symmetric => Verdict::Failure,

@@ -117,6 +117,7 @@ fn error_responses_are_what_the_reference_reads_in_them() {
     let cases = [
         (ErrorReply::BadRequest, 400),
         (ErrorReply::Unauthenticated, 401),
+        (ErrorReply::Forbidden, 403),
         (ErrorReply::UnknownAttributes(list), 420),
         (ErrorReply::RoleConflict, 487),
     ];

@@ -68,6 +68,8 @@ pub(crate) struct Request<'a> {
 pub(crate) enum ErrorReply {
     BadRequest,
     Unauthenticated,
+    /// Consent is withdrawn (RFC 7675 §5.2).
+    Forbidden,
     UnknownAttributes(UnknownAttributes),
     RoleConflict,
 }
@@ -77,6 +79,7 @@ impl ErrorReply {
         match self {
             Self::BadRequest => (400, "Bad Request"),
             Self::Unauthenticated => (401, "Unauthenticated"),
+            Self::Forbidden => (403, "Forbidden"),
             Self::UnknownAttributes(_) => (420, "Unknown Attribute"),
             Self::RoleConflict => (487, "Role Conflict"),
         }

@@ -31,6 +31,7 @@ mod nat;
 mod nomination;
 mod pairing;
 mod peers;
+mod removal;
 mod restart;
 mod roles;
 mod scheduling;

@@ -1,0 +1,118 @@
+//! Candidates that are gone: interfaces that went down, addresses that the peer took back.
+//!
+//! What follows is drawn when the agent is next polled, so that removing old candidates and adding new ones is one step.
+
+use alloc::vec::Vec;
+use core::net::SocketAddr;
+
+use smallvec::SmallVec;
+
+use super::Agent;
+use super::error::RemoveCandidateError;
+use crate::candidate::{CandidateId, CandidateKind};
+use crate::pair::{CandidatePair, PairId};
+use crate::stream::StreamId;
+use crate::time::Instant;
+use crate::transmit::Transport;
+
+impl Agent {
+    /// Removes a local candidate. With a host candidate go its socket, the reflexive candidates based on it, and all pairs
+    /// of it: nothing is sent from that address any more, and nothing that arrives there is answered (RFC 8445 §5.1.1.4).
+    ///
+    /// If a selected pair is among them, the best valid pair that is left is used; without one, the stream is disconnected
+    /// until there is one, for example by a restart.
+    ///
+    /// # Errors
+    /// [`UnknownStream`](RemoveCandidateError::UnknownStream) or
+    /// [`UnknownCandidate`](RemoveCandidateError::UnknownCandidate) if there is none of that name.
+    pub fn remove_local_candidate(
+        &mut self,
+        now: Instant,
+        stream: StreamId,
+        candidate: CandidateId,
+    ) -> Result<(), RemoveCandidateError> {
+        self.observe(now);
+        let data = self.stream(stream).ok_or(RemoveCandidateError::UnknownStream(stream))?;
+        let local = data.locals.get(candidate).ok_or(RemoveCandidateError::UnknownCandidate(candidate))?;
+        let (base, is_host) = (local.base, local.candidate.kind() == CandidateKind::Host);
+        if is_host {
+            self.sockets.remove(&(Transport::Udp, base));
+            self.outbox.replies.retain(|reply| reply.base != base);
+            self.forget_pairs(|pair| pair.stream == stream && pair.path.base == base);
+        } else if let Some(host) = data.locals.at_base(local.candidate.component(), base).map(|host| host.id) {
+            // The path stays; it is that of the base.
+            self.set_local(stream, candidate, host);
+        }
+        if let Some(data) = self.stream_mut(stream) {
+            data.locals.retain(|local| local.id != candidate && !(is_host && local.base == base));
+            data.early.retain(|early| !(is_host && early.base == base));
+        }
+        self.is_dirty = true;
+        Ok(())
+    }
+
+    /// Removes a candidate of the peer, and all pairs of it. Checks from its address are answered and have no
+    /// consequence, until it is added again.
+    ///
+    /// # Errors
+    /// As [`remove_local_candidate`](Self::remove_local_candidate).
+    pub fn remove_remote_candidate(
+        &mut self,
+        now: Instant,
+        stream: StreamId,
+        candidate: CandidateId,
+    ) -> Result<(), RemoveCandidateError> {
+        const MAX_REMEMBERED: usize = 64;
+        self.observe(now);
+        let data = self.stream_mut(stream).ok_or(RemoveCandidateError::UnknownStream(stream))?;
+        let remote = data.remotes.remove(candidate).ok_or(RemoveCandidateError::UnknownCandidate(candidate))?;
+        if data.removed.len() >= MAX_REMEMBERED {
+            data.removed.remove(0);
+        }
+        data.removed.push(remote.address);
+        let generation = data.generation;
+        let is_of =
+            |pair: &CandidatePair| (pair.stream, pair.generation, pair.remote) == (stream, generation, candidate);
+        self.forget_pairs(is_of);
+        self.is_dirty = true;
+        Ok(())
+    }
+
+    /// Whether the peer has no candidate at this address any more.
+    pub(super) fn is_removed(&self, stream: StreamId, address: SocketAddr) -> bool {
+        self.stream(stream).is_some_and(|data| data.removed.contains(&address))
+    }
+
+    /// Forgets pairs, and all that refers to them.
+    fn forget_pairs(&mut self, which: impl Fn(&CandidatePair) -> bool) {
+        let gone: Vec<PairId> = self.set.iter().filter(|pair| which(pair)).map(|pair| pair.id).collect();
+        let is_gone = |id: &PairId| gone.contains(id);
+        for component in self.streams.iter_mut().flat_map(|stream| &mut stream.components) {
+            component.valid.retain(|valid| !is_gone(valid));
+            component.attempt.take_if(|attempt| is_gone(&attempt.valid) || is_gone(&attempt.checked));
+            for place in [&mut component.nominated, &mut component.previous, &mut component.kept] {
+                place.take_if(|id| is_gone(id));
+            }
+        }
+        for id in &gone {
+            self.forget_pair(*id);
+        }
+        let dangling: SmallVec<[PairId; 4]> =
+            self.set.iter().filter(|pair| pair.produced.as_ref().is_some_and(is_gone)).map(|pair| pair.id).collect();
+        for id in dangling {
+            if let Some(pair) = self.set.get_mut(id) {
+                pair.produced = None;
+            }
+        }
+    }
+
+    /// Gives pairs of one local candidate another one.
+    fn set_local(&mut self, stream: StreamId, from: CandidateId, to: CandidateId) {
+        let pairs: SmallVec<[PairId; 4]> =
+            self.set.iter().filter(|pair| (pair.stream, pair.local) == (stream, from)).map(|pair| pair.id).collect();
+        for id in pairs {
+            self.set.amend(id, |pair| pair.local = to);
+        }
+        self.refresh_pairs(|pair| (pair.stream, pair.local) == (stream, to));
+    }
+}
