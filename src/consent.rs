@@ -55,6 +55,8 @@ pub(crate) struct Consent {
     pub(crate) is_queued: bool,
     /// Nothing is asked.
     is_passive: bool,
+    /// It was found that nobody had looked at the clock for long, and no answer has come since.
+    has_overslept: bool,
 }
 
 /// What consent wants done.
@@ -73,6 +75,8 @@ impl Consent {
     const PATIENCE: Duration = Duration::from_millis(500);
     /// Time between two probes while there is suspicion.
     const PROBE: Duration = Duration::from_millis(150);
+    /// How late a check can be before the machine must have slept: its silence then says nothing of the peer.
+    const OVERSLEPT: Duration = Duration::from_secs(5);
     /// Time between two probes of a path that was given up.
     const SLOW_PROBE: Duration = Duration::from_secs(1);
 
@@ -90,6 +94,7 @@ impl Consent {
             missing_at: None,
             is_queued: false,
             is_passive: false,
+            has_overslept: false,
         }
     }
 
@@ -105,6 +110,7 @@ impl Consent {
             missing_at: None,
             is_queued: false,
             is_passive: true,
+            has_overslept: false,
         }
     }
 
@@ -165,6 +171,14 @@ impl Consent {
             }
             return Demand::Nothing;
         }
+        let due = earliest(Some(self.regular_at), self.probe_at).filter(|_| !self.is_queued && !self.has_overslept);
+        if due.is_some_and(|at| after(at, Self::OVERSLEPT) <= now) {
+            // The path gets one round of checks from now on. Until an answer comes, no data is sent.
+            self.has_overslept = true;
+            self.since = now;
+            self.missing_at = None;
+            self.ask_at_once(now);
+        }
         if self.expires_at() <= now {
             return Demand::Expired;
         }
@@ -207,7 +221,21 @@ impl Consent {
         self.heard_at = now;
         self.missing_at = None;
         self.probe_at = None;
+        self.has_overslept = false;
         self.health = PathHealth::Healthy;
+    }
+
+    /// Wants a check now: something has made the path doubtful.
+    pub(crate) const fn ask_at_once(&mut self, now: Instant) {
+        self.regular_at = now;
+    }
+
+    /// Records that the host says that the path does not work: it is probed at once.
+    pub(crate) fn suspect(&mut self, now: Instant) {
+        if self.health == PathHealth::Healthy && !self.is_passive {
+            self.health = PathHealth::Suspect;
+            self.probe_at = Some(now);
+        }
     }
 
     /// Records another sign of life: it calms suspicion, and gives no consent.

@@ -1,13 +1,16 @@
 //! The path in use: consent to send on it, its health, and what its end means (RFC 7675).
 
+use core::net::SocketAddr;
+
 use smallvec::SmallVec;
 
+use super::pairing::{canonical, path};
 use super::stream_data::Component;
 use super::{Agent, UnknownStream};
 use crate::check::{Purpose, Start, Transaction};
 use crate::consent::{Consent, Demand, PathHealth};
 use crate::event::Event;
-use crate::pair::PairId;
+use crate::pair::{CandidatePairState, PairId};
 use crate::stream::{ComponentId, StreamId};
 use crate::time::{Instant, after, earliest};
 
@@ -34,6 +37,53 @@ impl Agent {
             consent.record_life(now);
         }
         Ok(())
+    }
+
+    /// Says that the network may have changed: an interface came or went, the machine woke up. Pairs in use are asked at once
+    /// whether they still work, one each Ta, and pairs that have failed are checked again.
+    pub fn network_changed(&mut self, now: Instant) {
+        self.observe(now);
+        let now = self.now;
+        let kept: SmallVec<[PairId; 2]> = self.kept().collect();
+        for id in kept {
+            if let Some(consent) = self.set.get_mut(id).and_then(|pair| pair.consent.as_mut()) {
+                consent.ask_at_once(now);
+            }
+        }
+        let failed: SmallVec<[PairId; 8]> = self
+            .set
+            .iter()
+            .filter(|pair| pair.state.get() == CandidatePairState::Failed && !pair.is_barred && pair.group.is_some())
+            .filter(|pair| self.component((pair.stream, pair.component)).is_some_and(|one| one.nominated.is_none()))
+            .map(|pair| pair.id)
+            .collect();
+        for id in failed {
+            self.trigger(id);
+        }
+        self.expire_consent();
+    }
+
+    /// Says that the host could not send a datagram that [`poll_transmit`](Self::poll_transmit) or [`send`](Self::send) gave
+    /// out: no route, port unreachable. It is a hint that anybody could have forged, so nothing fails by it: the path, if it
+    /// is in use, is suspected and probed at once.
+    pub fn handle_send_error(&mut self, now: Instant, source: SocketAddr, destination: SocketAddr) {
+        self.observe(now);
+        let now = self.now;
+        let path = path(canonical(source), canonical(destination));
+        let hit: SmallVec<[PairId; 2]> =
+            self.kept().filter(|id| self.set.get(*id).is_some_and(|pair| pair.path == path)).collect();
+        for id in hit {
+            if let Some(consent) = self.set.get_mut(id).and_then(|pair| pair.consent.as_mut()) {
+                consent.suspect(now);
+                self.is_dirty = true;
+            }
+        }
+        self.expire_consent();
+    }
+
+    /// The pairs in use.
+    fn kept(&self) -> impl Iterator<Item = PairId> + '_ {
+        self.streams.iter().flat_map(|stream| &stream.components).filter_map(|component| component.kept)
     }
 
     /// Withdraws our consent to the data of the peer on a stream: its checks are refused with 403, which makes it stop at
@@ -99,8 +149,7 @@ impl Agent {
     /// Does what is due on the paths in use.
     pub(super) fn expire_consent(&mut self) {
         let (now, detection) = (self.now, self.config.detection());
-        let kept: SmallVec<[PairId; 2]> =
-            self.streams.iter().flat_map(|stream| &stream.components).filter_map(|component| component.kept).collect();
+        let kept: SmallVec<[PairId; 2]> = self.kept().collect();
         for id in kept {
             let Some(consent) = self.set.get_mut(id).and_then(|pair| pair.consent.as_mut()) else { continue };
             let before = consent.health();

@@ -297,5 +297,86 @@ fn between_the_timer_and_the_next_poll_nothing_is_sent_either() {
     agent.handle_timeout(late);
     let mut buffer = Vec::new();
     assert_eq!(agent.send(late, stream, ComponentId::RTP, b"x", &mut buffer), Err(SendError::ConsentLost));
+    // Nobody has looked at the clock for 40 s: the path is asked once, and all else waits for the answer.
+    assert!(agent.poll_transmit(late, &mut buffer).is_some());
+    assert!(Wire::decode(&buffer).request().is_some());
     assert!(agent.poll_transmit(late, &mut buffer).is_none());
+    assert_eq!(agent.send(late, stream, ComponentId::RTP, b"x", &mut buffer), Err(SendError::ConsentLost));
+}
+
+/// S097
+#[test]
+fn after_an_hour_of_sleep_the_path_is_asked_at_once_without_a_storm_and_goes_on() {
+    let mut pair = connected("sleep");
+    pair.run_for(secs(20));
+    let before = [pair.l.sent.len(), pair.r.sent.len()];
+    let hour = pair.now() + secs(3600);
+    // Nobody looks at the clock for an hour: no timer is called, and what was in flight is late.
+    pair.network.advance_to(hour);
+    let woken = pair.now();
+    pair.run_for(ms(200));
+    assert_eq!(pair.send(SideName::L, b"awake"), Ok(()));
+    pair.run_for(secs(10));
+    for (side, before) in [SideName::L, SideName::R].into_iter().zip(before) {
+        let sent = &pair.peer(side).sent[before..];
+        let checks: Vec<_> = requests(sent).into_iter().filter(|(at, ..)| *at < woken + secs(1)).collect();
+        assert_eq!(checks.len(), 1, "one check on waking up");
+        assert_eq!(checks[0].0, woken);
+        use ConnectionState::{Checking, Completed, Connected};
+        assert_eq!(states(&pair, side), [Checking, Connected, Completed]);
+    }
+}
+
+/// Req: 7675-5.1-a
+#[test]
+fn after_sleep_no_data_goes_out_before_an_answer_and_a_dead_path_is_still_noticed() {
+    let mut pair = connected("sleep and death");
+    pair.run_for(secs(40));
+    cut(&mut pair);
+    let hour = pair.now() + secs(3600);
+    pair.network.advance_to(hour);
+    pair.run_for(ms(100));
+    assert_eq!(pair.send(SideName::L, b"x"), Err(SendError::ConsentLost));
+    pair.run_for(secs(31));
+    assert_eq!(pair.l.agent.state(), ConnectionState::Failed);
+}
+
+#[test]
+fn a_change_of_the_network_asks_at_once_and_only_once() {
+    let mut pair = connected("network change");
+    pair.run_for(secs(10));
+    let (now, before) = (pair.now(), pair.l.sent.len());
+    pair.l.agent.network_changed(now);
+    pair.l.agent.network_changed(now);
+    pair.drain(SideName::L);
+    pair.run_for(secs(3));
+    let checks = requests(&pair.l.sent[before..]);
+    assert_eq!(checks.len(), 1);
+    assert_eq!(checks[0].0, now);
+}
+
+/// S099
+/// Req: 8445-7.2.5.2.2-a
+#[test]
+fn a_send_error_raises_suspicion_and_fails_nothing() {
+    let mut pair = connected("send error");
+    pair.run_for(secs(10));
+    let (now, before) = (pair.now(), pair.l.sent.len());
+    let (here, there) = (pair.l.sockets()[0], pair.r.sockets()[0]);
+    pair.l.agent.handle_send_error(now, here, there);
+    pair.l.agent.handle_send_error(now, here, "192.0.2.1:9".parse().unwrap());
+    pair.drain(SideName::L);
+    assert_eq!(requests(&pair.l.sent[before..]).len(), 1, "it is asked at once");
+    pair.run_for(secs(20));
+    let health: Vec<_> = pair
+        .l
+        .events
+        .iter()
+        .filter_map(|(_, event)| match event {
+            Event::PathHealthChanged { health, .. } => Some(*health),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(health, [PathHealth::Suspect, PathHealth::Healthy]);
+    assert_eq!(pair.l.agent.state(), ConnectionState::Completed);
 }
