@@ -116,7 +116,9 @@ impl FromStr for IceDescription {
             Reader { description: Self { options: IceOptions::empty(), ..Self::default() }, starts: Vec::new() };
         let mut at = Place { line: 1, position: 0 };
         for line in text.split('\n') {
-            reader.read_line(at, line.trim_end_matches('\r')).map_err(|reason| at.error(reason))?;
+            // No attribute has a carriage return in it: what follows a stray one is passed over.
+            let content = line.split('\r').next().unwrap_or_default();
+            reader.read_line(at, content).map_err(|reason| at.error(reason))?;
             at.line += 1;
             at.position += line.len() + 1;
         }
