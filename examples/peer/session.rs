@@ -160,10 +160,11 @@ impl<'a> Session<'a> {
         Ok(())
     }
 
-    /// Sends what is in the buffer. What cannot be sent is lost, as on any network, and checks are repeated.
-    fn send_buffer(&self, source: SocketAddr, destination: SocketAddr) {
+    /// Sends what is in the buffer. What cannot be sent is lost, as on any network; the agent is told.
+    fn send_buffer(&mut self, source: SocketAddr, destination: SocketAddr) {
         if let Err(error) = self.sockets.send(source, destination, &self.buffer) {
             eprintln!("{source} -> {destination}: {error}");
+            self.agent.handle_send_error(self.clock.now(), source, destination);
         }
     }
 
