@@ -206,6 +206,10 @@ impl Agent {
     pub(super) fn conclude_nomination(&mut self, valid: PairId, asked_at: Instant) {
         let Some(place) = self.set.get(valid).map(|pair| (pair.stream, pair.component)) else { return };
         let Some(component) = self.component(place) else { return };
+        if component.was_nominated && component.nominated.is_none() {
+            // What was agreed has lost its consent, and no other nomination takes its place.
+            return;
+        }
         let counts = component.nominated.or(component.attempt.filter(|a| a.tries > 0).map(|attempt| attempt.valid));
         if let Some(other) = counts.filter(|other| *other != valid) {
             self.start_nomination(place, other, false);

@@ -229,6 +229,7 @@ impl Agent {
             if let Some(pair) = self.set.get_mut(one) {
                 // The same credentials never regain consent on these addresses.
                 pair.is_barred = true;
+                pair.is_nominated = false;
                 pair.produced = None;
             }
             self.set.fail(one);

@@ -4,7 +4,7 @@ use core::net::SocketAddr;
 use core::time::Duration;
 
 use super::input::Arrival;
-use super::pairing::{canonical, in_scope_of, path};
+use super::pairing::{canonical, in_scope_of, is_usable_remote, path};
 use super::{Agent, Role};
 use crate::candidate::{Candidate, CandidateId, CandidateKind, Foundation, Priority};
 use crate::check::client::{self, Verdict};
@@ -101,7 +101,8 @@ impl Agent {
         let produced = checked.produced;
         // What the peer sees of a link-local address has no scope of ours.
         let mapped = in_scope_of(path.base, mapped);
-        if mapped == path.base {
+        if mapped == path.base || !is_usable_remote(mapped) {
+            // An address that nobody can have says nothing; the path works all the same.
             return Some(id);
         }
         let locals = &self.stream(stream)?.locals;
@@ -279,6 +280,8 @@ impl Agent {
     /// The time after which an urgent check of this pair is repeated.
     pub(super) fn urgent_rto(&self, round_trip: Option<Duration>) -> Duration {
         let measured = round_trip.unwrap_or_default();
-        self.config.rto.max(measured.saturating_add(measured / 2))
+        // One slow answer must not put the next check off for long.
+        let patience = measured.saturating_add(measured / 2).min(Duration::from_secs(3));
+        self.config.rto.max(patience)
     }
 }

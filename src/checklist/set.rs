@@ -212,7 +212,9 @@ impl ChecklistSet {
 
     /// Which pair goes for a new one.
     fn victim(&self, new: &NewPair, why: Insert) -> Option<PairId> {
-        let is_free = |id: &PairId| self.get(*id).is_some_and(|pair| pair.nomination.is_none() && !pair.is_nominating);
+        let is_free = |id: &PairId| {
+            self.get(*id).is_some_and(|pair| pair.nomination.is_none() && !pair.is_nominating && !pair.is_barred)
+        };
         let own = self.list(new.stream);
         let failed = own.into_iter().chain(&self.lists).find_map(|list| list.failed.iter().copied().find(is_free));
         if failed.is_some() {
