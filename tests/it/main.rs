@@ -23,6 +23,7 @@ mod early;
 mod explore;
 mod help;
 mod hostile;
+mod keepalive;
 mod lite;
 mod local_candidates;
 mod lone;
