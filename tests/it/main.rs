@@ -21,6 +21,7 @@ mod determinism;
 mod duo;
 mod early;
 mod explore;
+mod freshness;
 mod help;
 mod hostile;
 mod keepalive;
