@@ -73,7 +73,7 @@ pub enum Event {
         answered_at: Instant,
         /// When the peer was last heard in whatever way.
         heard_at: Instant,
-        /// When the last check or data was sent on it.
+        /// When anything was sent on it last: a check, an answer, or data.
         sent_at: Option<Instant>,
         /// When the health gets worse unless something is heard.
         next_state_at: Option<Instant>,

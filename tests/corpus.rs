@@ -47,6 +47,7 @@ fn replay(target: &str, run: fn(&[u8])) {
     }
 }
 
+/// S174
 #[test]
 fn candidate_lines_read_as_they_are_printed() {
     replay("candidate_line", candidate_line::run);

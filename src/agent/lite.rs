@@ -27,6 +27,7 @@ impl Agent {
             self.take_nominated(id);
         }
         self.record_life(id);
+        self.record_reply(id);
     }
 
     fn accepted_pair(&mut self, stream: StreamId, peer: u8, check: &EarlyCheck) -> Option<PairId> {

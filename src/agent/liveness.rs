@@ -109,6 +109,16 @@ impl Agent {
         }
     }
 
+    /// Notes that a check of the peer is answered on a path that may be in use: for a while it needs no keepalive.
+    pub(super) fn record_reply(&mut self, checked: PairId) {
+        let now = self.now;
+        let Some(pair) = self.set.get(checked) else { return };
+        let in_use = pair.produced.unwrap_or(checked);
+        if let Some(pair) = self.set.get_mut(in_use) {
+            pair.last_sent_at = Some(now);
+        }
+    }
+
     /// Keeps consent on the pair that each component uses, and on no other.
     pub(super) fn follow_use(&mut self, stream: StreamId) {
         let Some(data) = self.stream(stream) else { return };

@@ -196,6 +196,7 @@ impl Agent {
             self.nominations = order;
         }
         self.record_life(id);
+        self.record_reply(id);
         if self.set.get(id).is_none_or(|pair| pair.state.get() != CandidatePairState::Succeeded) {
             self.trigger(id);
         } else if is_nominated_anew {

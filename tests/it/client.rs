@@ -3,9 +3,12 @@
 use std::net::SocketAddr;
 
 use nilas::sim::MessageBuilder;
-use nilas::{CandidateKind, CandidatePairState as State, Config, DropReason, PairPriority, Priority, Role};
+use nilas::{
+    CandidateKind, CandidatePairState as State, ComponentId, Config, Credentials, DropReason, PairPriority, Priority,
+    Role,
+};
 
-use crate::help::{ms, secs};
+use crate::help::{at, ms, secs};
 use crate::solo::{CHECK_PRIORITY, HOST_PRIORITY, Outcome, Solo, address, host, is_protected, value};
 
 fn dropped(reason: DropReason) -> Outcome {
@@ -38,7 +41,7 @@ fn all_streams_share_one_tiebreaker() {
     let mut solo = Solo::checking(Role::Controlling);
     let other = solo.agent.add_stream(1).unwrap();
     let socket = address("198.51.100.1:5001");
-    let rtp = nilas::ComponentId::RTP;
+    let rtp = ComponentId::RTP;
     solo.agent.add_socket(solo.now, other, rtp, nilas::Transport::Udp, socket).unwrap();
     let mut credentials = solo.theirs.clone();
     credentials.ufrag = "peer2".parse().unwrap();
@@ -229,7 +232,7 @@ fn the_scope_of_a_link_local_address_makes_no_answer_asymmetric_and_no_candidate
             let mut solo = solo.clone();
             let base = scoped("[fe80::1]:5000", ours);
             let remote = scoped("[fe80::2]:6000", theirs);
-            let rtp = nilas::ComponentId::RTP;
+            let rtp = ComponentId::RTP;
             solo.agent.add_socket(solo.now, solo.stream, rtp, nilas::Transport::Udp, base).unwrap();
             solo.drain();
             solo.describe(vec![host("[fe80::2]:6000")]);
@@ -409,7 +412,7 @@ fn silence_fails_the_pair_when_its_time_is_over_and_not_before() {
     solo.run_for(ms(1));
     assert_eq!(solo.state(), Some(State::Failed));
     let sent: Vec<_> = solo.take().iter().map(|out| out.at).collect();
-    assert_eq!(sent, [0, 500, 1500].map(crate::help::at));
+    assert_eq!(sent, [0, 500, 1500].map(at));
 }
 
 /// Req: 8489-6.2.1-b
@@ -445,4 +448,58 @@ fn the_nomination_repeats_the_check_with_use_candidate_and_an_empty_value() {
     let (out, request) = &requests[0];
     assert!(request.use_candidate && request.controlling.is_some());
     assert_eq!(value(&out.bytes, 0x0025).unwrap(), b"");
+}
+
+/// S013
+/// Req: 8489-6.1-a
+#[test]
+fn a_peer_with_the_longest_credentials_is_checked_in_datagrams_of_at_most_548_bytes() {
+    for role in [Role::Controlling, Role::Controlled] {
+        let mut solo = Solo::with_consent(role, Config::default());
+        solo.theirs = Credentials::new(&"u".repeat(256), &"p".repeat(256)).unwrap();
+        solo.describe(vec![host("203.0.113.1:6000")]);
+        solo.answer();
+        let check = solo.check();
+        let check = if role == Role::Controlled { check.use_candidate() } else { check };
+        let check = solo.seal(check);
+        assert_eq!(solo.receive(&check), Outcome::Handled);
+        let mut seen = solo.out.len();
+        for _ in 0..400 {
+            solo.run_for(ms(25));
+            if solo.out[seen..].iter().any(|out| out.wire().request().is_some()) {
+                seen = solo.out.len();
+                solo.answer();
+            }
+        }
+        assert!(solo.agent.selected_pair(solo.stream, ComponentId::RTP).is_some(), "{role:?}");
+        let requests = solo.out.iter().filter(|out| out.wire().request().is_some());
+        assert!(requests.clone().count() >= 2 && requests.clone().all(|out| out.bytes.len() > 256));
+        assert!(solo.out.iter().all(|out| out.bytes.len() <= 548));
+    }
+}
+
+/// S064
+/// Req: 8489-6.2.1-a
+#[test]
+fn other_settings_give_other_schedules_to_the_millisecond() {
+    // RTO doubles from one transmission to the next, Rc times in all, and the last one is waited for Rm times the first.
+    let cases: [(u64, u8, u32, &[u64], u64); 6] = [
+        (500, 7, 16, &[0, 500, 1500, 3500, 7500, 15_500, 31_500], 39_500),
+        (500, 1, 16, &[0], 8000),
+        (500, 1, 1, &[0], 500),
+        (600, 3, 4, &[0, 600, 1800], 4200),
+        (1000, 4, 1, &[0, 1000, 3000, 7000], 8000),
+        (750, 5, 64, &[0, 750, 2250, 5250, 11_250], 59_250),
+    ];
+    for (rto, rc, rm, schedule, end) in cases {
+        let config = Config::default().with_rto(ms(rto)).with_rc(rc).with_rm(rm);
+        let mut solo = Solo::checking_with(Role::Controlling, config);
+        solo.run_for(ms(end - 1));
+        assert_eq!(solo.state(), Some(State::InProgress), "{rto}, {rc}, {rm}");
+        solo.run_for(ms(1));
+        assert_eq!(solo.state(), Some(State::Failed), "{rto}, {rc}, {rm}");
+        solo.run_for(ms(120_000));
+        let sent: Vec<_> = solo.take_requests().into_iter().map(|(out, _)| out.at).collect();
+        assert_eq!(sent, schedule.iter().map(|sent| at(*sent)).collect::<Vec<_>>(), "{rto}, {rc}, {rm}");
+    }
 }

@@ -25,6 +25,7 @@ fn mend(pair: &mut Pair) {
 /// Req: 7675-5.1-d
 /// Req: 7675-5.1-f
 /// Req: 7675-4-a
+/// Req: 7675-5.1-k
 #[test]
 fn an_idle_pair_carries_consent_checks_every_4_to_6_seconds_and_nothing_else() {
     let mut pair = connected("idle");
@@ -52,6 +53,7 @@ fn an_idle_pair_carries_consent_checks_every_4_to_6_seconds_and_nothing_else() {
 /// Req: 7675-5.1-a
 /// Req: 7675-5.1-b
 /// Req: proj-data-a
+/// Req: wpc-tstate-g
 #[test]
 fn a_dead_path_is_suspected_lost_and_at_30_seconds_forbidden() {
     let mut pair = connected("dead path");
@@ -198,6 +200,7 @@ fn spare(pair: &Pair) -> nilas::PairView<'_> {
 }
 
 /// Req: 7675-5.1-a
+/// Req: 7675-5.1-k
 #[test]
 fn a_pair_that_was_idle_for_minutes_is_asked_at_once_when_it_is_nominated() {
     let mut pair = with_spare("idle spare");
@@ -254,6 +257,7 @@ fn a_pair_that_was_idle_and_does_not_answer_gets_as_long_as_any_other() {
 }
 
 /// Req: 7675-5.1-b
+/// Req: wpc-tstate-g
 #[test]
 fn when_consent_ends_on_one_pair_another_valid_one_carries_on() {
     let mut pair = with_spare("spare");

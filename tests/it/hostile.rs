@@ -97,6 +97,7 @@ fn messages_with_a_bad_fingerprint_or_form_are_dropped_without_an_answer() {
 
 /// Req: 8489-5-a
 /// Req: 8489-6.3.3-a
+/// Req: 8445-11-e
 /// S020
 /// S021
 #[test]

@@ -4,11 +4,12 @@ use std::net::IpAddr;
 
 use nilas::sim::{MessageBuilder, PairSetup, SideName, Verdict, Wire};
 use nilas::{
-    AddLocalCandidateError, Agent, ComponentId, Config, ConnectionState, Datagram, Instant, Received, Role, Seed,
-    SendError, StateReason, Transport,
+    AddLocalCandidateError, Agent, ComponentId, Config, ConnectionState, Datagram, Instant, NominationChoice, Received,
+    Role, Seed, SendError, StateReason, Transport,
 };
 
 use crate::help::{ms, requests, secs, setup, states};
+use crate::script::{BEST, OTHER, Script, socket};
 
 fn with_lite_r(name: &str) -> PairSetup {
     setup(name).right(|r| r.config = Config::default().with_lite(true))
@@ -230,5 +231,45 @@ fn a_lite_agent_answers_a_peer_in_whatever_role_and_keeps_its_own() {
         assert!(pair.r.agent.poll_transmit(now, &mut answer).is_some());
         assert!(matches!(Wire::decode(&answer), Wire::Success { .. }));
         assert_eq!(pair.r.agent.role(), Role::Controlled);
+    }
+}
+
+/// S133
+/// Req: 8445-8.2-a
+#[test]
+fn of_conflicting_nominations_a_lite_agent_takes_the_last_or_by_choice_the_highest() {
+    // Two nominations of the better pair and two of the other, which arrive in these orders; copies are none of their own.
+    let arrivals: [&[usize]; 8] = [
+        &[0, 1],
+        &[1, 0],
+        &[0, 1, 0],
+        &[1, 0, 1],
+        &[0, 0, 1, 1, 0, 0],
+        &[0, 1, 2, 1, 0],
+        &[1, 2, 3, 2, 1, 0, 2, 0],
+        &[3, 2, 1, 0, 0, 1, 2, 3, 3],
+    ];
+    let senders = [BEST, OTHER, BEST, OTHER];
+    for choice in [NominationChoice::Auto, NominationChoice::Last, NominationChoice::Highest] {
+        for arrival in arrivals {
+            let config = Config::default().with_lite(true).with_nomination_choice(choice);
+            let mut script = Script::new(Role::Controlled, config, |remote| remote);
+            let nominations = senders.map(|_| script.write_check(Role::Controlling, true));
+            let mut firsts: Vec<usize> = Vec::new();
+            for &number in arrival {
+                assert!(script.hear(senders[number], &nominations[number]));
+                if !firsts.contains(&number) {
+                    firsts.push(number);
+                }
+                script.run_for(ms(20));
+                let wanted = match choice {
+                    NominationChoice::Highest if firsts.iter().any(|first| senders[*first] == BEST) => BEST,
+                    _ => senders[*firsts.last().unwrap()],
+                };
+                assert_eq!(script.selected(), Some(socket(wanted)), "{choice:?}, {arrival:?} at {number}");
+            }
+            assert!(script.selections() <= firsts.len(), "{choice:?}, {arrival:?}");
+            assert_eq!(script.agent.pairs().count(), 2);
+        }
     }
 }

@@ -444,3 +444,36 @@ fn checks_arrive_on_every_candidate_that_was_signalled() {
     assert!(pair.run_until_selected(secs(2)));
     assert!(pair.agrees());
 }
+
+/// Puts a side behind one of the six shapes, all of which but the first hide its address.
+fn shape(side: &mut SideSetup, inside: &str, public: [std::net::IpAddr; 1], shape: usize) {
+    let nat = match shape {
+        0 => return,
+        1 => NatConfig::full_cone(public),
+        2 => NatConfig::address_restricted(public),
+        3 => NatConfig::port_restricted(public),
+        4 => NatConfig::symmetric(public),
+        // A NAT without an address lets no UDP through.
+        _ => NatConfig::full_cone([]),
+    };
+    hide(side, inside, nat);
+}
+
+/// S043
+#[test]
+fn each_of_the_six_by_six_shapes_connects_directly_or_fails_as_the_table_says() {
+    const SHAPES: [&str; 6] = ["none", "full cone", "address-restricted", "port-restricted", "symmetric", "blocked"];
+    // A row for the shape of the left side, a column for that of the right one, in that order; `d` is direct.
+    const EXPECTED: [&str; 6] = ["ddddd-", "ddddd-", "ddddd-", "dddd--", "ddd---", "------"];
+    for (of_l, row) in EXPECTED.iter().enumerate() {
+        for (of_r, cell) in row.chars().enumerate() {
+            let name = format!("{} x {}", SHAPES[of_l], SHAPES[of_r]);
+            let mut setup = setup(&name);
+            shape(&mut setup.l, "10.0.0.2", public(SideName::L), of_l);
+            shape(&mut setup.r, "10.0.1.2", public(SideName::R), of_r);
+            let time = run_as_foreseen(setup.build(), &name);
+            assert_eq!(time.is_some(), cell == 'd', "{name}");
+            assert!(time.is_none_or(|time| time < secs(2)), "{name} took {time:?}");
+        }
+    }
+}

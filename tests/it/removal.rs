@@ -139,6 +139,7 @@ fn consent_that_is_withdrawn_ends_the_data_of_the_peer_with_the_next_check() {
 }
 
 /// Req: 7675-5.2-a
+/// Req: 7675-5.2-b
 #[test]
 fn a_refusal_that_is_not_authenticated_is_ignored() {
     let mut pair = connected("forged refusal", 1);

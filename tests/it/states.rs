@@ -175,6 +175,7 @@ fn without_local_candidates_an_agent_waits_for_them() {
     assert!(pair.agrees());
 }
 
+/// S156
 /// Req: wpc-tstate-e
 #[test]
 fn gathering_that_ends_with_nothing_fails_at_once() {
@@ -182,6 +183,7 @@ fn gathering_that_ends_with_nothing_fails_at_once() {
     pair.run_for(ms(1));
     assert_eq!(pair.r.agent.stream_state(pair.stream()), Some((Failed, StateReason::NoLocalCandidates)));
     assert_eq!(pair.r.reached(Failed), Some(at(0)));
+    assert_eq!(pair.r.agent.gathering_state(), GatheringState::Complete);
     assert_ne!(pair.l.agent.state(), Failed);
 }
 

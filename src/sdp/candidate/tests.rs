@@ -84,6 +84,7 @@ const CORPUS: &[&str] = &[
     "candidate:1 1 udp 1 host.example. 5010 typ host é ☃",
 ];
 
+/// S173
 /// Req: 8839-5.1-a
 /// Req: 6544-4.5-a
 #[test]
@@ -396,6 +397,7 @@ proptest! {
         prop_assert_eq!(read.to_string(), text);
     }
 
+    /// S174
     #[test]
     fn no_text_panics_and_what_is_read_prints_as_it_was(text in "\\PC{0,200}|[ -~\r\n]{0,200}") {
         if let Ok(candidate) = text.parse::<Candidate>() {
@@ -403,6 +405,7 @@ proptest! {
         }
     }
 
+    /// S174
     #[test]
     fn mutated_lines_print_as_they_were_or_are_refused(
         line in proptest::sample::select(CORPUS),
