@@ -7,7 +7,7 @@ use smallvec::SmallVec;
 
 use super::state::{StreamFacts, stream_state};
 use super::stream_data::Attempt;
-use super::{Agent, ConnectionState, GatheringState, Role, StateReason};
+use super::{Agent, ConnectionState, Role, StateReason};
 use crate::checklist::ChecklistState;
 use crate::config::NominationChoice;
 use crate::event::Event;
@@ -353,7 +353,7 @@ impl Agent {
             return data.failure;
         }
         let has_locals = data.locals.iter().next().is_some();
-        let is_gathered = data.gathering == GatheringState::Complete;
+        let is_gathered = data.is_gathered();
         if is_gathered && !has_locals {
             return Some(StateReason::NoLocalCandidates);
         }
@@ -427,7 +427,7 @@ impl Agent {
             has_remote_candidates: !data.remotes.is_empty(),
             has_remote_credentials: !data.remote.is_empty(),
             has_announced_candidates: data.locals.iter().any(|local| local.is_announced_in(data.generation)),
-            is_usable: components.iter().all(|component| component.usable().is_some() && !self.is_lost(component)),
+            is_usable: components.iter().all(|component| self.in_use(component).is_some() && !self.is_lost(component)),
             is_selected: components.iter().all(|component| component.selected.is_some()) && !is_restarting,
             is_restarting,
             is_restarted: data.generation > 0,

@@ -36,9 +36,9 @@ impl Agent {
         }
         let data = self.stream(stream).ok_or(SendError::UnknownStream(stream))?;
         // A lite agent sends nothing before every component has its pair (RFC 8445 §12.1.1).
-        let is_ready = !self.config.lite || data.effective_components().iter().all(|one| one.usable().is_some());
-        let usable =
-            data.component(component).ok_or(SendError::UnknownComponent(component))?.usable().filter(|_| is_ready);
+        let is_ready = !self.config.lite || data.effective_components().iter().all(|one| self.in_use(one).is_some());
+        let wanted = data.component(component).ok_or(SendError::UnknownComponent(component))?;
+        let usable = self.in_use(wanted).filter(|_| is_ready);
         if data.state == ConnectionState::Failed {
             return Err(SendError::Failed);
         }

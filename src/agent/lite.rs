@@ -1,12 +1,13 @@
 //! What is different for a lite agent (RFC 8445 §2.5): it has host candidates only, sends no checks, and takes the pairs
 //! that its peer nominates.
 
+use super::Agent;
 use super::stream_data::EarlyCheck;
-use super::{Agent, GatheringState};
 use crate::checklist::{GroupKey, NewPair};
 use crate::event::Event;
 use crate::pair::{Nomination, PairId, PairPriority};
 use crate::stream::{ComponentId, StreamId};
+use crate::stun::TransactionId;
 
 use super::conclude::supersedes;
 use super::pairing::path;
@@ -14,13 +15,15 @@ use super::pairing::path;
 impl Agent {
     /// Takes a check of the peer: the path is the peer's, and if the check nominates, it is selected (RFC 8445 §7.3.2).
     pub(super) fn accept(&mut self, stream: StreamId, peer: u8, check: &EarlyCheck) {
+        let place = (stream, check.component);
+        let is_new = check.nomination.is_some_and(|transaction| self.is_fresh(place, transaction));
         let Some(id) = self.accepted_pair(stream, peer, check) else { return };
         let order = self.nominations + 1;
         let Some(pair) = self.set.get_mut(id) else { return };
         pair.stats.requests_received += 1;
         pair.stats.responses_sent += 1;
         pair.has_received_check = true;
-        if check.nomination.is_some_and(|transaction| pair.is_new_nomination(transaction)) {
+        if is_new {
             // A lite agent cannot judge pairs: the last nomination counts (RFC 8445 §8.2).
             pair.nomination = Some(Nomination { is_deliberate: true, order });
             self.nominations = order;
@@ -28,6 +31,21 @@ impl Agent {
         }
         self.record_life(id);
         self.record_reply(id);
+    }
+
+    /// Remembers a nomination; `false` if it was seen before. Whoever replays one from another address gains nothing.
+    fn is_fresh(&mut self, place: (StreamId, ComponentId), transaction: TransactionId) -> bool {
+        const REMEMBERED: usize = 32;
+        let Some(component) = self.component_mut(place) else { return false };
+        let known = &mut component.nominating_transactions;
+        if known.contains(&transaction) {
+            return false;
+        }
+        if known.len() == REMEMBERED {
+            known.remove(0);
+        }
+        known.push(transaction);
+        true
     }
 
     fn accepted_pair(&mut self, stream: StreamId, peer: u8, check: &EarlyCheck) -> Option<PairId> {
@@ -104,7 +122,7 @@ impl Agent {
     /// descriptions, which RFC 8445 asks for then, is for the application.
     pub(super) fn pair_with_lite(&mut self, stream: StreamId) {
         let Some(data) = self.stream(stream).filter(|data| data.is_remote_lite && data.has_all_remotes) else { return };
-        if !self.config.lite || data.gathering != GatheringState::Complete {
+        if !self.config.lite || !data.is_gathered() {
             return;
         }
         let open: smallvec::SmallVec<[ComponentId; 2]> = data

@@ -81,6 +81,11 @@ impl Agent {
         self.expire_consent();
     }
 
+    /// The pair on which data of a component goes.
+    pub(super) fn in_use(&self, component: &Component) -> Option<PairId> {
+        component.choices().find(|id| self.set.get(*id).is_some_and(|pair| !pair.is_barred))
+    }
+
     /// The pairs in use.
     fn kept(&self) -> impl Iterator<Item = PairId> + '_ {
         self.streams.iter().flat_map(|stream| &stream.components).filter_map(|component| component.kept)
@@ -127,7 +132,7 @@ impl Agent {
         let changes: SmallVec<[Change; 2]> = data
             .components
             .iter()
-            .map(|component| (component.id, component.kept, component.usable().filter(|_| !self.is_closed)))
+            .map(|component| (component.id, component.kept, self.in_use(component).filter(|_| !self.is_closed)))
             .filter(|(_, kept, wanted)| kept != wanted)
             .collect();
         for (component, kept, wanted) in changes {
@@ -214,6 +219,8 @@ impl Agent {
             if let Some(start) = self.plan(id, Purpose::Consent) {
                 return Some(start);
             }
+            // What cannot be asked cannot be used.
+            self.end_consent(id);
         }
     }
 

@@ -217,7 +217,10 @@ impl Agent {
         }
         data.gathering = GatheringState::Complete;
         let generation = data.gathering_generation();
-        data.ended_generation = Some(generation);
+        match data.pending.as_mut() {
+            Some(pending) => pending.has_ended = true,
+            None => data.ended_generation = Some(generation),
+        }
         let ufrag = data.local_in(generation).map(|keyed| keyed.credentials.ufrag.clone());
         if let Some(ufrag) = ufrag {
             self.emit(Event::EndOfCandidates { stream, generation, ufrag });
@@ -252,9 +255,10 @@ impl Agent {
         if is_changed && !is_prepared {
             return Err(SetRemoteDescriptionError::CredentialsChanged);
         }
-        if is_changed {
-            self.commit_restart(stream, remote);
-        } else if data.remote.is_empty() {
+        let is_first = data.remote.is_empty();
+        // The end of the candidates may come before the description that lists them.
+        let had_ended = is_first && data.has_all_remotes;
+        if is_changed || is_first {
             self.pacer.agree(remote.pacing.unwrap_or(Duration::from_millis(50)));
             match (self.config.lite, remote.is_lite) {
                 // A full agent controls a lite one, whoever started (RFC 8445 §6.1.1).
@@ -262,11 +266,18 @@ impl Agent {
                 (true, false) => self.take_role(Role::Controlled),
                 (false, false) | (true, true) => {}
             }
-            self.start_checks(stream, remote);
+            if is_prepared {
+                self.commit_restart(stream, remote);
+            } else {
+                self.start_checks(stream, remote);
+            }
         }
         for candidate in &remote.candidates {
             // One that cannot be used is no reason to refuse the others (RFC 8839 §5.1).
             let _ = self.add_remote_candidate(now, stream, candidate.clone());
+        }
+        if is_changed || is_first {
+            self.apply_deferred_end(stream, &remote.credentials, had_ended);
         }
         if !remote.trickle {
             let _ = self.end_of_remote_candidates(now, stream);
@@ -304,6 +315,7 @@ impl Agent {
         if let Some(data) = self.stream_mut(stream) {
             data.remote.push(Keyed::new(credentials.clone()));
         }
+        self.take_deferred(stream, credentials);
         self.catch_up(stream);
         Ok(())
     }

@@ -13,6 +13,7 @@ use super::{
 use crate::candidate::{Candidate, CandidateId, CandidateKind, LocalCandidate, Priority, RemoteCandidate};
 use crate::checklist::{GroupKey, Insert, NewPair};
 use crate::config::Config;
+use crate::credentials::Credentials;
 use crate::event::Event;
 use crate::pair::{PairId, PairPriority, Path};
 use crate::stream::{ComponentId, StreamId};
@@ -127,8 +128,9 @@ impl Agent {
         if data.gathering == GatheringState::Complete {
             return Err(E::AfterEndOfCandidates);
         }
-        let is_concluded = data.component(component).is_some_and(|component| component.nominated.is_some());
-        if is_concluded { Err(E::AfterNomination) } else { Ok(()) }
+        // A restart that is prepared gathers for the generation to come.
+        let is_nominated = data.component(component).is_some_and(|component| component.nominated.is_some());
+        if is_nominated && data.pending.is_none() { Err(E::AfterNomination) } else { Ok(()) }
     }
 
     /// Pairs a local candidate, whose event was taken, with the candidates of the peer (RFC 8838 §10).
@@ -320,6 +322,7 @@ impl Agent {
         data.remote.push(Keyed::new(remote.credentials.clone()));
         data.is_ice2 = remote.ice2;
         data.is_remote_lite = remote.is_lite;
+        data.has_all_remotes = false;
         data.pac_deadline = Some(pac);
         // Candidates that came before the description and name another generation are none of this peer's.
         let is_ours = |candidate: &Candidate| candidate.extension("ufrag").is_none_or(|of| of == ufrag);
@@ -332,16 +335,28 @@ impl Agent {
             self.pair_remote(stream, remote);
         }
         self.catch_up(stream);
-        for candidate in self.stream_mut(stream).map(|data| core::mem::take(&mut data.deferred)).unwrap_or_default() {
-            if candidate.extension("ufrag") == Some(remote.credentials.ufrag.as_str()) {
-                // What becomes of it the application will see in the list of candidates.
-                let _ = self.add_remote_candidate(self.now, stream, candidate);
-            }
+        self.take_deferred(stream, &remote.credentials);
+        self.is_dirty = true;
+    }
+
+    /// Adds the candidates of these credentials that came before them; those of others wait on.
+    pub(super) fn take_deferred(&mut self, stream: StreamId, credentials: &Credentials) {
+        let ufrag = Some(credentials.ufrag.as_str());
+        let Some(data) = self.stream_mut(stream) else { return };
+        let is_of = |candidate: &Candidate| candidate.extension("ufrag") == ufrag;
+        let (ours, others) = core::mem::take(&mut data.deferred).into_iter().partition(is_of);
+        data.deferred = others;
+        for candidate in ours {
+            // What becomes of it the application will see in the list of candidates.
+            let _ = self.add_remote_candidate(self.now, stream, candidate);
         }
-        let end = self.stream_mut(stream).and_then(|data| data.deferred_end.take());
-        if let Some(data) = self.stream_mut(stream) {
-            data.has_all_remotes |= end.is_some_and(|ufrag| ufrag == remote.credentials.ufrag);
-        }
+    }
+
+    /// Lets the end of the candidates take effect that came before the description.
+    pub(super) fn apply_deferred_end(&mut self, stream: StreamId, credentials: &Credentials, had_ended: bool) {
+        let Some(data) = self.stream_mut(stream) else { return };
+        let end = data.deferred_end.take_if(|ufrag| *ufrag == credentials.ufrag);
+        data.has_all_remotes |= had_ended || end.is_some();
         self.is_dirty = true;
     }
 

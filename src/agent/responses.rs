@@ -20,6 +20,8 @@ use crate::transmit::Transport;
 impl Agent {
     /// How often a check is repeated because the peer had a problem of its own (RFC 8489 §6.3.4).
     const MAX_SERVER_ERRORS: u8 = 4;
+    /// How often a check is repeated because the peer claims the same role: a conflict is settled by the first few.
+    const MAX_ROLE_CONFLICTS: u8 = 10;
 
     /// Finds what a response answers, authenticates it, judges it, and lets it take effect.
     pub(super) fn handle_response(&mut self, arrival: Arrival, message: Message<'_>) -> Result<(), DropReason> {
@@ -44,10 +46,14 @@ impl Agent {
         let Some(transaction) = self.transactions.remove(key) else { return Ok(()) };
         self.stats.responses_received += u64::from(transaction.start.purpose != Purpose::Consent);
         self.record_response(&transaction, matches!(verdict, Verdict::Success(_)));
+        if transaction.start.purpose != Purpose::Consent && self.is_past(transaction.start.pair) {
+            // What a check of the previous generation asked has no meaning any more.
+            return Ok(());
+        }
         match verdict {
             Verdict::Success(_) if transaction.start.purpose == Purpose::Consent => self.handle_consent(&transaction),
             Verdict::Success(mapped) => self.handle_success(&transaction, canonical(mapped)),
-            Verdict::RoleConflict => self.handle_role_conflict(&transaction),
+            Verdict::RoleConflict => self.handle_role_conflict(key, &transaction),
             Verdict::Forbidden if transaction.start.purpose == Purpose::Consent => {
                 self.end_consent(transaction.start.pair)
             }
@@ -180,6 +186,10 @@ impl Agent {
         if core::mem::replace(&mut pair.is_valid, true) {
             return;
         }
+        if let Some(data) = self.stream_mut(place.0) {
+            // Whatever was thought of the stream: a pair works.
+            data.failure = None;
+        }
         if let Some(component) = self.component_mut(place) {
             component.valid.push(valid);
             component.first_valid_at.get_or_insert(now);
@@ -194,8 +204,14 @@ impl Agent {
         }
     }
 
+    /// Whether a pair is of the generation before the current one.
+    fn is_past(&self, id: PairId) -> bool {
+        let pair = self.set.get(id);
+        pair.is_some_and(|pair| self.stream(pair.stream).is_none_or(|data| data.generation != pair.generation))
+    }
+
     /// Takes the role opposite to the one that was claimed, and checks again (RFC 8445 §7.2.5.1).
-    fn handle_role_conflict(&mut self, transaction: &Transaction) {
+    fn handle_role_conflict(&mut self, key: TransactionKey, transaction: &Transaction) {
         if self.role == transaction.start.role {
             self.tiebreaker = self.random.u64();
             self.take_role(transaction.start.role.opposite());
@@ -203,9 +219,15 @@ impl Agent {
         if transaction.start.purpose == Purpose::Consent {
             return;
         }
-        let is_settled =
-            self.set.get(transaction.start.pair).is_none_or(|pair| pair.state.get() == CandidatePairState::Succeeded);
-        if !is_settled {
+        let Some(pair) = self.set.get_mut(transaction.start.pair) else { return };
+        if pair.state.get() == CandidatePairState::Succeeded {
+            return;
+        }
+        if pair.role_conflicts >= Self::MAX_ROLE_CONFLICTS {
+            // A peer that never agrees on the roles is no peer.
+            self.handle_failure(key, transaction);
+        } else {
+            pair.role_conflicts += 1;
             self.trigger(transaction.start.pair);
         }
     }

@@ -38,6 +38,10 @@ pub(crate) struct Pending {
     pub(crate) local: Keyed,
     /// Checks of a peer that was faster than its signalling.
     pub(crate) early: Vec<EarlyCheck>,
+    /// Its local candidates are complete.
+    pub(crate) has_ended: bool,
+    /// The first candidate that was gathered for it.
+    pub(crate) first_candidate: CandidateId,
 }
 
 /// The generation before the current one, as long as its pairs are in use.
@@ -144,10 +148,17 @@ impl Agent {
             return Ok(pending.local.credentials.clone());
         }
         let credentials = Credentials::generate(&mut self.random);
+        let first_candidate = CandidateId(self.next_candidate);
         let Some(data) = self.stream_mut(stream) else { return Err(UnknownStream(stream)) };
         let generation = data.next_generation;
         data.next_generation += 1;
-        data.pending = Some(Pending { generation, local: Keyed::new(credentials.clone()), early: Vec::new() });
+        data.pending = Some(Pending {
+            generation,
+            local: Keyed::new(credentials.clone()),
+            early: Vec::new(),
+            has_ended: false,
+            first_candidate,
+        });
         let has_candidates = data.locals.iter().next().is_some();
         data.gathering = if has_candidates { GatheringState::Gathering } else { GatheringState::New };
         let is_signalled = |kind: CandidateKind| kind != CandidateKind::PeerReflexive;
@@ -169,7 +180,13 @@ impl Agent {
         let data = self.stream_mut(stream).ok_or(UnknownStream(stream))?;
         if let Some(pending) = data.pending.take() {
             data.gathering = data.gathering_before_restart();
+            // What was gathered for the generation that never comes is a candidate of this one, and still to be signalled.
+            let added = data.locals.reassign(pending.generation, data.generation, pending.first_candidate);
+            let generation = data.generation;
             self.outbox.events.retain(|outgoing| !outgoing.is_of(stream, pending.generation));
+            for id in added {
+                self.queue(Outgoing::LocalCandidate { stream, id, generation });
+            }
             self.update_gathering();
         }
         Ok(())
@@ -190,12 +207,20 @@ impl Agent {
     /// Lets the pending generation take the place of the current one (RFC 8445 §9).
     pub(super) fn commit_restart(&mut self, stream: StreamId, remote: &RemoteDescription) {
         let Some(pending) = self.stream_mut(stream).and_then(|data| data.pending.take()) else { return };
-        let in_use: SmallVec<[(ComponentId, PairId); 2]> = self
+        let mut in_use: SmallVec<[(ComponentId, PairId); 2]> = self
             .stream(stream)
             .into_iter()
             .flat_map(|data| &data.components)
-            .filter_map(|component| Some((component.id, component.usable()?)))
+            .filter_map(|component| Some((component.id, self.in_use(component)?)))
             .collect();
+        // A pair that was in use before the last restart, too, keeps its credentials; those in between go.
+        let previous = self.stream(stream).and_then(|data| data.previous.as_ref()).map(|previous| previous.generation);
+        let generation_of = |id: PairId| self.set.get(id).map(|pair| pair.generation);
+        let keeps_previous = previous.is_some() && in_use.iter().any(|(_, id)| generation_of(*id) == previous);
+        if keeps_previous {
+            let set = &self.set;
+            in_use.retain(|(_, id)| set.get(*id).map(|pair| pair.generation) == previous);
+        }
         for (_, id) in &in_use {
             self.set.delist(*id);
         }
@@ -211,10 +236,13 @@ impl Agent {
         let before = core::mem::take(&mut data.remote);
         let remotes = core::mem::take(&mut data.remotes);
         let generation = core::mem::replace(&mut data.generation, pending.generation);
-        if data.previous.is_none() || !in_use.is_empty() {
+        if !keeps_previous {
             data.previous = Some(Previous { generation, local, remote: before, remotes, until: None });
         }
         data.early = pending.early;
+        if pending.has_ended {
+            data.ended_generation = Some(pending.generation);
+        }
         data.has_all_remotes = false;
         data.pairs_made = 0;
         data.failure = None;

@@ -80,6 +80,8 @@ pub(crate) struct Component {
     pub(crate) previous: Option<PairId>,
     pub(crate) selected: Option<PairId>,
     pub(crate) attempt: Option<Attempt>,
+    /// The nominations that a lite agent has taken: one that comes again from elsewhere is a replay.
+    pub(crate) nominating_transactions: Vec<TransactionId>,
     /// When the nomination policy wants to be asked again.
     pub(crate) decide_at: Option<Instant>,
     /// The pair in use, on which consent is kept.
@@ -102,6 +104,7 @@ impl Component {
             previous: None,
             selected: None,
             attempt: None,
+            nominating_transactions: Vec::new(),
             decide_at: None,
             kept: None,
             health: None,
@@ -116,9 +119,10 @@ impl Component {
         *self = Self { previous: in_use, selected, kept, health, ..Self::new(self.id) };
     }
 
-    /// The pair on which data goes: the selected one, else the nominated, else the best valid one (RFC 8445 §12.1).
-    pub(crate) fn usable(&self) -> Option<PairId> {
-        self.selected.or(self.previous).or(self.nominated).or_else(|| self.valid.first().copied())
+    /// The pairs on which data may go, the first choice first: the selected one, that of the previous generation, the
+    /// nominated one, and the valid ones (RFC 8445 §12.1).
+    pub(crate) fn choices(&self) -> impl Iterator<Item = PairId> + '_ {
+        [self.selected, self.previous, self.nominated].into_iter().flatten().chain(self.valid.iter().copied())
     }
 }
 
@@ -215,7 +219,7 @@ impl Stream {
         if self.has_all_remotes && !self.remotes.is_empty() {
             count = count.min(highest(&mut self.remotes.iter().map(|remote| remote.candidate.component())));
         }
-        if self.gathering == GatheringState::Complete && self.locals.iter().next().is_some() {
+        if self.is_gathered() && self.locals.iter().next().is_some() {
             count = count.min(highest(&mut self.locals.iter().map(|local| local.candidate.component())));
         }
         self.components.get(..count).unwrap_or(&self.components)
@@ -232,16 +236,21 @@ impl Stream {
         self.pending.as_ref().map_or(self.generation, |pending| pending.generation)
     }
 
+    /// Whether the local candidates of the current generation are complete.
+    pub(crate) fn is_gathered(&self) -> bool {
+        self.ended_generation >= Some(self.generation)
+    }
+
     /// The gathering state of the current generation alone.
     pub(crate) fn gathering_before_restart(&self) -> GatheringState {
-        match self.ended_generation {
-            Some(ended) if ended >= self.generation => GatheringState::Complete,
-            _ if self.locals.iter().next().is_some() => GatheringState::Gathering,
-            _ => GatheringState::New,
+        match self.is_gathered() {
+            true => GatheringState::Complete,
+            false if self.locals.iter().next().is_some() => GatheringState::Gathering,
+            false => GatheringState::New,
         }
     }
 
     pub(crate) fn are_candidates_complete(&self) -> bool {
-        self.has_all_remotes && self.gathering == GatheringState::Complete
+        self.has_all_remotes && self.is_gathered()
     }
 }

@@ -150,7 +150,7 @@ impl Agent {
     /// (RFC 8445 §12.1).
     #[must_use]
     pub fn usable_pair(&self, stream: StreamId, component: ComponentId) -> Option<PairView<'_>> {
-        self.pair(self.component((stream, component))?.usable()?)
+        self.pair(self.in_use(self.component((stream, component))?)?)
     }
 
     /// One pair, if it exists.

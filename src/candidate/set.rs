@@ -182,6 +182,15 @@ impl LocalCandidates {
         Some(local)
     }
 
+    /// Takes a generation back: what was announced in it counts as announced in the one before, save the candidates from
+    /// `first` on, which are given.
+    pub(crate) fn reassign(&mut self, from: u32, to: u32, first: CandidateId) -> Vec<CandidateId> {
+        for local in self.list.iter_mut().filter(|local| local.announced_in == Some(from)) {
+            local.announced_in = (local.id < first).then_some(to);
+        }
+        self.list.iter().filter(|local| local.id >= first).map(|local| local.id).collect()
+    }
+
     /// Records that the priority of a candidate was used, and stands.
     pub(crate) fn fix_priority(&mut self, id: CandidateId) {
         let slot = self.get(id).and_then(|local| local.slot);
@@ -312,7 +321,12 @@ pub(crate) struct RemoteFoundations {
 }
 
 impl RemoteFoundations {
+    /// The number of a foundation. Of more than anybody needs, all others share one.
     pub(crate) fn number(&mut self, foundation: Foundation) -> u32 {
+        const MOST: usize = 20_000;
+        if self.known.len() >= MOST && !self.known.contains_key(&foundation) {
+            return u32::MAX;
+        }
         let next = self.next;
         let number = *self.known.entry(foundation).or_insert(next);
         if number == next {

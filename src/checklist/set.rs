@@ -201,6 +201,7 @@ impl ChecklistSet {
             consent: None,
             is_barred: false,
             urgent_since: None,
+            role_conflicts: 0,
             server_errors: 0,
             stats: PairStats::default(),
         };
@@ -271,6 +272,7 @@ impl ChecklistSet {
         let Some(pair) = self.get_mut(id) else { return };
         pair.produced_by = None;
         pair.produced = None;
+        pair.is_nominating = false;
         pair.is_queued = false;
         let (path, stream, group) = (pair.path, pair.stream, pair.group.take());
         if self.by_path.get(&path) == Some(&id) {
@@ -392,6 +394,11 @@ impl ChecklistSet {
     /// superseded. A pair that has succeeded is queued, too: to be nominated.
     pub(crate) fn trigger(&mut self, id: PairId) -> Option<TransactionKey> {
         let superseded = self.get(id).and_then(|pair| pair.state.transaction());
+        self.leave_state(id);
+        if let Some(pair) = self.get_mut(id) {
+            pair.is_retired = false;
+        }
+        self.enter_state(id);
         self.change(id, PairState::trigger);
         let pair = self.get_mut(id)?;
         let stream = pair.stream;

@@ -165,6 +165,8 @@ pub(crate) struct CandidatePair {
     pub(crate) is_barred: bool,
     /// When its first urgent check left.
     pub(crate) urgent_since: Option<Instant>,
+    /// How often a check was repeated after a conflict of roles.
+    pub(crate) role_conflicts: u8,
     /// How often a check was repeated after a server error of the peer.
     pub(crate) server_errors: u8,
     pub(crate) stats: PairStats,

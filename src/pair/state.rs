@@ -74,7 +74,7 @@ impl PairState {
     /// Wants a new check of any pair that has not succeeded (RFC 8445 §7.3.1.4).
     #[must_use]
     pub(crate) const fn trigger(&mut self) -> bool {
-        if matches!(self.0, Inner::Succeeded) {
+        if matches!(self.0, Inner::Succeeded | Inner::Waiting) {
             return false;
         }
         self.0 = Inner::Waiting;
@@ -152,6 +152,6 @@ mod tests {
                     .collect::<String>()
             });
         // Columns: unfreeze, trigger, start, succeed, fail. Rows: Frozen, Waiting, InProgress, Succeeded, Failed.
-        assert_eq!(rows, ["WW...", ".WIS.", ".W.SF", "....F", ".W.S."]);
+        assert_eq!(rows, ["WW...", "..IS.", ".W.SF", "....F", ".W.S."]);
     }
 }

@@ -20,6 +20,7 @@ mod data;
 mod determinism;
 mod duo;
 mod early;
+mod edges;
 mod explore;
 mod freshness;
 mod help;
