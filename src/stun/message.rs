@@ -18,6 +18,17 @@ pub(crate) enum Class {
     Error,
 }
 
+impl From<MessageClass> for Class {
+    fn from(class: MessageClass) -> Self {
+        match class {
+            MessageClass::Request => Self::Request,
+            MessageClass::Indication => Self::Indication,
+            MessageClass::Success => Self::Success,
+            MessageClass::Error => Self::Error,
+        }
+    }
+}
+
 /// Why bytes are no message that ICE handles.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Unreadable {
@@ -70,12 +81,7 @@ impl<'a> Message<'a> {
             return Err(Unreadable::Malformed);
         }
         let kind = MessageType::from_bytes(header).map_err(|_| Unreadable::Malformed)?;
-        let class = match kind.class() {
-            MessageClass::Request => Class::Request,
-            MessageClass::Indication => Class::Indication,
-            MessageClass::Success => Class::Success,
-            MessageClass::Error => Class::Error,
-        };
+        let class = kind.class().into();
         let mut message = Self {
             bytes,
             fingerprint: 0,

@@ -4,7 +4,7 @@ use alloc::vec::Vec;
 use core::net::SocketAddr;
 
 use stun_types::attribute::{ErrorCode, XorMappedAddress};
-use stun_types::message::{Message, MessageClass, MessageIntegrityCredentials, ShortTermCredentials, StunParseError};
+use stun_types::message::{Message, MessageIntegrityCredentials, ShortTermCredentials, StunParseError};
 use stun_types::prelude::{Attribute, AttributeFromRaw, AttributeStaticType};
 
 use super::attributes;
@@ -30,12 +30,7 @@ pub(crate) struct Reference {
 pub(crate) fn read(bytes: &[u8]) -> Option<Reference> {
     let message = Message::from_bytes(bytes).ok()?;
     let raw = |kind: u16| message.raw_attribute(kind.into()).map(|raw| raw.value.to_vec());
-    let class = match message.class() {
-        MessageClass::Request => Class::Request,
-        MessageClass::Indication => Class::Indication,
-        MessageClass::Success => Class::Success,
-        MessageClass::Error => Class::Error,
-    };
+    let class = message.class().into();
     let id = message.transaction_id();
     Some(Reference {
         class,
