@@ -341,7 +341,7 @@ impl Agent {
             self.emit(Event::SelectedPairChanged { stream, component, pair, at });
         }
         for pair in outdated {
-            self.forget_previous_pair(pair);
+            self.forget_pair(pair);
         }
         self.expire_previous(stream);
     }

@@ -21,7 +21,6 @@ impl Agent {
         let id = message.id;
         let stream = self.stream(arrival.stream).ok_or(DropReason::UnknownDestination)?;
         let ufrags = message.ufrags();
-        let epoch = ufrags.and_then(|(to, _)| stream.epoch(to));
         if !message.has_valid_fingerprint() {
             return Err(DropReason::BadFingerprint);
         }
@@ -29,11 +28,8 @@ impl Agent {
             self.reply_unauthenticated(arrival, id, ErrorReply::BadRequest);
             return Err(DropReason::MissingCredentials);
         }
-        let found = epoch.and_then(|epoch| {
-            let generation = stream.generation_of(epoch)?;
-            Some((epoch, generation, stream.key_in(generation)?))
-        });
-        let (Some((_, from)), Some((epoch, generation, key))) = (ufrags, found) else {
+        let addressed = ufrags.and_then(|(to, from)| Some((from, stream.addressed(to)?)));
+        let Some((from, (epoch, generation, local))) = addressed else {
             self.reply_unauthenticated(arrival, id, ErrorReply::Unauthenticated);
             return Err(DropReason::UnknownUfrag);
         };
@@ -43,15 +39,17 @@ impl Agent {
             // Once the peer's descriptions are known, nobody else is answered (RFC 8827 §9.3).
             return Err(DropReason::UnknownPeer);
         }
-        let stream_is_revoked = stream.is_revoked;
-        let request = message.authenticate(key);
+        let is_revoked = stream.is_revoked;
+        let request = message.authenticate(&local.key);
         self.stats.integrity_checks += 1;
         let Some(request) = request else {
             self.reply_unauthenticated(arrival, id, ErrorReply::Unauthenticated);
             return Err(DropReason::BadIntegrity);
         };
         let integrity = Some(request.integrity());
-        let check = match server::examine(&request, self.role, self.tiebreaker, self.config.lite) {
+        // Not a lite agent's business, nor that of a generation that is about to go (RFC 8445 §7.3.1.1, §9).
+        let repairs_roles = !self.config.lite && epoch != Epoch::Previous;
+        let check = match server::examine(&request, self.role, self.tiebreaker, repairs_roles) {
             Verdict::Accept(check) => check,
             Verdict::Refuse(error) => {
                 let is_conflict = error == ErrorReply::RoleConflict;
@@ -59,7 +57,7 @@ impl Agent {
                 return if is_conflict { Ok(()) } else { Err(DropReason::BadRequest) };
             }
         };
-        if stream_is_revoked {
+        if is_revoked {
             return self.reply(arrival, id, integrity, Some(ErrorReply::Forbidden));
         }
         self.reply(arrival, id, integrity, None)?;
@@ -92,7 +90,8 @@ impl Agent {
 
     fn record_previous_life(&mut self, arrival: Arrival) {
         let previous = self.component((arrival.stream, arrival.component)).and_then(|component| component.previous);
-        if let Some(pair) = previous {
+        let path = path(arrival.base, arrival.source);
+        if let Some(pair) = previous.filter(|id| self.set.get(*id).is_some_and(|pair| pair.path == path)) {
             self.record_life(pair);
         }
     }

@@ -25,7 +25,6 @@ use super::stream_data::{EarlyCheck, Keyed, Stream};
 use super::{Agent, GatheringState, RemoteDescription, UnknownStream};
 use crate::candidate::{CandidateId, CandidateKind, RemoteCandidates};
 use crate::credentials::Credentials;
-use crate::event::Event;
 use crate::pair::PairId;
 use crate::stream::{ComponentId, StreamId};
 use crate::stun::IntegrityKey;
@@ -64,27 +63,13 @@ pub(crate) enum Epoch {
 }
 
 impl Stream {
-    /// The generation whose local username fragment this is.
-    pub(crate) fn epoch(&self, ufrag: &[u8]) -> Option<Epoch> {
-        let is = |keyed: &Keyed| keyed.ufrag().as_bytes() == ufrag;
-        if is(&self.local) {
-            Some(Epoch::Current)
-        } else if self.pending.as_ref().is_some_and(|pending| is(&pending.local)) {
-            Some(Epoch::Pending)
-        } else if self.previous.as_ref().is_some_and(|previous| is(&previous.local)) {
-            Some(Epoch::Previous)
-        } else {
-            None
-        }
-    }
-
-    /// The number of a generation in view.
-    pub(crate) fn generation_of(&self, epoch: Epoch) -> Option<u32> {
-        match epoch {
-            Epoch::Previous => self.previous.as_ref().map(|previous| previous.generation),
-            Epoch::Current => Some(self.generation),
-            Epoch::Pending => self.pending.as_ref().map(|pending| pending.generation),
-        }
+    /// The generation in view whose local username fragment this is: which one, its number, and our credentials in it.
+    pub(crate) fn addressed(&self, ufrag: &[u8]) -> Option<(Epoch, u32, &Keyed)> {
+        let pending = self.pending.as_ref().map(|pending| (Epoch::Pending, pending.generation, &pending.local));
+        let previous = self.previous.as_ref().map(|previous| (Epoch::Previous, previous.generation, &previous.local));
+        let mut in_view =
+            [Some((Epoch::Current, self.generation, &self.local)), pending, previous].into_iter().flatten();
+        in_view.find(|(.., keyed)| keyed.ufrag().as_bytes() == ufrag)
     }
 
     /// Our credentials in a generation in view.
@@ -268,13 +253,6 @@ impl Agent {
         }
         if *previous.until.get_or_insert(until) <= now {
             data.previous = None;
-        }
-    }
-
-    /// Tells that a pair is gone that the previous generation used.
-    pub(super) fn forget_previous_pair(&mut self, id: PairId) {
-        if self.set.remove(id).is_some() {
-            self.emit_pair_event(Event::PairRemoved { pair: id });
         }
     }
 }

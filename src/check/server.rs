@@ -24,9 +24,14 @@ pub(crate) struct Check {
     pub(crate) switch: bool,
 }
 
-/// Judges a request: unknown attributes, then completeness, then the role (RFC 8489 §6.3.1, RFC 8445 §7.3.1.1). A lite agent
-/// repairs no roles: it is controlled by a full one, whatever that says.
-pub(crate) fn examine(request: &Authenticated<Message<'_>>, role: Role, tiebreaker: u64, is_lite: bool) -> Verdict {
+/// Judges a request: unknown attributes, then completeness, then the role (RFC 8489 §6.3.1, RFC 8445 §7.3.1.1). Where
+/// roles are not to be repaired, whatever the peer claims is taken.
+pub(crate) fn examine(
+    request: &Authenticated<Message<'_>>,
+    role: Role,
+    tiebreaker: u64,
+    repairs_roles: bool,
+) -> Verdict {
     if !request.unknown.is_empty() {
         return Verdict::Refuse(ErrorReply::UnknownAttributes(request.unknown.clone()));
     }
@@ -36,7 +41,7 @@ pub(crate) fn examine(request: &Authenticated<Message<'_>>, role: Role, tiebreak
         return Verdict::Refuse(ErrorReply::BadRequest);
     };
     let switch = match judge(role, tiebreaker, claimed, theirs) {
-        _ if is_lite => false,
+        _ if !repairs_roles => false,
         RoleVerdict::Agree => false,
         RoleVerdict::Switch => true,
         RoleVerdict::KeepAndReply487 => return Verdict::Refuse(ErrorReply::RoleConflict),

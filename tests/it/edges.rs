@@ -260,3 +260,20 @@ fn an_agent_that_is_cloned_goes_its_own_way() {
     assert_eq!(clone.state(), ConnectionState::Closed);
     assert_eq!(solo.agent.state(), ConnectionState::Connected);
 }
+
+/// Req: proj-restart-a
+#[test]
+fn a_request_of_the_generation_before_changes_no_role() {
+    let mut solo = selected(Role::Controlling);
+    let conflict = solo.check_as(Role::Controlling, u64::MAX);
+    let bytes = solo.seal(conflict);
+    solo.agent.prepare_restart(solo.now, solo.stream).unwrap();
+    solo.drain();
+    describe_as(&mut solo, "peer2", "anotherPasswordOfPeer0123");
+    solo.drain();
+    solo.take();
+    let _ = solo.receive(&bytes);
+    assert_eq!(solo.agent.role(), Role::Controlling);
+    let answered = solo.out.iter().any(|out| matches!(out.wire(), nilas::sim::Wire::Success { .. }));
+    assert!(answered, "it is answered all the same");
+}
