@@ -237,13 +237,15 @@ impl Agent {
 
     /// Stops to use a path: the peer has not consented for 30 s, or said no (RFC 7675 §5.1, §5.2).
     pub(super) fn end_consent(&mut self, id: PairId) {
-        let Some(pair) = self.set.get_mut(id) else { return };
+        let Some(pair) = self.set.get(id) else { return };
         let place = (pair.stream, pair.component);
         let checked = pair.produced_by.unwrap_or(id);
-        pair.consent = None;
-        pair.is_valid = false;
-        for one in [checked, id] {
+        // Both may be valid: the NAT may have shown us under another address for a while.
+        let gone = [checked, id];
+        for one in gone {
             if let Some(pair) = self.set.get_mut(one) {
+                pair.consent = None;
+                pair.is_valid = false;
                 // The same credentials never regain consent on these addresses.
                 pair.is_barred = true;
                 pair.is_nominated = false;
@@ -251,14 +253,18 @@ impl Agent {
             }
             self.set.fail(one);
         }
-        if self.component(place).and_then(|component| component.attempt).is_some_and(|attempt| attempt.valid == id) {
+        if self
+            .component(place)
+            .and_then(|component| component.attempt)
+            .is_some_and(|attempt| gone.contains(&attempt.valid))
+        {
             self.drop_attempt(place);
             self.give_up_nominating(place.0);
         }
         if let Some(component) = self.component_mut(place) {
-            component.valid.retain(|valid| *valid != id);
-            component.nominated.take_if(|nominated| *nominated == id);
-            component.previous.take_if(|previous| *previous == id);
+            component.valid.retain(|valid| !gone.contains(valid));
+            component.nominated.take_if(|nominated| gone.contains(nominated));
+            component.previous.take_if(|previous| gone.contains(previous));
             component.kept = None;
             component.has_lost_consent = true;
         }

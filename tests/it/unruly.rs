@@ -155,6 +155,20 @@ fn check_limits(solo: &Solo) {
     assert_eq!(agent.usable_pair(solo.stream, ComponentId::RTP).is_some(), agent.pairs().any(|pair| pair.is_valid));
 }
 
+fn play(is_controlling: bool, deeds: &[Deed]) {
+    let config = Config::default().with_max_pairs(6).with_max_peer_reflexive(4).with_pair_events(true);
+    let role = if is_controlling { Role::Controlling } else { Role::Controlled };
+    let mut solo = Solo::with_consent(role, config);
+    solo.describe(vec![host("203.0.113.1:6000")]);
+    for deed in deeds {
+        perform(&mut solo, deed);
+        check_limits(&solo);
+    }
+    solo.run_for(secs(120));
+    check_limits(&solo);
+    check_requests(&solo);
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 100, failure_persistence: None, ..ProptestConfig::default() })]
 
@@ -167,18 +181,16 @@ proptest! {
         is_controlling in any::<bool>(),
         deeds in proptest::collection::vec(deed(), 1..60),
     ) {
-        let config = Config::default().with_max_pairs(6).with_max_peer_reflexive(4).with_pair_events(true);
-        let role = if is_controlling { Role::Controlling } else { Role::Controlled };
-        let mut solo = Solo::with_consent(role, config);
-        solo.describe(vec![host("203.0.113.1:6000")]);
-        for deed in &deeds {
-            perform(&mut solo, deed);
-            check_limits(&solo);
-        }
-        solo.run_for(secs(120));
-        check_limits(&solo);
-        check_requests(&solo);
+        play(is_controlling, &deeds);
     }
+}
+
+/// Req: 7675-5.1-b
+#[test]
+fn a_path_without_consent_is_off_the_valid_list_under_every_address_that_the_nat_showed() {
+    let answer = |which, mapped| Deed::Answer { which, from: 6000, code: None, mapped: Some(mapped) };
+    let deeds = [Deed::Wait(500), answer(0, 6007), Deed::Wait(343), Deed::Wait(2407), answer(0, 6007), answer(1, 6002)];
+    play(true, &deeds);
 }
 
 /// Req: proj-flood-a
