@@ -341,6 +341,10 @@ impl Agent {
             self.emit(Event::SelectedPairChanged { stream, component, pair, at });
         }
         for pair in outdated {
+            let path = self.set.get(pair).map(|pair| pair.path);
+            if let Some(previous) = self.stream_mut(stream).and_then(|data| data.previous.as_mut()) {
+                previous.paths.extend(path);
+            }
             self.forget_pair(pair);
         }
         self.expire_previous(stream);

@@ -25,7 +25,8 @@ pub enum Received<'a> {
         stream: StreamId,
         /// The component that it is for.
         component: ComponentId,
-        /// The pair on which it came; `None` as long as the peer's credentials are not known, and so no pair is.
+        /// The pair on which it came; `None` as long as the peer's credentials are not known, and so no pair is, and for
+        /// data that still comes on the pair from before a restart.
         pair: Option<PairId>,
         /// The data.
         payload: &'a [u8],
@@ -103,7 +104,10 @@ impl Agent {
         let Some(pair) = found.and_then(|id| self.set.get_mut(id)).filter(|pair| pair.is_trusted()) else {
             // A check that came before the peer's credentials was authenticated, too.
             let early = self.stream(stream).map(|data| data.early.as_slice()).unwrap_or_default();
-            let is_known = early.iter().any(|early| (early.base, early.source) == (base, source));
+            let is_early = early.iter().any(|early| (early.base, early.source) == (base, source));
+            // And a peer may be slower than we are to leave the pair from before a restart.
+            let before = self.stream(stream).and_then(|data| data.previous.as_ref());
+            let is_known = is_early || before.is_some_and(|previous| previous.paths.contains(&path));
             let data = Received::Data { stream, component, pair: None, payload };
             return if is_known { data } else { Received::Dropped(DropReason::UnvalidatedSource) };
         };

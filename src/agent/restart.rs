@@ -25,7 +25,7 @@ use super::stream_data::{EarlyCheck, Keyed, Stream};
 use super::{Agent, GatheringState, RemoteDescription, UnknownStream};
 use crate::candidate::{CandidateId, CandidateKind, RemoteCandidates};
 use crate::credentials::Credentials;
-use crate::pair::PairId;
+use crate::pair::{PairId, Path};
 use crate::stream::{ComponentId, StreamId};
 use crate::stun::IntegrityKey;
 use crate::time::{Instant, after};
@@ -50,6 +50,8 @@ pub(crate) struct Previous {
     pub(crate) local: Keyed,
     pub(crate) remote: SmallVec<[Keyed; 1]>,
     pub(crate) remotes: RemoteCandidates,
+    /// The paths that were in use until the new generation had its own: the peer may send on them a little longer.
+    pub(crate) paths: SmallVec<[Path; 1]>,
     /// When it is forgotten; `None` while its pairs are in use.
     pub(crate) until: Option<Instant>,
 }
@@ -222,7 +224,8 @@ impl Agent {
         let remotes = core::mem::take(&mut data.remotes);
         let generation = core::mem::replace(&mut data.generation, pending.generation);
         if !keeps_previous {
-            data.previous = Some(Previous { generation, local, remote: before, remotes, until: None });
+            data.previous =
+                Some(Previous { generation, local, remote: before, remotes, paths: SmallVec::new(), until: None });
         }
         data.early = pending.early;
         if pending.has_ended {

@@ -274,3 +274,33 @@ fn role_changes(pair: &Pair) -> usize {
     let events = pair.l.events.iter().chain(&pair.r.events);
     events.filter(|(_, event)| matches!(event, Event::RoleChanged { .. })).count()
 }
+
+/// Req: 8445-12.2-a
+#[test]
+fn data_that_the_peer_still_sends_on_the_pair_from_before_is_taken_for_3_seconds() {
+    let mut pair = setup("slow to leave").addresses(1, 1).build();
+    assert!(pair.run_until_selected(secs(1)));
+    let stream = pair.stream();
+    let (here, there) = (pair.l.sockets()[0], pair.r.sockets()[0]);
+    pair.restart(SideName::L, stream);
+    assert!(pair.run_until(secs(3), |pair| is_selected_in(pair, 1)));
+    let id = pair.l.agent.remote_candidates(stream).next().unwrap().id;
+    let mut agent = pair.l.agent.clone();
+    // The new generation does not know that address any more; only the pair from before does.
+    agent.remove_remote_candidate(pair.now(), stream, id).unwrap();
+    while agent.poll_event().is_some() {}
+    let datagram = nilas::Datagram {
+        source: there,
+        destination: here,
+        transport: nilas::Transport::Udp,
+        payload: b"\x80still here",
+    };
+    let taken = agent.handle_datagram(pair.now(), &datagram);
+    assert!(matches!(taken, nilas::Received::Data { pair: None, .. }), "{taken:?}");
+    let late = pair.now() + secs(4);
+    agent.network_changed(late);
+    agent.handle_timeout(late);
+    while agent.poll_event().is_some() {}
+    let dropped = agent.handle_datagram(late, &datagram);
+    assert_eq!(dropped, nilas::Received::Dropped(DropReason::UnvalidatedSource));
+}
