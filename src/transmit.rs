@@ -53,7 +53,7 @@ pub struct Transmit {
 }
 
 impl Transmit {
-    pub(crate) const fn udp(len: usize, source: SocketAddr, destination: SocketAddr) -> Self {
-        Self { len, source, destination, transport: Transport::Udp }
+    pub(crate) const fn new(len: usize, transport: Transport, source: SocketAddr, destination: SocketAddr) -> Self {
+        Self { len, source, destination, transport }
     }
 }

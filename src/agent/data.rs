@@ -61,8 +61,7 @@ impl Agent {
         pair.stats.bytes_sent += payload.len() as u64;
         pair.stats.last_packet_sent_at = Some(now);
         pair.last_sent_at = Some(now);
-        buf.put_slice(payload);
-        self.stats.datagrams_sent += 1;
-        Ok(Transmit::udp(payload.len(), pair.path.base, pair.path.remote))
+        let path = pair.path;
+        Ok(self.wrap(path, payload, buf))
     }
 }

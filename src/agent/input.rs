@@ -1,13 +1,11 @@
 //! What comes in: datagrams and the passing of time. The order of work, one named step per line.
 
-use core::net::SocketAddr;
-
 use super::outbox::Reply;
 use super::pairing::{canonical, path};
 use super::{Agent, Socket};
 use crate::check::{Due, Purpose};
 use crate::config::DataFilter;
-use crate::pair::PairId;
+use crate::pair::{PairId, Path};
 use crate::stats::DropReason;
 use crate::stream::{ComponentId, StreamId};
 use crate::stun::{Class, ErrorReply, Integrity, Message, TransactionId, Unreadable, looks_like_stun};
@@ -42,8 +40,8 @@ pub enum Received<'a> {
 pub(super) struct Arrival {
     pub(super) stream: StreamId,
     pub(super) component: ComponentId,
-    pub(super) base: SocketAddr,
-    pub(super) source: SocketAddr,
+    /// How it came: our base, and where it came from.
+    pub(super) path: Path,
     /// The generation of the stream that it is for.
     pub(super) generation: u32,
 }
@@ -71,7 +69,8 @@ impl Agent {
             return Received::Dropped(DropReason::UnknownDestination);
         };
         let generation = self.stream(stream).map_or(0, |data| data.generation);
-        let arrival = Arrival { stream, component, base, source: canonical(datagram.source), generation };
+        let path = path(datagram.transport, base, canonical(datagram.source));
+        let arrival = Arrival { stream, component, path, generation };
         if !looks_like_stun(datagram.payload) {
             return self.handle_data(arrival, datagram.payload);
         }
@@ -96,15 +95,14 @@ impl Agent {
             return Received::Dropped(DropReason::Unclassified);
         }
         let now = self.now;
-        let Arrival { stream, component, base, source, .. } = arrival;
-        let path = path(base, source);
+        let Arrival { stream, component, path, .. } = arrival;
         let previous = self.component((stream, component)).and_then(|component| component.previous);
         let is_previous = |id: &PairId| self.set.get(*id).is_some_and(|pair| pair.path == path);
         let found = previous.filter(is_previous).or_else(|| self.set.find(&path));
         let Some(pair) = found.and_then(|id| self.set.get_mut(id)).filter(|pair| pair.is_trusted()) else {
             // A check that came before the peer's credentials was authenticated, too.
             let early = self.stream(stream).map(|data| data.early.as_slice()).unwrap_or_default();
-            let is_early = early.iter().any(|early| (early.base, early.source) == (base, source));
+            let is_early = early.iter().any(|early| early.path == path);
             // And a peer may be slower than we are to leave the pair from before a restart.
             let before = self.stream(stream).and_then(|data| data.previous.as_ref());
             let is_known = is_early || before.is_some_and(|previous| previous.paths.contains(&path));
@@ -126,8 +124,8 @@ impl Agent {
         integrity: Option<Integrity>,
         error: Option<ErrorReply>,
     ) -> Result<(), DropReason> {
-        let Arrival { stream, base, source: to, generation, .. } = arrival;
-        let is_queued = self.outbox.reply(Reply { id, base, to, stream, generation, integrity, error });
+        let Arrival { stream, path, generation, .. } = arrival;
+        let is_queued = self.outbox.reply(Reply { id, path, stream, generation, integrity, error });
         if is_queued { Ok(()) } else { Err(DropReason::TooManyReplies) }
     }
 

@@ -49,11 +49,11 @@ impl Agent {
     }
 
     fn accepted_pair(&mut self, stream: StreamId, peer: u8, check: &EarlyCheck) -> Option<PairId> {
-        if let Some(known) = self.set.find(&path(check.base, check.source)) {
+        if let Some(known) = self.set.find(&check.path) {
             return Some(known);
         }
         let remote = self.remote_of(stream, peer, check)?;
-        self.unchecked_pair(stream, check.component, check.base, remote)
+        self.unchecked_pair(stream, check.component, check.path.base, remote)
     }
 
     /// A pair that nobody here checks.
@@ -74,7 +74,7 @@ impl Agent {
             generation: data.generation,
             local: ours.id,
             remote,
-            path: path(base, theirs.address),
+            path: path(ours.candidate.transport(), base, theirs.address),
             priority,
             group: GroupKey { local: ours.foundation, remote: theirs.foundation },
         };

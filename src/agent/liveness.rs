@@ -13,6 +13,7 @@ use crate::event::Event;
 use crate::pair::{CandidatePairState, PairId};
 use crate::stream::{ComponentId, StreamId};
 use crate::time::{Instant, after, earliest};
+use crate::transmit::Transport;
 
 /// The pair of a component on which consent is kept, and the one on which it has to be.
 type Change = (ComponentId, Option<PairId>, Option<PairId>);
@@ -69,7 +70,7 @@ impl Agent {
     pub fn handle_send_error(&mut self, now: Instant, source: SocketAddr, destination: SocketAddr) {
         self.observe(now);
         let now = self.now;
-        let path = path(canonical(source), canonical(destination));
+        let path = path(Transport::Udp, canonical(source), canonical(destination));
         let hit: SmallVec<[PairId; 2]> =
             self.kept().filter(|id| self.set.get(*id).is_some_and(|pair| pair.path == path)).collect();
         for id in hit {

@@ -19,6 +19,7 @@ mod role;
 mod state;
 mod stream_data;
 mod view;
+mod wrap;
 
 use alloc::collections::BTreeMap;
 use alloc::sync::Arc;

@@ -1,12 +1,11 @@
 //! The queues that leave the crate: answers, and events.
 
 use alloc::collections::VecDeque;
-use core::net::SocketAddr;
 
 use crate::candidate::CandidateId;
 use crate::check::TransactionKey;
 use crate::event::Event;
-use crate::pair::PairId;
+use crate::pair::{PairId, Path};
 use crate::stream::StreamId;
 use crate::stun::{ErrorReply, Integrity, TransactionId};
 
@@ -14,9 +13,8 @@ use crate::stun::{ErrorReply, Integrity, TransactionId};
 #[derive(Clone, Debug)]
 pub(crate) struct Reply {
     pub(crate) id: TransactionId,
-    pub(crate) base: SocketAddr,
-    /// Where the request came from: the address that a success response tells.
-    pub(crate) to: SocketAddr,
+    /// How the request came, and the answer goes: a success response tells the remote address.
+    pub(crate) path: Path,
     pub(crate) stream: StreamId,
     /// The generation whose password protects it.
     pub(crate) generation: u32,

@@ -1,7 +1,6 @@
 //! What goes out: datagrams, events, and the next deadline.
 
 use alloc::boxed::Box;
-use core::net::SocketAddr;
 use core::time::Duration;
 
 use bytes::BufMut;
@@ -12,7 +11,7 @@ use crate::candidate::{CandidateKind, Priority};
 use crate::check::{Purpose, Start};
 use crate::config::RtoFormula;
 use crate::event::Event;
-use crate::pair::{CandidatePair, CandidatePairState, PairId};
+use crate::pair::{CandidatePair, CandidatePairState, PairId, Path};
 use crate::stun::{Request, Scratch, TransactionId, write_error, write_keepalive, write_request, write_success};
 use crate::time::{Instant, earliest};
 use crate::transmit::Transmit;
@@ -33,37 +32,35 @@ impl Agent {
             return None;
         }
         let mut scratch = Scratch::new();
-        let (source, destination) = self
+        let path = self
             .write_reply(&mut scratch)
             .or_else(|| self.write_repetition(&mut scratch))
             .or_else(|| self.write_consent(&mut scratch))
             .or_else(|| self.write_keepalive(&mut scratch))
             .or_else(|| self.write_check(&mut scratch))?;
-        buf.put_slice(&scratch);
-        self.stats.datagrams_sent += 1;
-        Some(Transmit::udp(scratch.len(), source, destination))
+        Some(self.wrap(path, &scratch, buf))
     }
 
     /// The answer to a request, on the way that the request took (RFC 8445 §7.3.1.2).
-    fn write_reply(&mut self, out: &mut Scratch) -> Option<(SocketAddr, SocketAddr)> {
+    fn write_reply(&mut self, out: &mut Scratch) -> Option<Path> {
         loop {
             let reply = self.outbox.replies.pop_front()?;
             let Some(key) = self.stream(reply.stream).and_then(|stream| stream.key_in(reply.generation)) else {
                 continue;
             };
             match (&reply.error, reply.integrity) {
-                (None, Some(integrity)) => write_success(out, reply.id, reply.to, key, integrity),
+                (None, Some(integrity)) => write_success(out, reply.id, reply.path.remote, key, integrity),
                 (Some(error), integrity) => {
                     write_error(out, reply.id, error, integrity.map(|integrity| (key, integrity)))
                 }
                 (None, None) => continue,
             }
-            return Some((reply.base, reply.to));
+            return Some(reply.path);
         }
     }
 
     /// A check that is sent again: the same bytes.
-    fn write_repetition(&mut self, out: &mut Scratch) -> Option<(SocketAddr, SocketAddr)> {
+    fn write_repetition(&mut self, out: &mut Scratch) -> Option<Path> {
         loop {
             let key = self.outbox.repeats.pop_front()?;
             let Some(transaction) = self.transactions.repeat(self.now, key) else { continue };
@@ -71,22 +68,22 @@ impl Agent {
             if let Some(pair) = self.set.get_mut(start.pair) {
                 pair.stats.retransmissions_sent += 1;
             }
-            let addresses = self.encode(out, &start);
-            if addresses.is_some() {
-                return addresses;
+            let path = self.encode(out, &start);
+            if path.is_some() {
+                return path;
             }
         }
     }
 
     /// A consent check that is due, if Ta allows one (RFC 7675 §5.1).
-    fn write_consent(&mut self, out: &mut Scratch) -> Option<(SocketAddr, SocketAddr)> {
+    fn write_consent(&mut self, out: &mut Scratch) -> Option<Path> {
         if !self.pacer.is_open(self.now) {
             return None;
         }
         let start = self.plan_consent()?;
-        let addresses = self.encode(out, &start)?;
+        let path = self.encode(out, &start)?;
         self.record_consent(&start);
-        Some(addresses)
+        Some(path)
     }
 
     fn record_consent(&mut self, start: &Start) {
@@ -104,17 +101,17 @@ impl Agent {
     }
 
     /// A keepalive on a pair in use, where consent is not asked for (RFC 8445 §11).
-    fn write_keepalive(&mut self, out: &mut Scratch) -> Option<(SocketAddr, SocketAddr)> {
+    fn write_keepalive(&mut self, out: &mut Scratch) -> Option<Path> {
         let now = self.now;
         let id = self.keepalives().find(|(_, at)| *at <= now).map(|(id, _)| id)?;
         write_keepalive(out, TransactionId::draw(&mut self.random));
         let pair = self.set.get_mut(id)?;
         pair.last_sent_at = Some(now);
-        Some((pair.path.base, pair.path.remote))
+        Some(pair.path)
     }
 
     /// A new check, if Ta allows one (RFC 8445 §6.1.4.2).
-    fn write_check(&mut self, out: &mut Scratch) -> Option<(SocketAddr, SocketAddr)> {
+    fn write_check(&mut self, out: &mut Scratch) -> Option<Path> {
         if !self.pacer.is_open(self.now) {
             return None;
         }
@@ -125,9 +122,9 @@ impl Agent {
                 self.set.give_up(id);
                 continue;
             };
-            let addresses = self.encode(out, &start)?;
+            let path = self.encode(out, &start)?;
             self.record_start(&start);
-            return Some(addresses);
+            return Some(path);
         }
     }
 
@@ -195,7 +192,7 @@ impl Agent {
         self.is_dirty |= self.config.pair_events;
     }
 
-    fn encode(&self, out: &mut Scratch, start: &Start) -> Option<(SocketAddr, SocketAddr)> {
+    fn encode(&self, out: &mut Scratch, start: &Start) -> Option<Path> {
         let pair = self.set.get(start.pair)?;
         let data = self.stream(pair.stream)?;
         let peer = data.remote_in(start.generation, start.peer)?;
@@ -210,7 +207,7 @@ impl Agent {
             use_candidate: start.use_candidate,
         };
         write_request(out, &request, &peer.key);
-        Some((pair.path.base, pair.path.remote))
+        Some(pair.path)
     }
 
     /// The next event, oldest first.

@@ -256,12 +256,12 @@ impl Agent {
     fn pairs_of_remote(&self, stream: StreamId, remote: CandidateId) -> SmallVec<[PairId; 4]> {
         let Some(data) = self.stream(stream) else { return SmallVec::new() };
         let Some(remote) = data.remotes.get(remote) else { return SmallVec::new() };
-        let component = remote.candidate.component();
+        let (component, transport) = (remote.candidate.component(), remote.candidate.transport());
         let bases = data
             .locals
             .iter()
             .filter(|local| local.candidate.component() == component && !local.candidate.kind().is_reflexive());
-        bases.filter_map(|local| self.set.find(&path(local.base, remote.address))).collect()
+        bases.filter_map(|local| self.set.find(&path(transport, local.base, remote.address))).collect()
     }
 
     /// Takes what was signalled in the place of what the peer's checks have shown, in every pair (RFC 8838 §11).
@@ -393,7 +393,7 @@ impl Agent {
         if !is_compatible(ours, theirs) {
             return None;
         }
-        let path = path(ours.base, theirs.address);
+        let path = path(ours.candidate.transport(), ours.base, theirs.address);
         let component = ours.candidate.component();
         if let Some(known) = self.set.find(&path) {
             // Of two pairs with the same addresses the higher one stays, with all that is known (RFC 8445 §6.1.2.4).
@@ -457,8 +457,8 @@ pub(super) fn is_compatible(local: &LocalCandidate, remote: &RemoteCandidate) ->
 }
 
 /// The addresses between which packets go; a link-local peer is reached in the scope of our own address.
-pub(super) fn path(base: SocketAddr, remote: SocketAddr) -> Path {
-    Path { base, remote: in_scope_of(base, remote) }
+pub(super) fn path(transport: Transport, base: SocketAddr, remote: SocketAddr) -> Path {
+    Path { transport, base, remote: in_scope_of(base, remote) }
 }
 
 /// A link-local address in the scope of one of ours; any other as it is.

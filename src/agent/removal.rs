@@ -37,7 +37,7 @@ impl Agent {
         let (base, is_host) = (local.base, local.candidate.kind() == CandidateKind::Host);
         if is_host {
             self.sockets.remove(&(Transport::Udp, base));
-            self.outbox.replies.retain(|reply| reply.base != base);
+            self.outbox.replies.retain(|reply| reply.path.base != base);
             self.forget_pairs(|pair| pair.stream == stream && pair.path.base == base);
         } else if let Some(host) = data.locals.at_base(local.candidate.component(), base).map(|host| host.id) {
             // The path stays; it is that of the base.
@@ -45,7 +45,7 @@ impl Agent {
         }
         if let Some(data) = self.stream_mut(stream) {
             data.locals.retain(|local| local.id != candidate && !(is_host && local.base == base));
-            data.early.retain(|early| !(is_host && early.base == base));
+            data.early.retain(|early| !(is_host && early.path.base == base));
         }
         self.is_dirty = true;
         Ok(())

@@ -1,7 +1,7 @@
 //! Checks of the peer, and what follows from them (RFC 8445 §7.3).
 
 use super::input::Arrival;
-use super::pairing::{is_usable_remote, path};
+use super::pairing::is_usable_remote;
 use super::restart::Epoch;
 use super::stream_data::EarlyCheck;
 use super::{Agent, Role};
@@ -13,7 +13,6 @@ use crate::pair::{CandidatePairState, Nomination, PairId};
 use crate::stats::DropReason;
 use crate::stream::StreamId;
 use crate::stun::{ErrorReply, Message, TransactionId};
-use crate::transmit::Transport;
 
 impl Agent {
     /// Authenticates a request, judges it, answers it, and lets it take effect, in this order (RFC 8489 §9.1.3).
@@ -90,15 +89,14 @@ impl Agent {
 
     fn record_previous_life(&mut self, arrival: Arrival) {
         let previous = self.component((arrival.stream, arrival.component)).and_then(|component| component.previous);
-        let path = path(arrival.base, arrival.source);
-        if let Some(pair) = previous.filter(|id| self.set.get(*id).is_some_and(|pair| pair.path == path)) {
+        if let Some(pair) = previous.filter(|id| self.set.get(*id).is_some_and(|pair| pair.path == arrival.path)) {
             self.record_life(pair);
         }
     }
 
     /// The pair along whose path something came.
     fn known_pair(&self, arrival: Arrival) -> Option<PairId> {
-        self.set.find(&path(arrival.base, arrival.source))
+        self.set.find(&arrival.path)
     }
 
     /// Keeps what a check before the peer's credentials will mean, once for each address (RFC 8445 §7.3).
@@ -109,8 +107,7 @@ impl Agent {
             Some(pending) => &mut pending.early,
             None => &mut stream.early,
         };
-        let is_same =
-            |early: &EarlyCheck| (early.base, early.source, &*early.ufrag) == (arrival.base, arrival.source, from);
+        let is_same = |early: &EarlyCheck| (early.path, &*early.ufrag) == (arrival.path, from);
         let known = early.iter().position(is_same);
         if let Some(early) = known.and_then(|place| early.get_mut(place)) {
             early.priority = check.priority;
@@ -132,7 +129,7 @@ impl Agent {
         }
         let Some(remote) = self.remote_of(stream, peer, check) else { return };
         let Some(data) = self.stream(stream) else { return };
-        let Some(local) = data.locals.at_base(check.component, check.base).map(|local| local.id) else { return };
+        let Some(local) = data.locals.at_base(check.component, check.path.base).map(|local| local.id) else { return };
         if let Some(data) = self.stream_mut(stream) {
             // Its priority is about to be used, and stands from here on.
             data.locals.fix_priority(local);
@@ -144,15 +141,15 @@ impl Agent {
     /// The remote candidate that a check came from, a new peer-reflexive one if need be (RFC 8445 §7.3.1.3).
     pub(super) fn remote_of(&mut self, stream: StreamId, peer: u8, check: &EarlyCheck) -> Option<CandidateId> {
         let limit = self.config.max_peer_reflexive;
-        let data = self.stream(stream)?;
-        if let Some(known) = data.remotes.find(check.component, Transport::Udp, check.source).map(|known| known.id) {
+        let (data, source) = (self.stream(stream)?, check.path.remote);
+        if let Some(known) = data.remotes.find(check.component, check.path.transport, source).map(|known| known.id) {
             self.assign(stream, known, peer);
             return Some(known);
         }
-        if !is_usable_remote(check.source) {
+        if !is_usable_remote(source) {
             return None;
         }
-        if self.is_removed(stream, check.source) {
+        if self.is_removed(stream, source) {
             return None;
         }
         if data.remotes.counts().1 >= limit {
@@ -163,8 +160,8 @@ impl Agent {
         let id = self.next_candidate_id();
         let (foundation, name) = self.remote_foundations.unique();
         let kind = CandidateKind::PeerReflexive;
-        let candidate = Candidate::new(kind, check.component, name, priority, check.source);
-        let remote = RemoteCandidate { id, candidate, address: check.source, foundation, peer, is_signalled: false };
+        let candidate = Candidate::new(kind, check.component, name, priority, source);
+        let remote = RemoteCandidate { id, candidate, address: source, foundation, peer, is_signalled: false };
         self.stream_mut(stream)?.remotes.add(remote);
         self.is_dirty = true;
         Some(id)
@@ -229,8 +226,7 @@ fn nomination(check: Check, id: TransactionId) -> Option<TransactionId> {
 fn early_check(arrival: Arrival, from: &[u8], id: TransactionId, check: Check) -> EarlyCheck {
     EarlyCheck {
         component: arrival.component,
-        base: arrival.base,
-        source: arrival.source,
+        path: arrival.path,
         ufrag: from.into(),
         priority: check.priority,
         claimed: check.claimed,

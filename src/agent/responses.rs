@@ -4,7 +4,7 @@ use core::net::SocketAddr;
 use core::time::Duration;
 
 use super::input::Arrival;
-use super::pairing::{canonical, in_scope_of, is_usable_remote, path};
+use super::pairing::{canonical, in_scope_of, is_usable_remote};
 use super::{Agent, Role};
 use crate::candidate::{Candidate, CandidateId, CandidateKind, Foundation, Priority};
 use crate::check::client::{self, Verdict};
@@ -39,7 +39,7 @@ impl Agent {
         self.stats.integrity_checks += 1;
         // One that is forged is as if it had never come: the check goes on (RFC 8489 §9.1.4).
         let response = response.ok_or(DropReason::BadIntegrity)?;
-        let verdict = client::examine(&response, path(arrival.base, arrival.source) == asked);
+        let verdict = client::examine(&response, arrival.path == asked);
         if verdict == Verdict::Unusable {
             return Err(DropReason::UnusableResponse);
         }
@@ -117,7 +117,7 @@ impl Agent {
             Some(found) => found,
             None => self.add_peer_reflexive(transaction, mapped)?,
         };
-        let path = Path { base, remote: path.remote };
+        let path = Path { base, ..path };
         if let Some(other) = self.set.find(&path).filter(|other| *other != id) {
             let known = self.set.get(other).filter(|other| !other.is_barred)?;
             if known.state.get() != CandidatePairState::Succeeded {

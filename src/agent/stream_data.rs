@@ -13,7 +13,7 @@ use crate::candidate::{Candidate, LocalCandidates, RemoteCandidates};
 use crate::check::TransactionKey;
 use crate::consent::PathHealth;
 use crate::credentials::{Credentials, Ufrag};
-use crate::pair::PairId;
+use crate::pair::{PairId, Path};
 use crate::stream::{ComponentId, StreamId};
 use crate::stun::{IntegrityKey, TransactionId};
 use crate::time::Instant;
@@ -40,8 +40,8 @@ impl Keyed {
 #[derive(Clone, Debug)]
 pub(crate) struct EarlyCheck {
     pub(crate) component: ComponentId,
-    pub(crate) base: SocketAddr,
-    pub(crate) source: SocketAddr,
+    /// How it came.
+    pub(crate) path: Path,
     /// The username fragment that it claims to come from.
     pub(crate) ufrag: Box<[u8]>,
     pub(crate) priority: u32,

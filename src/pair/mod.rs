@@ -18,6 +18,7 @@ use crate::consent::Consent;
 use crate::stream::{ComponentId, StreamId};
 use crate::stun::TransactionId;
 use crate::time::Instant;
+use crate::transmit::Transport;
 
 /// Names a candidate pair of one agent; never used again for another.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -63,9 +64,10 @@ impl PairPriority {
     }
 }
 
-/// The addresses between which the packets of a pair go: the local candidate's base, and the remote candidate.
+/// How the packets of a pair go: the transport, the local candidate's base, and the address of the remote candidate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Path {
+    pub(crate) transport: Transport,
     pub(crate) base: SocketAddr,
     pub(crate) remote: SocketAddr,
 }
