@@ -52,6 +52,7 @@ mod network;
 pub mod oracle;
 mod pair;
 mod peer;
+mod server;
 mod topology;
 mod trace;
 mod wire;
@@ -62,6 +63,7 @@ pub use nat::{FilterScope, Filtering, Mapping, NatConfig, NatId, Pooling, PortAs
 pub use network::{Delivery, Network, Passing, Verdict};
 pub use pair::{Pair, PairSetup, SideName, SideSetup};
 pub use peer::{Peer, ReceivedData, Sent};
+pub use server::{ServedRequest, Server, ServerMethod};
 pub use topology::TopologyError;
 pub use trace::{DropReason, Packet, PacketFate, PacketId};
 pub use wire::{MessageBuilder, Wire, WireRequest, compare_readers, is_genuine};

@@ -11,6 +11,7 @@ use super::link::Link;
 use super::nat::{NatConfig, NatId};
 use super::network::Network;
 use super::peer::{Peer, Signal};
+use super::server::Server;
 use crate::time::{Instant, after};
 use crate::{
     Agent, Candidate, ComponentId, Config, RemoteCandidateOutcome, RemoteDescription, Role, Seed, SendError, StreamId,
@@ -211,6 +212,8 @@ pub struct Pair {
     pub l: Peer,
     /// The right side.
     pub r: Peer,
+    /// STUN and TURN servers: what arrives at their hosts is theirs.
+    pub servers: Vec<Server>,
     /// The NATs of each side, the outermost first, those that both share included.
     pub nats: BTreeMap<SideName, Vec<NatId>>,
     setup: PairSetup,
@@ -259,6 +262,7 @@ impl Pair {
             network,
             l,
             r,
+            servers: Vec::new(),
             nats,
             streams,
             signalling: BTreeMap::new(),
@@ -302,6 +306,20 @@ impl Pair {
             SideName::L => &self.setup.l,
             SideName::R => &self.setup.r,
         }
+    }
+
+    /// Adds a STUN server on a host of its own, which relays for the user `user` with the password `pass`; gives its
+    /// address, port 3478 of `ip`. The agents are not told.
+    ///
+    /// # Panics
+    /// If the address is taken.
+    #[expect(clippy::expect_used, reason = "a set-up that makes no sense is a mistake in a test")]
+    pub fn add_server(&mut self, ip: IpAddr) -> SocketAddr {
+        let host = self.network.add_host("server");
+        self.network.add_interface(host, ip).expect("the address can be used");
+        let address = SocketAddr::new(ip, 3478);
+        self.servers.push(Server::new(host, address, &self.setup.seed).with_user("user", "pass"));
+        address
     }
 
     /// One of the two.
@@ -422,6 +440,11 @@ impl Pair {
                     if delivery.host == peer.host() {
                         peer.deliver(now, &delivery);
                         peer.drain(now, &mut self.network);
+                    }
+                }
+                for server in &mut self.servers {
+                    if server.deliver(&mut self.network, &delivery) {
+                        break;
                     }
                 }
                 self.network.recycle(delivery.payload);

@@ -2,22 +2,22 @@
 
 use smallvec::SmallVec;
 
-pub(super) const MAPPED_ADDRESS: u16 = 0x0001;
-pub(super) const USERNAME: u16 = 0x0006;
-pub(super) const MESSAGE_INTEGRITY: u16 = 0x0008;
-pub(super) const ERROR_CODE: u16 = 0x0009;
-pub(super) const UNKNOWN_ATTRIBUTES: u16 = 0x000a;
-pub(super) const REALM: u16 = 0x0014;
-pub(super) const NONCE: u16 = 0x0015;
-pub(super) const MESSAGE_INTEGRITY_SHA256: u16 = 0x001c;
-pub(super) const PASSWORD_ALGORITHM: u16 = 0x001d;
-pub(super) const USERHASH: u16 = 0x001e;
-pub(super) const XOR_MAPPED_ADDRESS: u16 = 0x0020;
-pub(super) const PRIORITY: u16 = 0x0024;
-pub(super) const USE_CANDIDATE: u16 = 0x0025;
-pub(super) const FINGERPRINT: u16 = 0x8028;
-pub(super) const ICE_CONTROLLED: u16 = 0x8029;
-pub(super) const ICE_CONTROLLING: u16 = 0x802a;
+pub(crate) const MAPPED_ADDRESS: u16 = 0x0001;
+pub(crate) const USERNAME: u16 = 0x0006;
+pub(crate) const MESSAGE_INTEGRITY: u16 = 0x0008;
+pub(crate) const ERROR_CODE: u16 = 0x0009;
+pub(crate) const UNKNOWN_ATTRIBUTES: u16 = 0x000a;
+pub(crate) const REALM: u16 = 0x0014;
+pub(crate) const NONCE: u16 = 0x0015;
+pub(crate) const MESSAGE_INTEGRITY_SHA256: u16 = 0x001c;
+pub(crate) const PASSWORD_ALGORITHM: u16 = 0x001d;
+pub(crate) const USERHASH: u16 = 0x001e;
+pub(crate) const XOR_MAPPED_ADDRESS: u16 = 0x0020;
+pub(crate) const PRIORITY: u16 = 0x0024;
+pub(crate) const USE_CANDIDATE: u16 = 0x0025;
+pub(crate) const FINGERPRINT: u16 = 0x8028;
+pub(crate) const ICE_CONTROLLED: u16 = 0x8029;
+pub(crate) const ICE_CONTROLLING: u16 = 0x802a;
 
 /// Whether a request with this attribute has to be refused because the attribute has to be understood and is not
 /// (RFC 8489 §6.3.1).

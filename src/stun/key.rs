@@ -1,10 +1,13 @@
 //! Integrity keys: the hash states of a password, made once per credential (RFC 8489 §14.5, §14.6).
 
+use alloc::boxed::Box;
 use core::fmt;
 
 use hmac::{Hmac, Mac};
 use sha1::Sha1;
 use sha2::Sha256;
+#[cfg(feature = "sim")]
+use sha2::digest::Digest;
 
 use crate::credentials::Password;
 
@@ -23,14 +26,29 @@ pub(crate) enum Integrity {
 #[derive(Clone)]
 pub(crate) struct IntegrityKey {
     sha1: Option<Hmac<Sha1>>,
-    password: Password,
+    secret: Box<[u8]>,
 }
 
 impl IntegrityKey {
     pub(crate) fn new(password: &Password) -> Self {
-        let sha1 = Hmac::new_from_slice(password.expose().as_bytes()).ok();
+        Self::from_secret(password.expose().as_bytes())
+    }
+
+    fn from_secret(secret: &[u8]) -> Self {
+        let sha1 = Hmac::new_from_slice(secret).ok();
         debug_assert!(sha1.is_some(), "HMAC takes keys of any length");
-        Self { sha1, password: password.clone() }
+        Self { sha1, secret: secret.into() }
+    }
+
+    /// The key of a long-term credential with a server of this realm (RFC 8489 §9.2.2, §18.5.1): all three as they are
+    /// on the wire.
+    #[cfg(feature = "sim")]
+    pub(crate) fn long_term(username: &[u8], realm: &[u8], password: &[u8], algorithm: Integrity) -> Self {
+        let parts = [username, b":", realm, b":", password];
+        match algorithm {
+            Integrity::Sha1 => Self::from_secret(&digest::<md5::Md5>(&parts)),
+            Integrity::Sha256 => Self::from_secret(&digest::<Sha256>(&parts)),
+        }
     }
 
     /// HMAC-SHA1 over the parts, one after another.
@@ -59,14 +77,44 @@ impl IntegrityKey {
     }
 
     fn keyed_sha256(&self, parts: [&[u8]; 3]) -> Option<Hmac<Sha256>> {
-        let mut mac = Hmac::<Sha256>::new_from_slice(self.password.expose().as_bytes()).ok()?;
+        let mut mac = Hmac::<Sha256>::new_from_slice(&self.secret).ok()?;
         parts.iter().for_each(|part| mac.update(part));
         Some(mac)
     }
 }
 
+/// USERHASH of a user with a server of this realm (RFC 8489 §14.4).
+#[cfg(feature = "sim")]
+pub(crate) fn userhash(username: &[u8], realm: &[u8]) -> [u8; 32] {
+    digest::<Sha256>(&[username, b":", realm]).into()
+}
+
+#[cfg(feature = "sim")]
+fn digest<D: Digest>(parts: &[&[u8]]) -> sha2::digest::Output<D> {
+    let mut hash = D::new();
+    parts.iter().for_each(|part| hash.update(part));
+    hash.finalize()
+}
+
 impl fmt::Debug for IntegrityKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("IntegrityKey(..)")
+    }
+}
+
+#[cfg(all(test, feature = "sim"))]
+mod tests {
+    use super::*;
+
+    /// Req: 8489-9.2.2-a
+    #[test]
+    fn a_long_term_key_is_the_digest_of_the_three_parts() {
+        let key = |algorithm| IntegrityKey::long_term(b"user", b"realm", b"pass", algorithm);
+        assert_eq!(
+            *key(Integrity::Sha1).secret,
+            [0x84, 0x93, 0xfb, 0xc5, 0x3b, 0xa5, 0x82, 0xfb, 0x4c, 0x04, 0x4c, 0x45, 0x6b, 0xdc, 0x40, 0xeb]
+        );
+        assert_eq!(key(Integrity::Sha256).secret.len(), 32);
+        assert_ne!(userhash(b"user", b"realm"), userhash(b"user", b"other"));
     }
 }

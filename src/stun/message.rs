@@ -206,17 +206,21 @@ impl<'a> Message<'a> {
             (None, Some(offset)) => (offset, 20, Integrity::Sha1),
             (None, None) => return None,
         };
+        is_genuine(self.bytes, offset, length, integrity, key).then_some(Authenticated { message: self, integrity })
+    }
+}
+
+/// Whether the integrity attribute at this offset, whose value has this length, is that of the message.
+pub(super) fn is_genuine(bytes: &[u8], offset: usize, length: usize, integrity: Integrity, key: &IntegrityKey) -> bool {
+    let parts = || {
         // The length field counts up to the end of the integrity attribute (RFC 8489 §14.5).
         let counted = u16::try_from(offset + 4 + length - HEADER).ok()?.to_be_bytes();
-        let start = self.bytes.get(..2)?;
-        let rest = self.bytes.get(4..offset)?;
-        let tag = self.bytes.get(offset + 4..offset + 4 + length)?;
-        let parts = [start, &counted, rest];
-        let is_genuine = match integrity {
-            Integrity::Sha1 => key.verify_sha1(parts, tag),
-            Integrity::Sha256 => key.verify_sha256(parts, tag),
-        };
-        is_genuine.then_some(Authenticated { message: self, integrity })
+        Some((bytes.get(..2)?, counted, bytes.get(4..offset)?, bytes.get(offset + 4..offset + 4 + length)?))
+    };
+    let Some((start, counted, rest, tag)) = parts() else { return false };
+    match integrity {
+        Integrity::Sha1 => key.verify_sha1([start, &counted, rest], tag),
+        Integrity::Sha256 => key.verify_sha256([start, &counted, rest], tag),
     }
 }
 
@@ -254,7 +258,7 @@ impl Authenticated<Message<'_>> {
 }
 
 /// Reads XOR-MAPPED-ADDRESS (RFC 8489 §14.2).
-fn xor_address(value: &[u8], id: TransactionId) -> Option<SocketAddr> {
+pub(super) fn xor_address(value: &[u8], id: TransactionId) -> Option<SocketAddr> {
     let (&[_, family, p1, p2], address) = value.split_first_chunk::<4>()?;
     let [c1, c2, c3, c4] = MAGIC_COOKIE.to_be_bytes();
     let port = u16::from_be_bytes([p1 ^ c1, p2 ^ c2]);
@@ -276,7 +280,7 @@ pub(super) fn xor_v6(ip: Ipv6Addr, id: TransactionId) -> Ipv6Addr {
 }
 
 /// Reads the number in ERROR-CODE (RFC 8489 §14.8).
-fn error_code(value: &[u8]) -> Option<u16> {
+pub(super) fn error_code(value: &[u8]) -> Option<u16> {
     let (&[_, _, class, number], _) = value.split_first_chunk::<4>()?;
     let class = class & 7;
     ((3..=6).contains(&class) && number < 100).then(|| u16::from(class) * 100 + u16::from(number))

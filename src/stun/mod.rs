@@ -9,10 +9,14 @@ mod key;
 mod message;
 #[cfg(any(test, feature = "sim"))]
 pub(crate) mod reference;
+#[cfg(feature = "sim")]
+pub(crate) mod server;
 #[cfg(test)]
 mod tests;
 mod writer;
 
+#[cfg(feature = "sim")]
+pub(crate) use key::userhash;
 pub(crate) use key::{Integrity, IntegrityKey};
 pub(crate) use message::{Authenticated, Class, Message, Unreadable, looks_like_stun};
 pub(crate) use writer::{ErrorReply, Request, Scratch, write_error, write_keepalive, write_request, write_success};

@@ -40,6 +40,7 @@ mod roles;
 mod scheduling;
 mod script;
 mod server;
+mod server_node;
 mod solo;
 mod states;
 mod stats;
