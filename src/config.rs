@@ -43,6 +43,7 @@ pub struct Config {
     pub(crate) keepalive_interval: Duration,
     pub(crate) consent_interval: Duration,
     pub(crate) detection: Duration,
+    pub(crate) gathering_timeout: Duration,
 }
 
 /// How the retransmission timeout of a check grows with the number of checks (RFC 8445 §14.3).
@@ -108,6 +109,7 @@ impl Default for Config {
             keepalive_interval: Duration::from_secs(15),
             consent_interval: Duration::from_secs(5),
             detection: Duration::from_secs(10),
+            gathering_timeout: Duration::from_secs(10),
         }
     }
 }
@@ -295,6 +297,15 @@ impl Config {
         self
     }
 
+    /// How long a STUN or TURN server has to answer before it counts as unreachable, from the first request to it on. 1 s to
+    /// 60 s, default 10 s: a request is sent five times in it. A request that is repeated to the end of RFC 8489 §6.2.1 takes
+    /// 39.5 s, so long would a dead server put off the end of the candidates.
+    #[must_use]
+    pub const fn with_gathering_timeout(mut self, timeout: Duration) -> Self {
+        self.gathering_timeout = timeout;
+        self
+    }
+
     pub(crate) const fn schedule(&self) -> Schedule {
         Schedule { rc: self.rc, rm: self.rm }
     }
@@ -312,6 +323,7 @@ impl Config {
             ("rto", self.rto, ms(500), ms(60_000)),
             ("consent_interval", self.consent_interval, ms(5000), ms(20_000)),
             ("detection", self.detection, ms(8000), ms(30_000)),
+            ("gathering_timeout", self.gathering_timeout, ms(1000), ms(60_000)),
             ("keepalive_interval", self.keepalive_interval, ms(15_000), ms(3_600_000)),
         ];
         for (field, value, least, most) in durations {

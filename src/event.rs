@@ -1,6 +1,8 @@
 //! What an agent tells its application: facts, with time and reason.
 
 use alloc::boxed::Box;
+use alloc::sync::Arc;
+use core::net::SocketAddr;
 
 use crate::agent::{ConnectionState, GatheringState, Role, StateReason};
 use crate::candidate::{Candidate, CandidateId};
@@ -44,6 +46,20 @@ pub enum Event {
         /// The state that holds now.
         current: GatheringState,
         /// When it changed.
+        at: Instant,
+    },
+    /// A server did not help to gather candidates (W3C `icecandidateerror`).
+    IceCandidateError {
+        /// The URI of the server.
+        url: Arc<str>,
+        /// The address of the socket from which it was asked; `None` if it was asked from several, or from none.
+        base: Option<SocketAddr>,
+        /// The error code of STUN or TURN that the server gave (RFC 8489 §14.8, RFC 8656 §19), or 701: no socket reached the
+        /// server. 701 is told once for each server and gathering.
+        code: u16,
+        /// What the server, or this agent, says of it: at most 127 characters, no control characters. Not for machines.
+        text: Box<str>,
+        /// When it was noticed.
         at: Instant,
     },
     /// The pair on which data of a component goes has changed (W3C `selectedcandidatepairchange`).

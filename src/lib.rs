@@ -121,6 +121,7 @@ mod config;
 mod consent;
 mod credentials;
 mod event;
+mod gather;
 pub mod guide;
 mod nomination;
 mod pair;
@@ -135,8 +136,8 @@ mod time;
 mod transmit;
 
 pub use agent::{
-    AddLocalCandidateError, AddRemoteCandidateError, AddStreamError, Agent, ConnectionState, GatheringState,
-    LocalCandidateView, NominateError, PairView, Received, RemoteCandidateOutcome, RemoteCandidateView,
+    AddLocalCandidateError, AddRemoteCandidateError, AddStreamError, Agent, ConnectionState, GatherError,
+    GatheringState, LocalCandidateView, NominateError, PairView, Received, RemoteCandidateOutcome, RemoteCandidateView,
     RemoteDescription, RemoveCandidateError, Role, SendError, SetRemoteDescriptionError, StateReason, UnknownStream,
     UnusableAddress,
 };
@@ -149,6 +150,7 @@ pub use config::{Config, ConfigError, DataFilter, NominationChoice, RtoFormula};
 pub use consent::PathHealth;
 pub use credentials::{Credentials, ParseCredentialError, Password, Ufrag};
 pub use event::Event;
+pub use gather::{IceServer, IceServerKind, ParseIceServerError};
 pub use nomination::{
     ApplicationNominates, BetterPairs, NominationDecision, NominationPolicy, NominationView, SettleWindow, ValidPair,
 };

@@ -36,6 +36,7 @@ impl Agent {
             self.follow_use(stream);
             self.report_health(stream);
         }
+        self.conclude_gathering();
         self.report_pair_states();
         self.report_states();
         // What the conclusions have changed was part of them.

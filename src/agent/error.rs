@@ -1,5 +1,6 @@
 //! What can be wrong with a call. A call that fails changes nothing.
 
+use alloc::boxed::Box;
 use core::net::SocketAddr;
 
 use crate::candidate::CandidateId;
@@ -85,6 +86,21 @@ pub enum UnusableAddress {
     /// A deprecated site-local address, `fec0::/10`.
     #[error("it is a deprecated site-local address")]
     SiteLocal,
+}
+
+/// Why candidates are not gathered.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum GatherError {
+    /// There are more servers than [`Agent::MAX_SERVERS`](crate::Agent::MAX_SERVERS).
+    #[error("{0} servers are too many")]
+    TooManyServers(usize),
+    /// The agent cannot use this server, whose URI is given.
+    #[error("{0} cannot be used")]
+    UnsupportedServer(Box<str>),
+    /// The agent is closed.
+    #[error("the agent is closed")]
+    Closed,
 }
 
 /// Why the peer's description was not taken.

@@ -8,7 +8,7 @@ use crate::config::DataFilter;
 use crate::pair::{PairId, Path};
 use crate::stats::DropReason;
 use crate::stream::{ComponentId, StreamId};
-use crate::stun::{Class, ErrorReply, Integrity, Message, TransactionId, Unreadable, looks_like_stun};
+use crate::stun::{Class, ErrorReply, Integrity, Message, TransactionId, Unreadable, looks_like_stun, response_id};
 use crate::time::{Instant, after};
 use crate::transmit::Datagram;
 
@@ -73,6 +73,9 @@ impl Agent {
         let arrival = Arrival { stream, component, path, generation };
         if !looks_like_stun(datagram.payload) {
             return self.handle_data(arrival, datagram.payload);
+        }
+        if let Some(result) = response_id(datagram.payload).and_then(|id| self.handle_server_answer(id, datagram)) {
+            return result.map_or_else(Received::Dropped, |()| Received::Handled);
         }
         let message = match Message::read(datagram.payload) {
             Ok(message) => message,
@@ -168,6 +171,7 @@ impl Agent {
             }
         }
         self.expire_consent();
+        self.expire_gathering();
         let is_over = |at: &mut Option<Instant>, now| at.take_if(|at| *at <= now).is_some();
         let now = self.now;
         for stream in &mut self.streams {

@@ -5,6 +5,7 @@ mod conclude;
 mod data;
 mod description;
 mod error;
+mod gathering;
 mod input;
 mod lite;
 mod liveness;
@@ -29,8 +30,8 @@ use core::time::Duration;
 
 pub use description::{RemoteCandidateOutcome, RemoteDescription};
 pub use error::{
-    AddLocalCandidateError, AddRemoteCandidateError, AddStreamError, NominateError, RemoveCandidateError, SendError,
-    SetRemoteDescriptionError, UnknownStream, UnusableAddress,
+    AddLocalCandidateError, AddRemoteCandidateError, AddStreamError, GatherError, NominateError, RemoveCandidateError,
+    SendError, SetRemoteDescriptionError, UnknownStream, UnusableAddress,
 };
 pub use input::Received;
 pub use role::Role;
@@ -44,6 +45,7 @@ use crate::checklist::ChecklistSet;
 use crate::config::{Config, ConfigError};
 use crate::credentials::{Credentials, Ufrag};
 use crate::event::Event;
+use crate::gather::Gatherer;
 use crate::pair::PairId;
 use crate::random::{Random, Seed};
 use crate::stats::AgentStats;
@@ -89,6 +91,7 @@ pub struct Agent {
     /// Counts the nominations of the peer.
     nominations: u32,
     outbox: Outbox,
+    gatherer: Gatherer,
     stats: AgentStats,
     reply_limit: ReplyLimit,
     /// The latest instant that the caller has named.
@@ -129,6 +132,7 @@ impl Agent {
             next_candidate: 0,
             nominations: 0,
             outbox: Outbox::default(),
+            gatherer: Gatherer::default(),
             stats: AgentStats::default(),
             reply_limit: ReplyLimit { since: Instant::from_nanos(i64::MIN), used: 0 },
             now: Instant::from_nanos(i64::MIN),
@@ -226,6 +230,7 @@ impl Agent {
         if let Some(ufrag) = ufrag {
             self.emit(Event::EndOfCandidates { stream, generation, ufrag });
         }
+        self.stop_gathering(stream);
         self.update_gathering();
         Ok(())
     }
@@ -401,6 +406,7 @@ impl Agent {
         self.outbox.replies.clear();
         self.outbox.repeats.clear();
         self.outbox.consent.clear();
+        self.gatherer = Gatherer::default();
         self.transactions = TransactionTable::new(self.config.schedule());
         self.is_dirty = true;
     }

@@ -35,9 +35,10 @@ impl Agent {
         let path = self
             .write_reply(&mut scratch)
             .or_else(|| self.write_repetition(&mut scratch))
+            .or_else(|| self.write_gathering_repetition(&mut scratch))
             .or_else(|| self.write_consent(&mut scratch))
             .or_else(|| self.write_keepalive(&mut scratch))
-            .or_else(|| self.write_check(&mut scratch))?;
+            .or_else(|| self.write_new(&mut scratch))?;
         Some(self.wrap(path, &scratch, buf))
     }
 
@@ -110,6 +111,15 @@ impl Agent {
         Some(pair.path)
     }
 
+    /// A new check or a new request to a server, in turn: both start Ta apart (RFC 8445 §14.2).
+    fn write_new(&mut self, out: &mut Scratch) -> Option<Path> {
+        if self.gatherer.is_turn() {
+            self.write_gathering(out).or_else(|| self.write_check(out))
+        } else {
+            self.write_check(out).or_else(|| self.write_gathering(out))
+        }
+    }
+
     /// A new check, if Ta allows one (RFC 8445 §6.1.4.2).
     fn write_check(&mut self, out: &mut Scratch) -> Option<Path> {
         if !self.pacer.is_open(self.now) {
@@ -172,6 +182,7 @@ impl Agent {
     fn record_start(&mut self, start: &Start) {
         let now = self.now;
         self.pacer.start(now);
+        self.gatherer.set_turn(true);
         self.stats.requests_sent += 1;
         let key = self.transactions.start(now, start);
         self.set.start(start.pair, key);
@@ -231,13 +242,14 @@ impl Agent {
     /// anything. It is in the past only while there is something to poll.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
-        if self.is_dirty || self.outbox.has_datagrams() {
+        if self.is_dirty || self.outbox.has_datagrams() || self.gatherer.has_repeats() {
             return Some(self.now);
         }
         if self.is_closed {
             return None;
         }
         let mut next = earliest(self.transactions.deadline(), self.consent_deadline());
+        next = earliest(next, self.gathering_deadline());
         if self.set.has_work() {
             next = earliest(next, Some(self.pacer.next_start().unwrap_or(self.now).max(self.now)));
         }

@@ -53,6 +53,7 @@ impl Agent {
         }
         self.update_gathering();
         self.queue_candidate(stream, id);
+        self.gather_from(stream, component, address);
         Ok(id)
     }
 

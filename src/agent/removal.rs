@@ -37,6 +37,7 @@ impl Agent {
         let (base, is_host) = (local.base, local.candidate.kind() == CandidateKind::Host);
         if is_host {
             self.sockets.remove(&(Transport::Udp, base));
+            self.stop_gathering_from(base);
             self.outbox.replies.retain(|reply| reply.path.base != base);
             self.forget_pairs(|pair| pair.stream == stream && pair.path.base == base);
         } else if let Some(host) = data.locals.at_base(local.candidate.component(), base).map(|host| host.id) {

@@ -153,6 +153,8 @@ pub(crate) struct Stream {
     /// The generation whose last candidate was signalled.
     pub(crate) ended_generation: Option<u32>,
     pub(crate) gathering: GatheringState,
+    /// The agent gathers by itself, and says the end of it.
+    pub(crate) gathers: bool,
     /// The peer said that no more candidates come, or is known not to trickle.
     pub(crate) has_all_remotes: bool,
     /// The peer says that it follows RFC 8445.
@@ -190,6 +192,7 @@ impl Stream {
             deferred_end: None,
             ended_generation: None,
             gathering: GatheringState::New,
+            gathers: false,
             has_all_remotes: false,
             is_ice2: false,
             is_remote_lite: false,

@@ -37,6 +37,11 @@ pub(crate) struct LocalCandidate {
 }
 
 impl LocalCandidate {
+    /// Whether its socket is one of ours.
+    pub(crate) fn is_host(&self) -> bool {
+        self.candidate.kind == CandidateKind::Host
+    }
+
     /// Whether the peer may know it in this generation.
     pub(crate) fn is_announced_in(&self, generation: u32) -> bool {
         self.announced_in >= Some(generation)

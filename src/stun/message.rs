@@ -279,6 +279,17 @@ pub(super) fn xor_v6(ip: Ipv6Addr, id: TransactionId) -> Ipv6Addr {
     Ipv6Addr::from(u128::from(ip) ^ u128::from_be_bytes(mask))
 }
 
+/// Reads MAPPED-ADDRESS (RFC 8489 §14.1).
+pub(super) fn address(value: &[u8]) -> Option<SocketAddr> {
+    let (&[_, family, p1, p2], address) = value.split_first_chunk::<4>()?;
+    let ip = match family {
+        1 => IpAddr::from(<[u8; 4]>::try_from(address).ok()?),
+        2 => IpAddr::from(<[u8; 16]>::try_from(address).ok()?),
+        _ => return None,
+    };
+    Some(SocketAddr::new(ip, u16::from_be_bytes([p1, p2])))
+}
+
 /// Reads the number in ERROR-CODE (RFC 8489 §14.8).
 pub(super) fn error_code(value: &[u8]) -> Option<u16> {
     let (&[_, _, class, number], _) = value.split_first_chunk::<4>()?;

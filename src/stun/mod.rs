@@ -4,6 +4,7 @@
 //! asks for while it walks over the attributes once; whoever wants to believe a message has to turn it into an
 //! [`Authenticated`] one first.
 
+mod answer;
 mod attributes;
 mod key;
 mod message;
@@ -15,16 +16,19 @@ pub(crate) mod server;
 mod tests;
 mod writer;
 
+pub(crate) use answer::{ServerAnswer, read_answer, response_id};
 #[cfg(feature = "sim")]
 pub(crate) use key::userhash;
 pub(crate) use key::{Integrity, IntegrityKey};
 pub(crate) use message::{Authenticated, Class, Message, Unreadable, looks_like_stun};
-pub(crate) use writer::{ErrorReply, Request, Scratch, write_error, write_keepalive, write_request, write_success};
+pub(crate) use writer::{
+    ErrorReply, Request, Scratch, write_binding, write_error, write_keepalive, write_request, write_success,
+};
 
 use crate::random::Random;
 
 /// A STUN transaction ID: 96 random bits (RFC 8489 §5).
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct TransactionId(pub(crate) [u8; 12]);
 
 impl TransactionId {

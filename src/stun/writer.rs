@@ -107,6 +107,12 @@ pub(crate) fn write_request(out: &mut Scratch, request: &Request<'_>, key: &Inte
     finish(out, Some((key, Integrity::Sha1)));
 }
 
+/// Writes a request to a STUN server, which carries no credentials (RFC 8445 §5.1.1.2).
+pub(crate) fn write_binding(out: &mut Scratch, id: TransactionId) {
+    start(out, MessageClass::Request, id);
+    finish(out, None);
+}
+
 /// Writes a keepalive: FINGERPRINT is all that is in it (RFC 8445 §11).
 pub(crate) fn write_keepalive(out: &mut Scratch, id: TransactionId) {
     start(out, MessageClass::Indication, id);

@@ -23,6 +23,7 @@ mod early;
 mod edges;
 mod explore;
 mod freshness;
+mod gathering;
 mod help;
 mod hostile;
 mod keepalive;

@@ -1,0 +1,236 @@
+//! Gathering by the agent itself: from its sockets, with the help of servers (RFC 8445 §5.1.1.2).
+
+use core::net::SocketAddr;
+
+use alloc::boxed::Box;
+use alloc::string::String;
+
+use super::pairing::canonical;
+use super::{Agent, GatherError, GatheringState};
+use crate::event::Event;
+use crate::gather::{End, IceServer, IceServerKind, TaskId, TaskKind};
+use crate::pair::Path;
+use crate::stats::DropReason;
+use crate::stream::{ComponentId, StreamId};
+use crate::stun::{Scratch, ServerAnswer, TransactionId, read_answer, write_binding};
+use crate::time::{Instant, after};
+use crate::transmit::{Datagram, Transport};
+
+impl Agent {
+    /// Most servers of one gathering.
+    pub const MAX_SERVERS: usize = 32;
+
+    /// Gathers candidates with the help of these servers, from every socket of every stream: of those that are there, and
+    /// of those that are added before the end. Without servers, the sockets are all there is to gather.
+    ///
+    /// Every candidate is an event as soon as it is found. Once nothing is left to wait for, the end of the candidates is
+    /// signalled, as by [`end_of_local_candidates`](Self::end_of_local_candidates), which may be called earlier. A server
+    /// has [`Config::with_gathering_timeout`](crate::Config::with_gathering_timeout), by default 10 s, to answer, from the
+    /// first request to it on; requests start Ta apart, in turn with the checks (RFC 8445 §14.2). What does not work is an
+    /// [`Event::IceCandidateError`].
+    ///
+    /// Call it in any order with [`add_socket`](Self::add_socket), but before the next poll: a stream without a socket has
+    /// nothing to gather, and ends at once. Calling it again gathers anew, for streams whose end was not signalled yet: that
+    /// is for a restart that is prepared ([`prepare_restart`](Self::prepare_restart)). A lite agent asks no server
+    /// (RFC 8445 §5.2).
+    ///
+    /// # Errors
+    /// * [`TooManyServers`](GatherError::TooManyServers) if there are more than [`MAX_SERVERS`](Self::MAX_SERVERS).
+    /// * [`UnsupportedServer`](GatherError::UnsupportedServer) if one of them cannot be used.
+    /// * [`Closed`](GatherError::Closed) after [`close`](Self::close).
+    pub fn gather(&mut self, now: Instant, servers: &[IceServer]) -> Result<(), GatherError> {
+        self.observe(now);
+        if self.is_closed {
+            return Err(GatherError::Closed);
+        }
+        if servers.len() > Self::MAX_SERVERS {
+            return Err(GatherError::TooManyServers(servers.len()));
+        }
+        if let Some(server) = servers.iter().find(|server| server.kind() != IceServerKind::Stun) {
+            return Err(GatherError::UnsupportedServer(server.url().into()));
+        }
+        let servers = if self.config.lite { &[] } else { servers };
+        let streams = &mut self.streams;
+        for stream in streams.iter_mut().filter(|stream| stream.gathering != GatheringState::Complete) {
+            stream.gathers = true;
+            stream.gathering = GatheringState::Gathering;
+        }
+        let takes_part = |id: StreamId| streams.iter().any(|stream| stream.id == id && stream.gathers);
+        self.gatherer.begin(servers, takes_part);
+        for stream in streams.iter().filter(|stream| stream.gathers) {
+            for local in stream.locals.iter().filter(|local| local.is_host()) {
+                self.gatherer.add_base(stream.id, local.candidate.component(), local.base);
+            }
+        }
+        self.update_gathering();
+        Ok(())
+    }
+
+    /// Gathers from a socket that was added.
+    pub(super) fn gather_from(&mut self, stream: StreamId, component: ComponentId, base: SocketAddr) {
+        if !self.gatherer.is_active {
+            return;
+        }
+        if let Some(data) = self.stream_mut(stream) {
+            data.gathers = true;
+        }
+        self.gatherer.add_base(stream, component, base);
+        self.is_dirty = true;
+    }
+
+    /// Forgets what is asked from a base that is gone.
+    pub(super) fn stop_gathering_from(&mut self, base: SocketAddr) {
+        self.gatherer.remove(|task| task.base == base);
+        self.is_dirty = true;
+    }
+
+    /// Ends the gathering of streams for which nothing is left to wait for, and tells what did not work.
+    pub(super) fn conclude_gathering(&mut self) {
+        if !self.gatherer.is_active || self.is_closed {
+            return;
+        }
+        if self.streams.iter().any(|stream| stream.gathers) {
+            self.gatherer.tell_unreachable();
+        }
+        while let Some(failure) = self.gatherer.pop_failure() {
+            let text = printable(&failure.text);
+            let (url, base, code) = (failure.url, failure.base, failure.code);
+            self.emit(Event::IceCandidateError { url, base, code, text, at: self.now });
+        }
+        let is_done = |stream: &super::Stream| {
+            stream.gathers && stream.gathering != GatheringState::Complete && !self.gatherer.has_open(stream.id)
+        };
+        let done: smallvec::SmallVec<[StreamId; 2]> =
+            self.streams.iter().filter(|stream| is_done(stream)).map(|stream| stream.id).collect();
+        for stream in done {
+            let _ = self.end_of_local_candidates(self.now, stream);
+        }
+    }
+
+    /// Ends what is still asked for a stream whose end of candidates was signalled.
+    pub(super) fn stop_gathering(&mut self, stream: StreamId) {
+        if let Some(data) = self.stream_mut(stream) {
+            data.gathers = false;
+        }
+        self.gatherer.remove(|task| task.stream == stream && task.candidate.is_none());
+    }
+
+    /// Does what is due.
+    pub(super) fn expire_gathering(&mut self) {
+        if self.gatherer.deadline().is_none_or(|at| at > self.now) {
+            return;
+        }
+        for id in self.gatherer.advance(self.now, self.config.schedule()) {
+            if self.is_needed(id) {
+                self.gatherer.ask_again(id);
+            } else {
+                self.gatherer.remove(|task| task.id == id);
+            }
+        }
+        self.is_dirty = true;
+    }
+
+    /// Whether the address that a task has learned has to be kept alive: until a pair is nominated (RFC 8445 §5.1.1.4).
+    fn is_needed(&self, id: TaskId) -> bool {
+        let Some(task) = self.gatherer.get(id) else { return false };
+        let Some(data) = self.stream(task.stream) else { return false };
+        let is_concluded = data.component(task.component).is_none_or(|component| component.nominated.is_some());
+        let is_there = task.candidate.is_some_and(|candidate| data.locals.get(candidate).is_some());
+        is_there && (data.pending.is_some() || !is_concluded)
+    }
+
+    /// A request to a server that is sent again: the same bytes.
+    pub(super) fn write_gathering_repetition(&mut self, out: &mut Scratch) -> Option<Path> {
+        let (task, id) = self.gatherer.repeat(self.now, self.config.schedule())?;
+        let task = self.gatherer.get(task)?;
+        write_binding(out, id);
+        Some(Path { transport: Transport::Udp, base: task.base, remote: task.address })
+    }
+
+    /// A new request to a server, if Ta allows one (RFC 8445 §14.2).
+    pub(super) fn write_gathering(&mut self, out: &mut Scratch) -> Option<Path> {
+        if !self.pacer.is_open(self.now) {
+            return None;
+        }
+        let id = self.gatherer.next()?;
+        let path = match self.gatherer.get(id)?.kind {
+            TaskKind::Binding => self.start_binding(id, out)?,
+        };
+        self.pacer.start(self.now);
+        self.gatherer.set_turn(false);
+        Some(path)
+    }
+
+    fn start_binding(&mut self, id: TaskId, out: &mut Scratch) -> Option<Path> {
+        let rto = self.config.rto.max(self.pacer.ta().saturating_mul(self.gatherer.sought()));
+        let request = TransactionId::draw(&mut self.random);
+        let is_first = self.gatherer.get(id)?.candidate.is_none();
+        let patience = if is_first { self.config.gathering_timeout } else { self.config.keepalive_interval };
+        self.gatherer.start(id, self.now, request, rto, after(self.now, patience));
+        let task = self.gatherer.get(id)?;
+        write_binding(out, request);
+        Some(Path { transport: Transport::Udp, base: task.base, remote: task.address })
+    }
+
+    /// Takes the answer of a server; `None` if it is none to a request of ours.
+    pub(super) fn handle_server_answer(
+        &mut self,
+        id: TransactionId,
+        datagram: &Datagram<'_>,
+    ) -> Option<Result<(), DropReason>> {
+        let task = self.gatherer.find(id)?;
+        let (task, stream, base) = (task.id, task.stream, task.base);
+        let (from, to, server) =
+            (canonical(datagram.source), canonical(datagram.destination), task_address(self, task)?);
+        if (datagram.transport, from, to) != (Transport::Udp, server, base) {
+            return Some(Err(DropReason::UnknownTransaction));
+        }
+        let Some(answer) = read_answer(datagram.payload) else { return Some(Err(DropReason::Malformed)) };
+        self.is_dirty = true;
+        match answer {
+            ServerAnswer::Mapped(mapped) => self.take_mapped(task, stream, base, server, canonical(mapped)),
+            ServerAnswer::Refused(500..=599, _) if self.gatherer.retry(task, self.now) => {}
+            // Whatever it is, ALTERNATE-SERVER included: without credentials it is not believed (RFC 8445 §5.1.1.2).
+            ServerAnswer::Refused(code, text) => {
+                self.gatherer.finish(task, self.now, End::Refused(code, text.into()));
+            }
+            ServerAnswer::Unusable => self.gatherer.finish(task, self.now, End::Silent),
+        }
+        Some(Ok(()))
+    }
+
+    /// Makes a candidate of the address that a server has seen, unless it is redundant or comes too late.
+    fn take_mapped(
+        &mut self,
+        task: TaskId,
+        stream: StreamId,
+        base: SocketAddr,
+        server: SocketAddr,
+        mapped: SocketAddr,
+    ) {
+        let added = self.add_server_reflexive(self.now, stream, base, mapped, Some(server.ip()));
+        self.gatherer.finish(task, self.now, End::Answered);
+        let Ok(candidate) = added else { return };
+        let is_new = self.gatherer.tasks().all(|other| other.id == task || other.candidate != Some(candidate));
+        let locals = self.stream(stream).map(|data| &data.locals);
+        let is_reflexive = locals.and_then(|locals| locals.get(candidate)).is_some_and(|local| !local.is_host());
+        if is_new && is_reflexive {
+            self.gatherer.keep(task, candidate, after(self.now, self.config.keepalive_interval));
+        }
+    }
+
+    /// When gathering needs attention.
+    pub(super) fn gathering_deadline(&self) -> Option<Instant> {
+        let start = self.gatherer.next().map(|_| self.pacer.next_start().unwrap_or(self.now).max(self.now));
+        crate::time::earliest(self.gatherer.deadline(), start)
+    }
+}
+
+fn task_address(agent: &Agent, task: TaskId) -> Option<SocketAddr> {
+    agent.gatherer.get(task).map(|task| canonical(task.address))
+}
+
+/// A server's text without what a terminal might act upon, and not longer than RFC 8489 §14.8 allows.
+fn printable(text: &str) -> Box<str> {
+    text.chars().filter(|c| !c.is_control()).take(127).collect::<String>().into()
+}

@@ -1,0 +1,72 @@
+//! What a STUN server answers to a Binding request without credentials (RFC 8489 §6.3.3, §6.3.4).
+//!
+//! Such an answer is believed because it has the transaction ID of a request that went to where it comes from. Unlike a
+//! check it may lack FINGERPRINT, and come from an RFC 3489 server, which knows MAPPED-ADDRESS only.
+
+use core::net::SocketAddr;
+
+use super::message::{address, error_code, xor_address};
+use super::{TransactionId, attributes, writer};
+
+/// An answer to a Binding request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ServerAnswer<'a> {
+    /// The address from which the server has seen the request.
+    Mapped(SocketAddr),
+    /// An error, and what the server says of it.
+    Refused(u16, &'a str),
+    /// It is an answer, and says nothing that can be used.
+    Unusable,
+}
+
+const SUCCESS: u16 = 0x0101;
+const ERROR: u16 = 0x0111;
+
+/// The transaction ID of what may be a response to a Binding request.
+pub(crate) fn response_id(bytes: &[u8]) -> Option<TransactionId> {
+    let &[k1, k2, _, _, _, _, _, _, ref id @ ..] = bytes.first_chunk::<20>()?;
+    matches!(u16::from_be_bytes([k1, k2]), SUCCESS | ERROR).then_some(TransactionId(*id))
+}
+
+/// Reads bytes for which [`response_id`] gives an ID; `None` if they are not well formed.
+pub(crate) fn read_answer(bytes: &[u8]) -> Option<ServerAnswer<'_>> {
+    let (header, mut rest) = bytes.split_first_chunk::<20>()?;
+    let &[k1, k2, high, low, _, _, _, _, ref id @ ..] = header;
+    if usize::from(u16::from_be_bytes([high, low])) != rest.len() {
+        return None;
+    }
+    let (mut mapped, mut legacy, mut error, mut is_unknown) = (None, None, None, false);
+    while let Some((&[k1, k2, l1, l2], behind)) = rest.split_first_chunk::<4>() {
+        let offset = bytes.len() - rest.len();
+        let length = usize::from(u16::from_be_bytes([l1, l2]));
+        let (value, behind) = behind.split_at_checked(length)?;
+        rest = behind.get(length.wrapping_neg() % 4..)?;
+        match u16::from_be_bytes([k1, k2]) {
+            attributes::FINGERPRINT => {
+                let is_right = value == writer::fingerprint(bytes.get(..offset)?).to_be_bytes().as_slice();
+                if !is_right || !rest.is_empty() {
+                    return None;
+                }
+            }
+            attributes::XOR_MAPPED_ADDRESS => mapped = mapped.or(xor_address(value, TransactionId(*id))),
+            attributes::MAPPED_ADDRESS => legacy = legacy.or(address(value)),
+            attributes::ERROR_CODE => error = error.or(error_code(value).map(|code| (code, reason(value)))),
+            // What an RFC 3489 server adds: RESPONSE-ADDRESS, CHANGE-REQUEST, SOURCE-ADDRESS, CHANGED-ADDRESS, REFLECTED-FROM.
+            0x0002..=0x0005 | 0x000b => {}
+            kind => is_unknown |= attributes::is_unknown(kind),
+        }
+    }
+    if !rest.is_empty() {
+        return None;
+    }
+    if u16::from_be_bytes([k1, k2]) == ERROR {
+        return Some(error.map_or(ServerAnswer::Unusable, |(code, text)| ServerAnswer::Refused(code, text)));
+    }
+    let usable = mapped.or(legacy).filter(|_| !is_unknown);
+    Some(usable.map_or(ServerAnswer::Unusable, ServerAnswer::Mapped))
+}
+
+/// The text in ERROR-CODE; an empty one if it is not text.
+fn reason(value: &[u8]) -> &str {
+    value.get(4..).and_then(|text| core::str::from_utf8(text).ok()).unwrap_or_default()
+}
