@@ -166,7 +166,7 @@ impl Peer {
             let wake = self.agent.poll_timeout().map_or(deadline, |at| at.min(deadline));
             match self.inputs.recv_timeout(wake.saturating_duration_since(now)) {
                 Ok(Input::Datagram { source, destination, payload }) => {
-                    let datagram = Datagram { source, destination, transport: Transport::Udp, payload: &payload };
+                    let datagram = Datagram::new(source, destination, &payload);
                     if let Received::Data { payload, .. } = self.agent.handle_datagram(self.now(), &datagram) {
                         self.handle_data(payload)?;
                     }

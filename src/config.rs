@@ -6,6 +6,7 @@ use core::time::Duration;
 use crate::candidate::TypePreferences;
 use crate::check::Schedule;
 use crate::consent;
+use crate::demux::DataFilter;
 use crate::nomination::{NominationPolicy, SettleWindow};
 
 /// How an agent behaves. The default suits WebRTC; setters chain, and [`Agent::new`](crate::Agent::new) checks the whole.
@@ -57,17 +58,6 @@ pub enum RtoFormula {
     Literal,
 }
 
-/// Which datagrams that are not STUN are application data.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum DataFilter {
-    /// All but those whose first byte is that of STUN, 0 to 3 (RFC 7983 §7): right for DTLS, SRTP and QUIC.
-    #[default]
-    Rfc7983,
-    /// Everything that does not have the magic cookie of STUN: for protocols of any first byte.
-    AllButStun,
-}
-
 /// Which nomination counts when the peer nominates several pairs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
@@ -99,7 +89,7 @@ impl Default for Config {
             type_preferences: TypePreferences::default(),
             loopback: false,
             unauthenticated_replies: 10,
-            data_filter: DataFilter::Rfc7983,
+            data_filter: DataFilter::Rfc9443,
             nomination: Arc::new(SettleWindow::default()),
             strict_nomination: false,
             nomination_choice: NominationChoice::Auto,
@@ -212,7 +202,7 @@ impl Config {
         self
     }
 
-    /// Which datagrams are application data. Default [`DataFilter::Rfc7983`].
+    /// Which datagrams are application data. Default [`DataFilter::Rfc9443`].
     #[must_use]
     pub const fn with_data_filter(mut self, filter: DataFilter) -> Self {
         self.data_filter = filter;

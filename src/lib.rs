@@ -66,8 +66,7 @@
 //!         // Datagrams: this network delivers them at once.
 //!         buffer.clear();
 //!         while let Some(transmit) = l.poll_transmit(now, &mut buffer) {
-//!             let (source, destination, transport) = (transmit.source, transmit.destination, transmit.transport);
-//!             let datagram = Datagram { source, destination, transport, payload: &buffer };
+//!             let datagram = Datagram::new(transmit.source, transmit.destination, &buffer);
 //!             assert_eq!(r.handle_datagram(now, &datagram), Received::Handled);
 //!             buffer.clear();
 //!         }
@@ -84,8 +83,7 @@
 //! // Data goes on the selected pair.
 //! buffer.clear();
 //! let transmit = l.send(now, stream, RTP, b"hello", &mut buffer)?;
-//! let (source, destination, transport) = (transmit.source, transmit.destination, transmit.transport);
-//! let datagram = Datagram { source, destination, transport, payload: &buffer };
+//! let datagram = Datagram::new(transmit.source, transmit.destination, &buffer);
 //! assert!(matches!(r.handle_datagram(now, &datagram), Received::Data { payload: b"hello", .. }));
 //! # Ok(())
 //! # }
@@ -120,12 +118,14 @@ mod checklist;
 mod config;
 mod consent;
 mod credentials;
+mod demux;
 mod event;
 mod gather;
 pub mod guide;
 mod nomination;
 mod pair;
 mod random;
+mod route;
 mod sdp;
 #[cfg(feature = "sim")]
 pub mod sim;
@@ -133,6 +133,7 @@ mod stats;
 mod stream;
 mod stun;
 mod time;
+mod traffic_class;
 mod transmit;
 
 pub use agent::{
@@ -146,9 +147,10 @@ pub use candidate::{
     TypePreferences,
 };
 pub use checklist::ChecklistState;
-pub use config::{Config, ConfigError, DataFilter, NominationChoice, RtoFormula};
+pub use config::{Config, ConfigError, NominationChoice, RtoFormula};
 pub use consent::PathHealth;
 pub use credentials::{Credentials, ParseCredentialError, Password, Ufrag};
+pub use demux::{DataFilter, PacketKind};
 pub use event::Event;
 pub use gather::{IceServer, IceServerKind, ParseIceServerError};
 pub use nomination::{
@@ -158,6 +160,7 @@ pub use pair::{CandidatePairState, PairId, PairPriority, PairStats};
 pub use random::Seed;
 #[cfg(feature = "os-rng")]
 pub use random::SeedError;
+pub use route::Route;
 pub use sdp::{
     AddIceCandidateError, AppendCandidateError, CredentialsChange, IceCandidateInit, IceDescription,
     IceDescriptionError, IceMedia, IceOptions, ParseCandidateError, ParseIceDescriptionError, ParseIceOptionsError,
@@ -167,7 +170,8 @@ pub use sdp::{
 pub use stats::{AgentStats, DropReason};
 pub use stream::{ComponentId, StreamId};
 pub use time::Instant;
-pub use transmit::{Datagram, Transmit, Transport};
+pub use traffic_class::{Ecn, TrafficClass};
+pub use transmit::{Datagram, Payload, Transmit, Transport};
 
 /// The examples of the README, compiled.
 #[cfg(doctest)]

@@ -67,12 +67,7 @@ fn data_both_ways_allocates_nothing() {
                 let (from, to) = if is_l { (&mut duo.l, &mut duo.r) } else { (&mut duo.r, &mut duo.l) };
                 buffer.clear();
                 let sent = from.send(duo.now, duo.stream, COMPONENT, &payload, &mut buffer).unwrap();
-                let datagram = Datagram {
-                    source: sent.source,
-                    destination: sent.destination,
-                    transport: sent.transport,
-                    payload: &buffer,
-                };
+                let datagram = Datagram::new(sent.source, sent.destination, &buffer);
                 assert!(matches!(to.handle_datagram(duo.now, &datagram), Received::Data { .. }));
             }
         }

@@ -86,8 +86,7 @@ impl<'a> Session<'a> {
             match input {
                 Err(RecvTimeoutError::Timeout) => self.agent.handle_timeout(now),
                 Ok(Input::Datagram { source, destination, payload }) => {
-                    let transport = Transport::Udp;
-                    self.receive(now, &Datagram { source, destination, transport, payload: &payload })?;
+                    self.receive(now, &Datagram::new(source, destination, &payload))?;
                 }
                 Ok(Input::BadLine(message)) => self.output.write(&Report::Error { message: &message })?,
                 Ok(Input::Command(Command::Close) | Input::End) | Err(RecvTimeoutError::Disconnected) => {

@@ -166,7 +166,7 @@ impl Scene {
             let password = &agent.local_credentials(self.stream).expect("the stream exists").password;
             compare_readers(payload, password);
         }
-        let datagram = Datagram { source, destination, transport: Transport::Udp, payload };
+        let datagram = Datagram::new(source, destination, payload);
         let received = self.agent.handle_datagram(self.now, &datagram);
         self.data += usize::from(matches!(received, Received::Data { .. }));
         match received {
@@ -261,7 +261,7 @@ impl Scene {
             }
             7 => {
                 let Some((source, destination, bytes)) = self.to_peer.pop_front() else { return };
-                let datagram = Datagram { source, destination, transport: Transport::Udp, payload: &bytes };
+                let datagram = Datagram::new(source, destination, &bytes);
                 let _ = self.peer.handle_datagram(self.now, &datagram);
                 self.drain();
             }
@@ -285,7 +285,7 @@ impl Scene {
             13 => {
                 for _ in 0..8 {
                     while let Some((source, destination, bytes)) = self.to_peer.pop_front() {
-                        let datagram = Datagram { source, destination, transport: Transport::Udp, payload: &bytes };
+                        let datagram = Datagram::new(source, destination, &bytes);
                         let _ = self.peer.handle_datagram(self.now, &datagram);
                         self.drain();
                     }

@@ -2,17 +2,32 @@
 
 use bytes::BufMut;
 
-use super::{Agent, ConnectionState, SendError};
+use super::{Agent, ConnectionState, SendError, UnknownStream};
 use crate::consent::{self, Consent};
+use crate::pair::{PairId, Path};
+use crate::route::Route;
 use crate::stream::{ComponentId, StreamId};
 use crate::time::{Instant, after};
-use crate::transmit::Transmit;
+use crate::traffic_class::{Ecn, TrafficClass};
+use crate::transmit::{Payload, Transmit, Transport};
+
+/// Where data may go.
+#[derive(Clone, Copy, Debug)]
+struct Way {
+    pair: PairId,
+    path: Path,
+    /// How the stream is marked.
+    class: TrafficClass,
+    /// Until when the peer consents, if that is asked for.
+    expires_at: Option<Instant>,
+}
 
 impl Agent {
     /// Appends `payload` to `buf` as it has to be sent on the pair of this component, and says where it goes.
     ///
     /// That is the selected pair or, before there is one, the best valid pair (RFC 8445 §12.1): never an address that has
-    /// not answered a check.
+    /// not answered a check. Several datagrams at once are given by [`Payload::with_segment_size`]; they leave with one
+    /// stride, [`Transmit::segment_size`].
     ///
     /// # Errors
     /// * [`UnknownStream`](SendError::UnknownStream) or [`UnknownComponent`](SendError::UnknownComponent) if there is none
@@ -21,47 +36,142 @@ impl Agent {
     ///   into use that has not answered for 30 s (RFC 7675 §5.1).
     /// * [`NoPair`](SendError::NoPair) while no pair is valid, [`Failed`](SendError::Failed) once the stream has failed,
     ///   [`Closed`](SendError::Closed) after [`close`](Self::close).
-    /// * [`NoRoom`](SendError::NoRoom) if the payload does not fit into the buffer.
-    pub fn send(
+    /// * [`TooLong`](SendError::TooLong) if a datagram has more than 65,535 bytes and goes through a relay or a stream.
+    /// * [`NoRoom`](SendError::NoRoom) if it does not fit into the buffer.
+    pub fn send<'a>(
         &mut self,
         now: Instant,
         stream: StreamId,
         component: ComponentId,
-        payload: &[u8],
+        payload: impl Into<Payload<'a>>,
         buf: &mut impl BufMut,
     ) -> Result<Transmit, SendError> {
         self.observe(now);
+        let payload = payload.into();
+        let way = self.find_way(self.now, stream, component)?;
+        let (framing, count, (first, last)) = (Self::framing(&way.path), payload.count(), payload.lengths());
+        if !framing.can_hold(first) {
+            return Err(SendError::TooLong(first));
+        }
+        let needed = framing.framed_len(first).saturating_mul(count - 1).saturating_add(framing.framed_len(last));
+        if buf.remaining_mut() < needed {
+            return Err(SendError::NoRoom(needed));
+        }
+        let mut segments = payload.segments();
+        let mut transmit = self.wrap(way.path, segments.next().unwrap_or_default(), buf);
+        let stride = transmit.len;
+        for segment in segments {
+            transmit.len += self.wrap(way.path, segment, buf).len;
+        }
+        transmit.segment_size = (count > 1 && transmit.transport == Transport::Udp).then_some(stride);
+        transmit.traffic_class = payload.class_on(way.class);
+        transmit.pair = Some(way.pair);
+        (transmit.datagrams, transmit.payload_len) = (count, payload.bytes.len());
+        self.count_sent(way.pair, count, payload.bytes.len());
+        Ok(transmit)
+    }
+
+    /// Says where the data of this component goes, for an application that writes it into buffers of its own.
+    ///
+    /// Asking costs little, so it can be done for each burst; whoever keeps a route for longer asks
+    /// [`is_current`](Self::is_current) before each use. What was sent is told by [`record_sent`](Self::record_sent).
+    ///
+    /// # Errors
+    /// As [`send`](Self::send), without [`TooLong`](SendError::TooLong) and [`NoRoom`](SendError::NoRoom).
+    pub fn route(&mut self, now: Instant, stream: StreamId, component: ComponentId) -> Result<Route, SendError> {
+        self.observe(now);
+        self.find_route(self.now, stream, component)
+    }
+
+    /// Whether a route is still the way of its component's data: the peer consents, and no other pair was taken into use.
+    #[must_use]
+    pub fn is_current(&self, now: Instant, route: &Route) -> bool {
+        let found = self.find_route(now.max(self.now), route.stream, route.component);
+        // Consent may have been renewed since.
+        found.is_ok_and(|found| Route { expires_at: route.expires_at, ..found } == *route)
+    }
+
+    /// Counts application data that was sent on a route: so many datagrams with so many bytes, prefixes not included.
+    ///
+    /// It also puts off the keepalive of the pair (RFC 8445 §11).
+    pub fn record_sent(&mut self, now: Instant, route: &Route, datagrams: usize, bytes: usize) {
+        self.observe(now);
+        self.stats.datagrams_sent += datagrams as u64;
+        self.count_sent(route.pair, datagrams, bytes);
+    }
+
+    /// Counts application data that [`send`](Self::send) gave out and the host did not take: its buffer is full, or it has no
+    /// memory (W3C `packetsDiscardedOnSend`). What the agent sends by itself is not counted.
+    pub fn record_discarded(&mut self, transmit: &Transmit) {
+        let Some(pair) = transmit.pair.and_then(|id| self.set.get_mut(id)) else { return };
+        pair.stats.packets_discarded_on_send += transmit.datagrams as u64;
+        pair.stats.bytes_discarded_on_send += transmit.payload_len as u64;
+    }
+
+    /// Says how datagrams of a stream are marked: its data, unless the payload says otherwise, and the checks and answers
+    /// that go the same way (RFC 8445 §7.2.3). Of the latter none is marked as capable of ECN. Default: not at all.
+    ///
+    /// # Errors
+    /// [`UnknownStream`] if there is none of that name.
+    pub fn set_traffic_class(&mut self, stream: StreamId, class: TrafficClass) -> Result<(), UnknownStream> {
+        let data = self.stream_mut(stream).ok_or(UnknownStream(stream))?;
+        data.traffic_class = class.with_ecn(Ecn::NotEct);
+        self.is_marked = true;
+        Ok(())
+    }
+
+    fn find_route(&self, now: Instant, stream: StreamId, component: ComponentId) -> Result<Route, SendError> {
+        let Way { pair, path, class, expires_at } = self.find_way(now, stream, component)?;
+        let Path { transport, base, remote } = path;
+        let framing = Self::framing(&path);
+        Ok(Route {
+            stream,
+            component,
+            pair,
+            source: base,
+            destination: remote,
+            transport,
+            traffic_class: class,
+            expires_at,
+            framing,
+        })
+    }
+
+    /// The way that the data of a component takes, if it may go anywhere.
+    fn find_way(&self, now: Instant, stream: StreamId, component: ComponentId) -> Result<Way, SendError> {
         if self.is_closed {
             return Err(SendError::Closed);
         }
         let data = self.stream(stream).ok_or(SendError::UnknownStream(stream))?;
-        // A lite agent sends nothing before every component has its pair (RFC 8445 §12.1.1).
-        let is_ready = !self.config.lite || data.effective_components().iter().all(|one| self.in_use(one).is_some());
         let wanted = data.component(component).ok_or(SendError::UnknownComponent(component))?;
-        let usable = self.in_use(wanted).filter(|_| is_ready);
         if data.state == ConnectionState::Failed {
             return Err(SendError::Failed);
         }
-        let now = self.now;
-        let Some(pair) = usable.and_then(|id| self.set.get_mut(id)) else {
-            let component = self.component((stream, component));
-            let is_lost = component.is_some_and(|component| component.has_lost_consent);
-            return Err(if is_lost { SendError::ConsentLost } else { SendError::NoPair });
+        // A lite agent sends nothing before every component has its pair (RFC 8445 §12.1.1). Pairs are selected together.
+        let is_ready = !self.config.lite
+            || wanted.selected.is_some()
+            || data.effective_components().iter().all(|one| self.in_use(one).is_some());
+        let usable = self.in_use(wanted).filter(|_| is_ready).and_then(|id| self.set.get(id));
+        let Some(pair) = usable else {
+            return Err(if wanted.has_lost_consent { SendError::ConsentLost } else { SendError::NoPair });
         };
-        let answered_at = pair.consent.as_ref().map(Consent::answered_at).or(pair.answered_at);
-        let is_allowed = answered_at.is_some_and(|at| now < after(at, consent::EXPIRY));
-        let is_asking = self.config.consent && !self.config.lite;
-        if is_asking && (pair.is_barred || !is_allowed) {
-            return Err(SendError::ConsentLost);
+        let mut expires_at = None;
+        if self.config.consent && !self.config.lite {
+            let answered_at = pair.consent.as_ref().map(Consent::answered_at).or(pair.answered_at);
+            expires_at = answered_at.map(|at| after(at, consent::EXPIRY));
+            if pair.is_barred || expires_at.is_none_or(|at| at <= now) {
+                return Err(SendError::ConsentLost);
+            }
         }
-        if buf.remaining_mut() < payload.len() {
-            return Err(SendError::NoRoom(payload.len()));
-        }
-        pair.stats.packets_sent += 1;
-        pair.stats.bytes_sent += payload.len() as u64;
+        Ok(Way { pair: pair.id, path: pair.path, class: data.traffic_class, expires_at })
+    }
+
+    fn count_sent(&mut self, pair: PairId, datagrams: usize, bytes: usize) {
+        let now = self.now;
+        let Some(pair) = self.set.get_mut(pair) else { return };
+        pair.stats.packets_sent += datagrams as u64;
+        pair.stats.bytes_sent += bytes as u64;
         pair.stats.last_packet_sent_at = Some(now);
         pair.last_sent_at = Some(now);
-        let path = pair.path;
-        Ok(self.wrap(path, payload, buf))
     }
 }

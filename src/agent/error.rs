@@ -191,7 +191,10 @@ pub enum SendError {
     /// The agent is closed.
     #[error("the agent is closed")]
     Closed,
-    /// The buffer has no room for the payload.
+    /// The buffer has no room for this many bytes: the payload, and what stands around it on its way.
     #[error("the buffer has no room for {0} bytes")]
     NoRoom(usize),
+    /// A datagram of this many bytes is too long for the way that it has to take.
+    #[error("a datagram of {0} bytes is too long for its way")]
+    TooLong(usize),
 }

@@ -4,12 +4,12 @@ use super::outbox::Reply;
 use super::pairing::{canonical, path};
 use super::{Agent, Socket};
 use crate::check::{Due, Purpose};
-use crate::config::DataFilter;
 use crate::pair::{PairId, Path};
 use crate::stats::DropReason;
 use crate::stream::{ComponentId, StreamId};
 use crate::stun::{Class, ErrorReply, Integrity, Message, TransactionId, Unreadable, looks_like_stun, response_id};
 use crate::time::{Instant, after};
+use crate::traffic_class::TrafficClass;
 use crate::transmit::Datagram;
 
 /// What a datagram was.
@@ -26,6 +26,8 @@ pub enum Received<'a> {
         /// The pair on which it came; `None` as long as the peer's credentials are not known, and so no pair is, and for
         /// data that still comes on the pair from before a restart.
         pair: Option<PairId>,
+        /// How it was marked, as [`Datagram::traffic_class`] says.
+        traffic_class: TrafficClass,
         /// The data.
         payload: &'a [u8],
     },
@@ -72,7 +74,7 @@ impl Agent {
         let path = path(datagram.transport, base, canonical(datagram.source));
         let arrival = Arrival { stream, component, path, generation };
         if !looks_like_stun(datagram.payload) {
-            return self.handle_data(arrival, datagram.payload);
+            return self.handle_data(arrival, datagram);
         }
         if let Some(result) = response_id(datagram.payload).and_then(|id| self.handle_server_answer(id, datagram)) {
             return result.map_or_else(Received::Dropped, |()| Received::Handled);
@@ -93,8 +95,9 @@ impl Agent {
         result.map_or_else(Received::Dropped, |()| Received::Handled)
     }
 
-    fn handle_data<'a>(&mut self, arrival: Arrival, payload: &'a [u8]) -> Received<'a> {
-        if self.config.data_filter == DataFilter::Rfc7983 && payload.first().is_none_or(|first| *first < 4) {
+    fn handle_data<'a>(&mut self, arrival: Arrival, datagram: &Datagram<'a>) -> Received<'a> {
+        let Datagram { payload, traffic_class, .. } = *datagram;
+        if !self.config.data_filter.takes(payload) {
             return Received::Dropped(DropReason::Unclassified);
         }
         let now = self.now;
@@ -109,14 +112,14 @@ impl Agent {
             // And a peer may be slower than we are to leave the pair from before a restart.
             let before = self.stream(stream).and_then(|data| data.previous.as_ref());
             let is_known = is_early || before.is_some_and(|previous| previous.paths.contains(&path));
-            let data = Received::Data { stream, component, pair: None, payload };
+            let data = Received::Data { stream, component, pair: None, traffic_class, payload };
             return if is_known { data } else { Received::Dropped(DropReason::UnvalidatedSource) };
         };
         pair.stats.packets_received += 1;
         pair.stats.bytes_received += payload.len() as u64;
         pair.stats.last_packet_received_at = Some(now);
         let pair = Some(pair.produced.unwrap_or(pair.id));
-        Received::Data { stream, component, pair, payload }
+        Received::Data { stream, component, pair, traffic_class, payload }
     }
 
     /// Queues an answer.

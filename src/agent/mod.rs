@@ -99,6 +99,8 @@ pub struct Agent {
     /// Something has changed that states, nominations or selections may follow from.
     is_dirty: bool,
     is_closed: bool,
+    /// Some stream is marked.
+    is_marked: bool,
     gathering: GatheringState,
     state: ConnectionState,
 }
@@ -138,6 +140,7 @@ impl Agent {
             now: Instant::from_nanos(i64::MIN),
             is_dirty: false,
             is_closed: false,
+            is_marked: false,
             gathering: GatheringState::New,
             state: ConnectionState::New,
             config,

@@ -17,6 +17,7 @@ use crate::pair::{PairId, Path};
 use crate::stream::{ComponentId, StreamId};
 use crate::stun::{IntegrityKey, TransactionId};
 use crate::time::Instant;
+use crate::traffic_class::TrafficClass;
 
 /// Credentials with the key that is made of the password.
 #[derive(Clone, Debug)]
@@ -170,6 +171,8 @@ pub(crate) struct Stream {
     pub(crate) has_told_limit: bool,
     pub(crate) state: ConnectionState,
     pub(crate) reason: StateReason,
+    /// How what is sent for it is marked.
+    pub(crate) traffic_class: TrafficClass,
 }
 
 impl Stream {
@@ -203,6 +206,7 @@ impl Stream {
             has_told_limit: false,
             state: ConnectionState::New,
             reason: StateReason::NotStarted,
+            traffic_class: TrafficClass::DEFAULT,
         }
     }
 

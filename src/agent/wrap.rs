@@ -4,13 +4,38 @@ use bytes::BufMut;
 
 use super::Agent;
 use crate::pair::Path;
-use crate::transmit::Transmit;
+use crate::route::Framing;
+use crate::traffic_class::TrafficClass;
+use crate::transmit::{Transmit, Transport};
 
 impl Agent {
     /// Appends a message to `buf` as it travels on this path, and says where it goes. All that leaves passes here.
+    ///
+    /// A message that does not fit around its frame is a mistake of the caller, who asks [`framing`](Self::framing) first.
     pub(super) fn wrap(&mut self, path: Path, message: &[u8], buf: &mut impl BufMut) -> Transmit {
         self.stats.datagrams_sent += 1;
-        buf.put_slice(message);
-        Transmit::new(message.len(), path.transport, path.base, path.remote)
+        let len = Self::framing(&path).put(message, buf);
+        debug_assert!(len.is_some(), "the message is too long for its path");
+        let mut transmit = Transmit::new(len.unwrap_or_default(), path.transport, path.base, path.remote);
+        transmit.traffic_class = self.class_on(&path);
+        transmit
+    }
+
+    /// What stands around each message on this path.
+    pub(super) const fn framing(path: &Path) -> Framing {
+        match path.transport {
+            Transport::Udp => Framing::NONE,
+            Transport::Tcp => Framing::STREAM,
+        }
+    }
+
+    /// How messages of ICE are marked: like the data, on the same way (RFC 8445 §7.2.3).
+    pub(super) fn class_on(&self, path: &Path) -> TrafficClass {
+        if !self.is_marked {
+            return TrafficClass::DEFAULT;
+        }
+        let socket = self.sockets.get(&(path.transport, path.base));
+        let stream = socket.and_then(|socket| self.stream(socket.stream));
+        stream.map_or(TrafficClass::DEFAULT, |data| data.traffic_class)
     }
 }

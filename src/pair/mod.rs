@@ -106,6 +106,10 @@ pub struct PairStats {
     pub bytes_sent: u64,
     /// Application bytes received: `bytesReceived`.
     pub bytes_received: u64,
+    /// Application datagrams that the host did not send: `packetsDiscardedOnSend`.
+    pub packets_discarded_on_send: u64,
+    /// Application bytes that the host did not send: `bytesDiscardedOnSend`.
+    pub bytes_discarded_on_send: u64,
     /// When the last application datagram was sent: `lastPacketSentTimestamp`.
     pub last_packet_sent_at: Option<Instant>,
     /// When the last application datagram was received: `lastPacketReceivedTimestamp`.

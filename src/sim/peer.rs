@@ -8,7 +8,8 @@ use super::network::{Delivery, Network};
 use super::trace::PacketId;
 use crate::time::Instant;
 use crate::{
-    Agent, Candidate, ComponentId, ConnectionState, Datagram, Event, Received, SendError, StreamId, Transport, Ufrag,
+    Agent, Candidate, ComponentId, ConnectionState, Datagram, Event, Received, SendError, StreamId, TrafficClass,
+    Transmit, Transport, Ufrag,
 };
 
 /// Application data that a [`Peer`] received.
@@ -37,6 +38,8 @@ pub struct Sent {
     pub source: SocketAddr,
     /// Where it was sent to.
     pub destination: SocketAddr,
+    /// How it was marked.
+    pub traffic_class: TrafficClass,
     /// Its bytes.
     pub payload: Vec<u8>,
 }
@@ -113,12 +116,7 @@ impl Peer {
 
     /// Hands a delivered datagram to the agent.
     pub fn deliver(&mut self, now: Instant, delivery: &Delivery) {
-        let datagram = Datagram {
-            source: delivery.source,
-            destination: delivery.destination,
-            transport: Transport::Udp,
-            payload: &delivery.payload,
-        };
+        let datagram = Datagram::new(delivery.source, delivery.destination, &delivery.payload);
         if let Received::Data { stream, component, payload, .. } = self.agent.handle_datagram(now, &datagram) {
             self.received.push(ReceivedData { at: now, stream, component, payload: payload.into() });
         }
@@ -131,9 +129,7 @@ impl Peer {
             self.buffer.clear();
             while let Some(transmit) = self.agent.poll_transmit(now, &mut self.buffer) {
                 is_done = false;
-                let (source, destination) = (transmit.source, transmit.destination);
-                let packet = network.send(self.host, source, destination, &self.buffer);
-                self.sent.push(Sent { at: now, packet, source, destination, payload: self.buffer.clone() });
+                self.put(now, &transmit, network);
                 self.buffer.clear();
             }
             while let Some(event) = self.agent.poll_event() {
@@ -165,10 +161,16 @@ impl Peer {
         let now = network.now();
         self.buffer.clear();
         let transmit = self.agent.send(now, stream, component, payload, &mut self.buffer)?;
-        let (source, destination) = (transmit.source, transmit.destination);
+        Ok(self.put(now, &transmit, network))
+    }
+
+    /// Puts what is in the buffer on the network.
+    fn put(&mut self, now: Instant, transmit: &Transmit, network: &mut Network) -> PacketId {
+        let Transmit { source, destination, traffic_class, .. } = *transmit;
         let packet = network.send(self.host, source, destination, &self.buffer);
-        self.sent.push(Sent { at: now, packet, source, destination, payload: self.buffer.clone() });
-        Ok(packet)
+        let payload = self.buffer.clone();
+        self.sent.push(Sent { at: now, packet, source, destination, traffic_class, payload });
+        packet
     }
 
     pub(super) fn take_signals(&mut self) -> impl Iterator<Item = Signal> + '_ {

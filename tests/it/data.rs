@@ -3,7 +3,7 @@
 use nilas::sim::{Link, PairSetup, SideName, Wire};
 use nilas::{
     ComponentId, Config, ConnectionState, DataFilter, Datagram, DropReason, Event, PathHealth, Received, Role, Seed,
-    SendError, StreamId, Transport,
+    SendError, StreamId, TrafficClass,
 };
 
 use crate::help::{at, ms, secs, setup};
@@ -11,7 +11,7 @@ use crate::script::{BEST, LOCAL, OTHER, Script, socket};
 
 fn receive(script: &mut Script, from: &str, payload: &[u8]) -> Result<Vec<u8>, DropReason> {
     let (source, destination) = (socket(from), socket(LOCAL));
-    let datagram = Datagram { source, destination, transport: Transport::Udp, payload };
+    let datagram = Datagram::new(source, destination, payload);
     match script.agent.handle_datagram(script.now, &datagram) {
         Received::Data { payload, .. } => Ok(payload.to_vec()),
         Received::Dropped(reason) => Err(reason),
@@ -157,21 +157,37 @@ fn data_on_a_valid_pair_that_was_not_selected_is_delivered() {
     assert_eq!(script.selected(), Some(socket(BEST)));
     let (source, destination) = (socket(OTHER), socket(LOCAL));
     let other = script.pair_to(OTHER).id;
-    let datagram = Datagram { source, destination, transport: Transport::Udp, payload: b"elsewhere" };
+    let datagram = Datagram::new(source, destination, b"elsewhere");
     let received = script.agent.handle_datagram(script.now, &datagram);
     let (stream, component) = (script.stream, ComponentId::RTP);
-    assert_eq!(received, Received::Data { stream, component, pair: Some(other), payload: b"elsewhere" });
+    assert_eq!(
+        received,
+        Received::Data {
+            stream,
+            component,
+            pair: Some(other),
+            traffic_class: TrafficClass::DEFAULT,
+            payload: b"elsewhere"
+        }
+    );
 }
 
 /// Req: 8489-6.3-c
 /// Req: 7983-7-a
+/// Req: 9443-3-a
 #[test]
 fn the_first_byte_decides_what_is_data_unless_all_but_stun_is() {
-    for (filter, least) in [(DataFilter::Rfc7983, 4), (DataFilter::AllButStun, 0)] {
+    type Takes = fn(u8) -> bool;
+    let of_7983: Takes = |first| matches!(first, 16..=63 | 128..=191);
+    let of_9443: Takes = |first| first >= 16;
+    let all: Takes = |_| true;
+    let filters = [(DataFilter::Rfc9443, of_9443), (DataFilter::Rfc7983, of_7983), (DataFilter::AllButStun, all)];
+    assert_eq!(DataFilter::default(), DataFilter::Rfc9443);
+    for (filter, takes) in filters {
         let mut script = Script::new(Role::Controlled, Config::default().with_data_filter(filter), |remote| remote);
         script.answer(BEST);
         for first in 0..=u8::MAX {
-            let expected = if first >= least { Ok(vec![first, 1, 2]) } else { Err(DropReason::Unclassified) };
+            let expected = if takes(first) { Ok(vec![first, 1, 2]) } else { Err(DropReason::Unclassified) };
             assert_eq!(receive(&mut script, BEST, &[first, 1, 2]), expected, "{filter:?} {first}");
         }
     }
@@ -180,7 +196,7 @@ fn the_first_byte_decides_what_is_data_unless_all_but_stun_is() {
 /// Req: 8489-6.3-c
 #[test]
 fn what_looks_like_stun_and_is_not_well_formed_is_never_data() {
-    for filter in [DataFilter::Rfc7983, DataFilter::AllButStun] {
+    for filter in [DataFilter::Rfc9443, DataFilter::Rfc7983, DataFilter::AllButStun] {
         let mut script = Script::new(Role::Controlled, Config::default().with_data_filter(filter), |remote| remote);
         script.answer(BEST);
         let mut broken = script.write_check(Role::Controlling, false);

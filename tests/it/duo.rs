@@ -285,7 +285,7 @@ impl Duo {
     fn receive(&mut self, source: SocketAddr, destination: SocketAddr, payload: &[u8]) {
         let Some(side) = [0, 1].into_iter().find(|side| destination.ip() == address(*side, 1).ip()) else { return };
         let data = &mut self.sides[side];
-        let datagram = Datagram { source, destination, transport: Transport::Udp, payload };
+        let datagram = Datagram::new(source, destination, payload);
         if let nilas::Received::Data { payload, .. } = data.agent.handle_datagram(self.now, &datagram) {
             data.received.push(payload.to_vec());
         }

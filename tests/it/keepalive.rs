@@ -1,7 +1,7 @@
 //! Keepalives: what a pair in use gets where there is no consent, and what keeps a NAT open.
 
 use nilas::sim::{MessageBuilder, NatConfig, Pair, PairSetup, PortAssignment, Sent, SideName, SideSetup, Wire};
-use nilas::{ComponentId, Config, ConnectionState, Datagram, Event, Instant, Received, Transport};
+use nilas::{ComponentId, Config, ConnectionState, Datagram, Event, Instant, Received};
 
 use crate::help::{ms, secs, setup, states};
 
@@ -109,7 +109,7 @@ fn a_keepalive_of_the_peer_changes_nothing_and_gives_no_consent() {
     while pair.elapsed() < secs(60) {
         number += 1;
         let payload = MessageBuilder::new(0x0011, [number; 12]).fingerprint().build();
-        let datagram = Datagram { source, destination, transport: Transport::Udp, payload: &payload };
+        let datagram = Datagram::new(source, destination, &payload);
         let (now, before) = (pair.now(), pair.r.sent.len());
         assert_eq!(pair.r.agent.handle_datagram(now, &datagram), Received::Handled);
         pair.drain(SideName::R);

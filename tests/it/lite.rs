@@ -104,21 +104,11 @@ fn a_peer_that_checks_every_25_seconds_keeps_a_lite_agent_up() {
         agent.handle_timeout(now);
         let sent = agent.poll_transmit(now, &mut buffer);
         let Some(sent) = sent else { break };
-        let datagram = Datagram {
-            source: sent.source,
-            destination: sent.destination,
-            transport: sent.transport,
-            payload: &buffer,
-        };
+        let datagram = Datagram::new(sent.source, sent.destination, &buffer);
         let _ = pair.r.agent.handle_datagram(now, &datagram);
         let mut answer = Vec::new();
         while let Some(back) = pair.r.agent.poll_transmit(now, &mut answer) {
-            let datagram = Datagram {
-                source: back.source,
-                destination: back.destination,
-                transport: back.transport,
-                payload: &answer,
-            };
+            let datagram = Datagram::new(back.source, back.destination, &answer);
             let _ = agent.handle_datagram(now, &datagram);
             answer.clear();
         }
@@ -224,7 +214,7 @@ fn a_lite_agent_answers_a_peer_in_whatever_role_and_keeps_its_own() {
             .fingerprint()
             .build();
         let (source, destination) = (pair.l.sockets()[0], pair.r.sockets()[0]);
-        let datagram = Datagram { source, destination, transport: Transport::Udp, payload: &request };
+        let datagram = Datagram::new(source, destination, &request);
         let now = pair.now();
         assert_eq!(pair.r.agent.handle_datagram(now, &datagram), Received::Handled);
         let mut answer = Vec::new();

@@ -134,7 +134,7 @@ impl Lone {
     }
 
     fn deliver(&mut self, source: SocketAddr, destination: SocketAddr, payload: &[u8]) {
-        let datagram = Datagram { source, destination, transport: Transport::Udp, payload };
+        let datagram = Datagram::new(source, destination, payload);
         assert_eq!(self.agent.handle_datagram(self.now, &datagram), Received::Handled);
     }
 

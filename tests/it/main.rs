@@ -38,6 +38,7 @@ mod peers;
 mod removal;
 mod restart;
 mod roles;
+mod route;
 mod scheduling;
 mod script;
 mod server;

@@ -118,7 +118,7 @@ fn removing_a_reflexive_candidate_leaves_its_host_candidate_alone() {
     agent.remove_local_candidate(Instant::ZERO, other, reflexive).unwrap();
     let left: Vec<_> = agent.local_candidates(other).map(|local| local.id).collect();
     assert_eq!(left, [host]);
-    let datagram = Datagram { source: mapped, destination: base, transport: Transport::Udp, payload: b"\x80data" };
+    let datagram = Datagram::new(mapped, base, b"\x80data");
     assert_eq!(agent.handle_datagram(Instant::ZERO, &datagram), Received::Dropped(DropReason::UnvalidatedSource));
     assert!(pair.run_until_selected(secs(1)) && pair.now() > now && pair.streams() == [stream]);
 }

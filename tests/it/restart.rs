@@ -79,12 +79,7 @@ fn a_restart_changes_all_credentials_and_loses_no_data() {
             .integrity(&before[1].password)
             .fingerprint()
             .build();
-        let datagram = nilas::Datagram {
-            source: new_source(&pair),
-            destination: pair.r.sockets()[0],
-            transport: nilas::Transport::Udp,
-            payload: &bytes,
-        };
+        let datagram = nilas::Datagram::new(new_source(&pair), pair.r.sockets()[0], &bytes);
         let now = pair.now();
         assert_eq!(pair.r.agent.handle_datagram(now, &datagram), nilas::Received::Dropped(DropReason::UnknownUfrag));
     }
@@ -289,12 +284,7 @@ fn data_that_the_peer_still_sends_on_the_pair_from_before_is_taken_for_3_seconds
     // The new generation does not know that address any more; only the pair from before does.
     agent.remove_remote_candidate(pair.now(), stream, id).unwrap();
     while agent.poll_event().is_some() {}
-    let datagram = nilas::Datagram {
-        source: there,
-        destination: here,
-        transport: nilas::Transport::Udp,
-        payload: b"\x80still here",
-    };
+    let datagram = nilas::Datagram::new(there, here, b"\x80still here");
     let taken = agent.handle_datagram(pair.now(), &datagram);
     assert!(matches!(taken, nilas::Received::Data { pair: None, .. }), "{taken:?}");
     let late = pair.now() + secs(4);

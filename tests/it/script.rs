@@ -105,7 +105,7 @@ impl Script {
 
     pub(crate) fn hear(&mut self, from: &str, bytes: &[u8]) -> bool {
         let (source, destination) = (socket(from), socket(LOCAL));
-        let datagram = Datagram { source, destination, transport: Transport::Udp, payload: bytes };
+        let datagram = Datagram::new(source, destination, bytes);
         let is_handled = matches!(self.agent.handle_datagram(self.now, &datagram), Received::Handled);
         self.drain();
         is_handled

@@ -170,7 +170,7 @@ impl Solo {
 
     /// Hands a datagram to the agent without polling it.
     pub(crate) fn hand_in(&mut self, source: SocketAddr, destination: SocketAddr, payload: &[u8]) -> Outcome {
-        let datagram = Datagram { source, destination, transport: Transport::Udp, payload };
+        let datagram = Datagram::new(source, destination, payload);
         match self.agent.handle_datagram(self.now, &datagram) {
             Received::Handled => Outcome::Handled,
             Received::Data { .. } => Outcome::Data,

@@ -33,12 +33,7 @@ pub(crate) struct Packet {
 impl Packet {
     /// The same as what arrives.
     pub(crate) fn as_datagram(&self) -> Datagram<'_> {
-        Datagram {
-            source: self.source,
-            destination: self.destination,
-            transport: Transport::Udp,
-            payload: &self.payload,
-        }
+        Datagram::new(self.source, self.destination, &self.payload)
     }
 }
 
@@ -120,12 +115,7 @@ impl Duo {
                 self.buffer.clear();
                 while let Some(transmit) = from.poll_transmit(self.now, &mut self.buffer) {
                     is_quiet = false;
-                    let datagram = Datagram {
-                        source: transmit.source,
-                        destination: transmit.destination,
-                        transport: Transport::Udp,
-                        payload: &self.buffer,
-                    };
+                    let datagram = Datagram::new(transmit.source, transmit.destination, &self.buffer);
                     let received = to.handle_datagram(self.now, &datagram);
                     assert_eq!(received, Received::Handled);
                     self.buffer.clear();
