@@ -8,6 +8,7 @@ use crate::check::Schedule;
 use crate::consent;
 use crate::demux::DataFilter;
 use crate::nomination::{NominationPolicy, SettleWindow};
+use crate::selection::{SelectionPolicy, SteadySelection};
 
 /// How an agent behaves. The default suits WebRTC; setters chain, and [`Agent::new`](crate::Agent::new) checks the whole.
 ///
@@ -38,6 +39,12 @@ pub struct Config {
     pub(crate) nomination: Arc<dyn NominationPolicy>,
     pub(crate) strict_nomination: bool,
     pub(crate) nomination_choice: NominationChoice,
+    pub(crate) renomination: bool,
+    pub(crate) selection: Arc<dyn SelectionPolicy>,
+    pub(crate) standby_pairs: usize,
+    pub(crate) standby_interval: Duration,
+    pub(crate) idle_interval: Duration,
+    pub(crate) retry_interval: Duration,
     pub(crate) pair_events: bool,
     pub(crate) lite: bool,
     pub(crate) consent: bool,
@@ -93,6 +100,12 @@ impl Default for Config {
             nomination: Arc::new(SettleWindow::default()),
             strict_nomination: false,
             nomination_choice: NominationChoice::Auto,
+            renomination: true,
+            selection: Arc::new(SteadySelection::default()),
+            standby_pairs: 2,
+            standby_interval: Duration::from_secs(25),
+            idle_interval: Duration::from_secs(25),
+            retry_interval: Duration::from_secs(5),
             pair_events: false,
             lite: false,
             consent: true,
@@ -231,6 +244,59 @@ impl Config {
         self
     }
 
+    /// Whether another pair of a component may be nominated later, with peers that know this too: that is how both ends
+    /// move to a better path, or to another one when the path in use dies. Default yes; [`Agent::ice_options`] lists it.
+    ///
+    /// [`Agent::ice_options`]: crate::Agent::ice_options
+    #[must_use]
+    pub const fn with_renomination(mut self, wanted: bool) -> Self {
+        self.renomination = wanted;
+        self
+    }
+
+    /// When this agent moves to another pair later, while controlling, where that was agreed: see
+    /// [`with_renomination`](Self::with_renomination). Default [`SteadySelection`].
+    #[must_use]
+    pub fn with_selection_policy(mut self, policy: Arc<dyn SelectionPolicy>) -> Self {
+        self.selection = policy;
+        self
+    }
+
+    /// How many working pairs of a component are kept in reserve, for the case that the one in use dies, where that was
+    /// agreed: see [`with_renomination`](Self::with_renomination). 0 to 10, default 2. Without such an agreement they are
+    /// asked only once the pair in use is suspected.
+    #[must_use]
+    pub const fn with_standby_pairs(mut self, pairs: usize) -> Self {
+        self.standby_pairs = pairs;
+        self
+    }
+
+    /// The longest time between two checks of a pair in reserve. 5 s to 25 s, default 25 s, which keeps consent and the
+    /// mappings of most NATs alive; each gap is drawn anew from 0.8 to 1 times this.
+    #[must_use]
+    pub const fn with_standby_interval(mut self, interval: Duration) -> Self {
+        self.standby_interval = interval;
+        self
+    }
+
+    /// The longest time between two checks of the pair in use while the application is idle: see
+    /// [`Agent::set_idle`](crate::Agent::set_idle). 5 s to 10 min, default 25 s; each gap is drawn anew from 0.8 to 1 times
+    /// this. Beyond 30 s consent lapses in between, and has to be asked for before data can be sent (RFC 7675 §5.1).
+    #[must_use]
+    pub const fn with_idle_interval(mut self, interval: Duration) -> Self {
+        self.idle_interval = interval;
+        self
+    }
+
+    /// How soon pairs that have failed, and would be better than the selected one, are checked again, where another pair can
+    /// be nominated: see [`with_renomination`](Self::with_renomination). 1 s to 1 h, default 5 s. It doubles each time up to
+    /// 12 times the value, and begins anew when the network or the candidates change. At most 8 pairs get one check each.
+    #[must_use]
+    pub const fn with_retry_interval(mut self, interval: Duration) -> Self {
+        self.retry_interval = interval;
+        self
+    }
+
     /// Whether each new, changed and removed pair is an event. Default no.
     #[must_use]
     pub const fn with_pair_events(mut self, wanted: bool) -> Self {
@@ -314,6 +380,9 @@ impl Config {
             ("consent_interval", self.consent_interval, ms(5000), ms(20_000)),
             ("detection", self.detection, ms(8000), ms(30_000)),
             ("gathering_timeout", self.gathering_timeout, ms(1000), ms(60_000)),
+            ("standby_interval", self.standby_interval, ms(5000), ms(25_000)),
+            ("idle_interval", self.idle_interval, ms(5000), ms(600_000)),
+            ("retry_interval", self.retry_interval, ms(1000), ms(3_600_000)),
             ("keepalive_interval", self.keepalive_interval, ms(15_000), ms(3_600_000)),
         ];
         for (field, value, least, most) in durations {
@@ -328,6 +397,7 @@ impl Config {
             ("max_remote_candidates", self.max_remote_candidates as u64, 1, 10_000),
             ("max_peer_reflexive", self.max_peer_reflexive as u64, 0, 10_000),
             ("max_early_checks", self.max_early_checks as u64, 0, 1_000),
+            ("standby_pairs", self.standby_pairs as u64, 0, 10),
             ("unauthenticated_replies", u64::from(self.unauthenticated_replies), 0, 1_000),
         ];
         for (field, value, least, most) in numbers {

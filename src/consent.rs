@@ -35,28 +35,83 @@ pub enum PathHealth {
     Lost,
 }
 
+/// What a pair is watched for, and how often it is asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Pace {
+    duty: Duty,
+    /// The shortest time from one regular check to the next, and how much longer it may be.
+    least: Duration,
+    spread: Duration,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Duty {
+    /// It carries the data.
+    Active,
+    /// It carries none for the time being: consent may lapse (RFC 7675 §5.1).
+    Idle,
+    /// It is kept for the case that the pair in use dies.
+    Spare,
+    /// Nothing is asked: a lite agent listens to the checks of its peer (RFC 7675 §1).
+    Passive,
+}
+
+impl Pace {
+    pub(crate) const PASSIVE: Self = Self { duty: Duty::Passive, least: Duration::ZERO, spread: Duration::ZERO };
+
+    /// Of a pair that carries data: 0.8 to 1.2 times the base (RFC 7675 §5.1).
+    pub(crate) fn active(base: Duration) -> Self {
+        Self { duty: Duty::Active, least: base.saturating_sub(base / 5), spread: base.saturating_mul(2) / 5 }
+    }
+
+    /// Of a pair that carries none for the time being: 0.8 to 1 times the interval.
+    pub(crate) fn idle(interval: Duration) -> Self {
+        Self { duty: Duty::Idle, ..Self::within(interval) }
+    }
+
+    /// Of a pair in reserve: 0.8 to 1 times the interval.
+    pub(crate) fn spare(interval: Duration) -> Self {
+        Self::within(interval)
+    }
+
+    fn within(interval: Duration) -> Self {
+        Self { duty: Duty::Spare, least: interval.saturating_sub(interval / 5), spread: interval / 5 }
+    }
+
+    /// Time from one regular check to the next, drawn anew each time.
+    fn gap(self, random: &mut Random) -> Duration {
+        let spread = u64::try_from(self.spread.as_nanos()).unwrap_or(u64::MAX);
+        self.least.saturating_add(Duration::from_nanos(random.below(spread.saturating_add(1))))
+    }
+}
+
 /// Consent of the peer on one path.
 #[derive(Clone, Debug)]
 pub(crate) struct Consent {
     health: PathHealth,
+    pace: Pace,
     /// When the last answer came.
     answered_at: Instant,
     /// From when silence counts: the first answer, or when a pair was taken into use that was not heard of lately.
     since: Instant,
     /// When the peer was last heard in whatever way.
     heard_at: Instant,
+    /// When the latest check left, regular or not.
+    asked_at: Instant,
     /// When the next regular check is due.
     regular_at: Instant,
     /// When the next probe is due, while there is suspicion.
     probe_at: Option<Instant>,
-    /// When the answer to the oldest unanswered check should have come.
+    /// When the oldest check left that is not answered, nor was any after it.
+    unanswered_since: Option<Instant>,
+    /// When its answer should have come.
     missing_at: Option<Instant>,
     /// A check waits for its turn.
     pub(crate) is_queued: bool,
-    /// Nothing is asked.
-    is_passive: bool,
     /// It was found that nobody had looked at the clock for long, and no answer has come since.
     has_overslept: bool,
+    /// Share of the checks that were not answered in time, in thousandths, the last few dozen counting most.
+    loss: u16,
 }
 
 /// What consent wants done.
@@ -68,6 +123,8 @@ pub(crate) enum Demand {
     Check,
     /// Consent is over: nothing may be sent any more.
     Expired,
+    /// A pair in reserve does not answer. It was not in use, so that it may be checked again later.
+    Lapsed,
 }
 
 impl Consent {
@@ -77,40 +134,37 @@ impl Consent {
     const PROBE: Duration = Duration::from_millis(150);
     /// How late a check can be before the machine must have slept: its silence then says nothing of the peer.
     const OVERSLEPT: Duration = Duration::from_secs(5);
-    /// Time between two probes of a path that was given up.
+    /// Time between two probes of a path that was given up, or that is in reserve.
     const SLOW_PROBE: Duration = Duration::from_secs(1);
+    /// How long a pair in reserve is asked in vain.
+    const SPARE_PATIENCE: Duration = Duration::from_secs(5);
 
     /// Consent that began with an answer, and is kept from now on (RFC 7675 §5).
-    pub(crate) fn new(answered_at: Instant, now: Instant, base: Duration, random: &mut Random) -> Self {
-        let gap = gap(base, random);
-        let is_stale = after(answered_at, gap) <= now;
+    pub(crate) fn new(answered_at: Instant, now: Instant, pace: Pace, random: &mut Random) -> Self {
+        let gap = pace.gap(random);
+        let is_stale = pace.duty != Duty::Passive && after(answered_at, gap) <= now;
         Self {
             health: PathHealth::Healthy,
+            pace,
             answered_at,
             since: if is_stale { now } else { answered_at },
             heard_at: answered_at,
+            asked_at: answered_at,
             regular_at: after(now, gap),
             probe_at: None,
+            unanswered_since: None,
             missing_at: None,
             is_queued: false,
-            is_passive: false,
             has_overslept: false,
+            loss: 0,
         }
     }
 
-    /// What a lite agent has: it asks nothing, and listens to the checks of its peer (RFC 7675 §1).
-    pub(crate) const fn passive(heard_at: Instant) -> Self {
-        Self {
-            health: PathHealth::Healthy,
-            answered_at: heard_at,
-            since: heard_at,
-            heard_at,
-            regular_at: heard_at,
-            probe_at: None,
-            missing_at: None,
-            is_queued: false,
-            is_passive: true,
-            has_overslept: false,
+    /// Watches the pair for something else. The next check is due as if that had been so since the last one.
+    pub(crate) fn set_pace(&mut self, pace: Pace, random: &mut Random) {
+        if self.pace != pace {
+            self.pace = pace;
+            self.regular_at = after(self.asked_at, pace.gap(random));
         }
     }
 
@@ -132,7 +186,17 @@ impl Consent {
         self.heard_at
     }
 
-    /// When the pair is given up unless an answer comes.
+    /// Since when checks have been sent in vain.
+    pub(crate) const fn unanswered_since(&self) -> Option<Instant> {
+        self.unanswered_since
+    }
+
+    /// Share of the checks that were not answered in time, in thousandths.
+    pub(crate) const fn loss(&self) -> u16 {
+        self.loss
+    }
+
+    /// When data may not be sent any more unless an answer comes.
     pub(crate) fn expires_at(&self) -> Instant {
         after(self.answered_at.max(self.since), EXPIRY)
     }
@@ -142,30 +206,42 @@ impl Consent {
         after(self.heard_at.max(self.since), detection)
     }
 
+    /// When the pair is given up unless an answer comes; `None` while there is no suspicion.
+    fn ends_at(&self) -> Option<Instant> {
+        let is_suspect = self.health != PathHealth::Healthy;
+        match self.pace.duty {
+            Duty::Active => Some(self.expires_at()),
+            Duty::Idle => Some(self.expires_at()).filter(|_| is_suspect),
+            Duty::Spare => self.unanswered_since.map(|since| after(since, Self::SPARE_PATIENCE)),
+            Duty::Passive => None,
+        }
+    }
+
     /// When the health gets worse unless something is heard.
     pub(crate) fn next_state_at(&self, detection: Duration) -> Option<Instant> {
-        match self.health {
-            PathHealth::Healthy if self.is_passive => Some(after(self.heard_at, detection)),
-            PathHealth::Lost if self.is_passive => None,
-            PathHealth::Healthy => self.missing_at,
-            PathHealth::Suspect => Some(self.lost_at(detection)),
-            PathHealth::Lost => Some(self.expires_at()),
+        match (self.health, self.pace.duty) {
+            (PathHealth::Healthy, Duty::Passive) => Some(after(self.heard_at, detection)),
+            (_, Duty::Passive) => None,
+            (PathHealth::Healthy, _) => self.missing_at,
+            (PathHealth::Suspect, Duty::Spare) => self.ends_at(),
+            (PathHealth::Suspect, _) => Some(self.lost_at(detection)),
+            (PathHealth::Lost, _) => self.ends_at(),
         }
     }
 
     /// When [`advance`](Self::advance) has something to say.
     pub(crate) fn deadline(&self, detection: Duration) -> Option<Instant> {
-        if self.is_passive {
-            return self.next_state_at(detection);
+        let change = self.next_state_at(detection);
+        if self.pace.duty == Duty::Passive {
+            return change;
         }
         let check = earliest(Some(self.regular_at), self.probe_at).filter(|_| !self.is_queued);
-        let change = earliest(check, self.next_state_at(detection));
-        earliest(change, Some(self.expires_at()))
+        earliest(earliest(check, change), self.ends_at())
     }
 
     /// Lets time pass.
     pub(crate) fn advance(&mut self, now: Instant, detection: Duration) -> Demand {
-        if self.is_passive {
+        if self.pace.duty == Duty::Passive {
             if after(self.heard_at, detection) <= now {
                 self.health = PathHealth::Lost;
             }
@@ -177,16 +253,22 @@ impl Consent {
             self.has_overslept = true;
             self.since = now;
             self.missing_at = None;
+            self.unanswered_since = None;
             self.ask_at_once(now);
         }
-        if self.expires_at() <= now {
-            return Demand::Expired;
+        if self.ends_at().is_some_and(|at| at <= now) {
+            return if self.pace.duty == Duty::Spare { Demand::Lapsed } else { Demand::Expired };
         }
         if self.health == PathHealth::Healthy && self.missing_at.is_some_and(|at| at <= now) {
             self.health = PathHealth::Suspect;
             self.probe_at = Some(now);
+            if self.pace.duty == Duty::Idle {
+                // Nobody asked before.
+                self.since = self.since.max(self.unanswered_since.unwrap_or(now));
+            }
         }
-        if self.health == PathHealth::Suspect && self.lost_at(detection) <= now {
+        let may_be_lost = self.pace.duty != Duty::Spare && self.lost_at(detection) <= now;
+        if self.health == PathHealth::Suspect && may_be_lost {
             self.health = PathHealth::Lost;
         }
         let is_due = self.regular_at <= now || self.probe_at.is_some_and(|at| at <= now);
@@ -195,23 +277,26 @@ impl Consent {
 
     /// Records that a check was sent. The next regular one follows after a gap that is drawn anew, whatever becomes of
     /// this one (RFC 7675 §5.1).
-    pub(crate) fn record_check(
-        &mut self,
-        now: Instant,
-        base: Duration,
-        round_trip: Option<Duration>,
-        random: &mut Random,
-    ) {
+    pub(crate) fn record_check(&mut self, now: Instant, round_trip: Option<Duration>, random: &mut Random) {
         if self.regular_at <= now {
-            self.regular_at = after(now, gap(base, random));
+            self.regular_at = after(now, self.pace.gap(random));
         }
         let measured = round_trip.unwrap_or_default();
         let patience = Self::PATIENCE.max(measured.saturating_add(measured / 2));
+        if self.answered_at >= self.asked_at {
+            self.loss -= self.loss / 16;
+        } else if after(self.asked_at, patience) <= now {
+            self.loss += (1000 - self.loss.min(1000)) / 16;
+        }
+        self.asked_at = now;
+        self.unanswered_since.get_or_insert(now);
         self.missing_at.get_or_insert(after(now, patience));
-        self.probe_at = match self.health {
-            PathHealth::Healthy => None,
-            PathHealth::Suspect => Some(after(now, Self::PROBE)),
-            PathHealth::Lost => Some(after(now, Self::SLOW_PROBE)),
+        self.probe_at = match (self.health, self.pace.duty) {
+            (PathHealth::Healthy, _) => None,
+            (PathHealth::Suspect, Duty::Active | Duty::Idle) => Some(after(now, Self::PROBE)),
+            (PathHealth::Suspect, Duty::Spare | Duty::Passive) | (PathHealth::Lost, _) => {
+                Some(after(now, Self::SLOW_PROBE))
+            }
         };
     }
 
@@ -219,6 +304,7 @@ impl Consent {
     pub(crate) const fn record_answer(&mut self, now: Instant) {
         self.answered_at = now;
         self.heard_at = now;
+        self.unanswered_since = None;
         self.missing_at = None;
         self.probe_at = None;
         self.has_overslept = false;
@@ -232,27 +318,20 @@ impl Consent {
 
     /// Records that the host says that the path does not work: it is probed at once.
     pub(crate) fn suspect(&mut self, now: Instant) {
-        if self.health == PathHealth::Healthy && !self.is_passive {
+        if self.health == PathHealth::Healthy && self.pace.duty != Duty::Passive {
             self.health = PathHealth::Suspect;
             self.probe_at = Some(now);
         }
     }
 
     /// Records another sign of life: it calms suspicion, and gives no consent.
-    pub(crate) const fn record_life(&mut self, now: Instant) {
+    pub(crate) fn record_life(&mut self, now: Instant) {
         self.heard_at = now;
-        if self.is_passive {
+        if self.pace.duty == Duty::Passive {
             self.answered_at = now;
             self.health = PathHealth::Healthy;
         }
     }
-}
-
-/// Time from one regular check to the next: 0.8 to 1.2 times the base, drawn anew each time (RFC 7675 §5.1).
-fn gap(base: Duration, random: &mut Random) -> Duration {
-    let spread = u64::try_from(base.as_nanos() * 2 / 5).unwrap_or(u64::MAX);
-    let least = base.saturating_sub(base / 5);
-    least.saturating_add(Duration::from_nanos(random.below(spread.saturating_add(1))))
 }
 
 #[cfg(test)]
@@ -270,7 +349,7 @@ mod tests {
     /// Looks at the clock, and sends a check if one is due: who does that in time has not slept.
     fn look(consent: &mut Consent, now: Instant, random: &mut Random) {
         if consent.advance(now, DETECTION) == Demand::Check {
-            consent.record_check(now, BASE, None, random);
+            consent.record_check(now, None, random);
         }
     }
 
@@ -278,7 +357,7 @@ mod tests {
     #[test]
     fn ten_thousand_gaps_are_within_4_and_6_seconds_and_all_different() {
         let mut random = Random::new(&Seed::from_name("gaps"));
-        let gaps: alloc::vec::Vec<_> = (0..10_000).map(|_| gap(BASE, &mut random)).collect();
+        let gaps: alloc::vec::Vec<_> = (0..10_000).map(|_| Pace::active(BASE).gap(&mut random)).collect();
         assert!(gaps.iter().all(|gap| (Duration::from_secs(4)..=Duration::from_secs(6)).contains(gap)));
         let distinct: alloc::collections::BTreeSet<_> = gaps.iter().collect();
         assert!(distinct.len() > 9_990);
@@ -290,16 +369,16 @@ mod tests {
     #[test]
     fn silence_is_suspect_then_lost_then_expired_and_an_answer_heals() {
         let mut random = Random::new(&Seed::from_name("health"));
-        let mut consent = Consent::new(Instant::ZERO, Instant::ZERO, BASE, &mut random);
+        let mut consent = Consent::new(Instant::ZERO, Instant::ZERO, Pace::active(BASE), &mut random);
         let first = consent.deadline(DETECTION).unwrap();
         assert!(first >= at(4000) && first <= at(6000));
         assert_eq!(consent.advance(first, DETECTION), Demand::Check);
-        consent.record_check(first, BASE, None, &mut random);
+        consent.record_check(first, None, &mut random);
         let missing = consent.deadline(DETECTION).unwrap();
         assert_eq!(missing, after(first, Duration::from_millis(500)));
         assert_eq!(consent.advance(missing, DETECTION), Demand::Check);
         assert_eq!(consent.health(), PathHealth::Suspect);
-        consent.record_check(missing, BASE, None, &mut random);
+        consent.record_check(missing, None, &mut random);
         assert_eq!(consent.deadline(DETECTION), Some(after(missing, Duration::from_millis(150))));
         let _ = consent.advance(at(10_000), DETECTION);
         assert_eq!(consent.health(), PathHealth::Lost);
@@ -316,8 +395,8 @@ mod tests {
     #[test]
     fn signs_of_life_put_off_the_loss_but_not_the_expiry() {
         let mut random = Random::new(&Seed::from_name("life"));
-        let mut consent = Consent::new(Instant::ZERO, Instant::ZERO, BASE, &mut random);
-        consent.record_check(at(5000), BASE, None, &mut random);
+        let mut consent = Consent::new(Instant::ZERO, Instant::ZERO, Pace::active(BASE), &mut random);
+        consent.record_check(at(5000), None, &mut random);
         let _ = consent.advance(at(5500), DETECTION);
         for second in 6..30 {
             consent.record_life(at(1000 * second));

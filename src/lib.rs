@@ -127,6 +127,7 @@ mod pair;
 mod random;
 mod route;
 mod sdp;
+mod selection;
 #[cfg(feature = "sim")]
 pub mod sim;
 mod stats;
@@ -139,8 +140,8 @@ mod transmit;
 pub use agent::{
     AddLocalCandidateError, AddRemoteCandidateError, AddStreamError, Agent, ConnectionState, GatherError,
     GatheringState, LocalCandidateView, NominateError, PairView, Received, RemoteCandidateOutcome, RemoteCandidateView,
-    RemoteDescription, RemoveCandidateError, Role, SendError, SetRemoteDescriptionError, StateReason, UnknownStream,
-    UnusableAddress,
+    RemoteDescription, RemoveCandidateError, Renomination, Role, SendError, SetRemoteDescriptionError, SocketOptions,
+    StateReason, UnknownStream, UnusableAddress,
 };
 pub use candidate::{
     Candidate, CandidateAddress, CandidateId, CandidateKind, Foundation, ParseFoundationError, Priority, TcpType,
@@ -166,6 +167,9 @@ pub use sdp::{
     IceDescriptionError, IceMedia, IceOptions, ParseCandidateError, ParseIceDescriptionError, ParseIceOptionsError,
     ReceiveFragmentError, RemoteCandidate, ResolvedCandidate, SkippedCandidate, TrickleFragment, TrickleItem,
     TrickleReceiver,
+};
+pub use selection::{
+    ApplicationSelects, PathQuality, SelectionDecision, SelectionPolicy, SelectionView, SteadySelection,
 };
 pub use stats::{AgentStats, DropReason};
 pub use stream::{ComponentId, StreamId};

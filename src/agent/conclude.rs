@@ -8,6 +8,7 @@ use smallvec::SmallVec;
 use super::state::{StreamFacts, stream_state};
 use super::stream_data::Attempt;
 use super::{Agent, ConnectionState, Role, StateReason};
+use crate::candidate::CandidateKind;
 use crate::checklist::ChecklistState;
 use crate::config::NominationChoice;
 use crate::event::Event;
@@ -32,8 +33,11 @@ impl Agent {
             let Some(stream) = self.streams.get(index).map(|stream| stream.id) else { continue };
             self.pair_with_lite(stream);
             self.decide_nominations(stream);
+            self.decide_selections(stream);
             self.conclude_list(stream);
+            self.take_detours(stream);
             self.follow_use(stream);
+            self.plan_retries(stream);
             self.report_health(stream);
         }
         self.conclude_gathering();
@@ -51,11 +55,12 @@ impl Agent {
         let Some(data) = self.stream(stream).filter(|data| data.failure.is_none() && !data.nomination_failed) else {
             return;
         };
+        let can_renominate = data.renomination.is_some();
         let are_candidates_complete = data.are_candidates_complete();
         let open: SmallVec<[ComponentId; 2]> = data
             .components
             .iter()
-            .filter(|component| !component.was_nominated)
+            .filter(|component| component.nominated.is_none() && (!component.was_nominated || can_renominate))
             // As long as no nomination has left, it may be thought over.
             .filter(|component| component.attempt.is_none_or(|attempt| attempt.tries == 0 && !attempt.is_forced))
             .filter(|component| !component.valid.is_empty())
@@ -136,10 +141,14 @@ impl Agent {
         let begun =
             self.component(place).and_then(|component| component.attempt).filter(|attempt| attempt.valid == valid);
         let tries = begun.map_or(0, |attempt| attempt.tries);
+        let next =
+            self.component(place).and_then(|component| component.highest_value).map_or(1, |v| v.saturating_add(1));
+        let value = begun.map_or(next, |attempt| attempt.value);
         self.drop_attempt(place);
         let since = self.now;
         if let Some(component) = self.component_mut(place) {
-            component.attempt = Some(Attempt { checked, valid, tries, since, latest: None, is_forced });
+            component.attempt = Some(Attempt { checked, valid, tries, since, latest: None, value, is_forced });
+            component.highest_value = Some(value);
             component.decide_at = None;
         }
         if let Some(pair) = self.set.get_mut(checked) {
@@ -168,10 +177,13 @@ impl Agent {
     /// Takes a pair whose nomination failed off the valid list (RFC 8445 §7.2.5.3.4).
     pub(super) fn fail_nomination(&mut self, place: Place) {
         let Some(component) = self.component(place) else { return };
-        let (Some(attempt), is_over) = (component.attempt, component.nominated.is_some()) else { return };
+        let (Some(attempt), nominated) = (component.attempt, component.nominated) else { return };
         self.drop_attempt(place);
-        if is_over {
-            // It was only repeated; what was agreed stays.
+        if nominated.is_some() {
+            // It was only repeated, or meant to replace another: what was agreed stays.
+            if nominated != Some(attempt.valid) {
+                self.lapse(attempt.valid);
+            }
             return;
         }
         self.set.fail(attempt.checked);
@@ -207,22 +219,31 @@ impl Agent {
     pub(super) fn conclude_nomination(&mut self, valid: PairId, asked_at: Instant) {
         let Some(place) = self.set.get(valid).map(|pair| (pair.stream, pair.component)) else { return };
         let Some(component) = self.component(place) else { return };
-        if component.was_nominated && component.nominated.is_none() {
+        let can_renominate = self.can_renominate(place.0);
+        if component.was_nominated && component.nominated.is_none() && !can_renominate {
             // What was agreed has lost its consent, and no other nomination takes its place.
             return;
         }
-        let counts = component.nominated.or(component.attempt.filter(|a| a.tries > 0).map(|attempt| attempt.valid));
+        let asked = component.attempt.filter(|attempt| attempt.tries > 0).map(|attempt| attempt.valid);
+        let counts = if can_renominate { asked.or(component.nominated) } else { component.nominated.or(asked) };
         if let Some(other) = counts.filter(|other| *other != valid) {
-            self.start_nomination(place, other, false);
+            if !can_renominate {
+                self.start_nomination(place, other, false);
+            }
+            // Where nominations have values, the higher one counts, whichever came last.
             return;
         }
         if component.attempt.is_some_and(|attempt| attempt.valid == valid && asked_at < attempt.since) {
             return;
         }
-        let is_repeated = component.nominated.is_some();
+        let (now, before) = (self.now, component.nominated);
+        let is_repeated = before == Some(valid);
         self.drop_attempt(place);
         if is_repeated {
             return;
+        }
+        if let Some(pair) = before.and_then(|before| self.set.get_mut(before)) {
+            pair.is_nominated = false;
         }
         if let Some(pair) = self.set.get_mut(valid) {
             pair.is_nominated = true;
@@ -230,9 +251,11 @@ impl Agent {
         self.emit_pair_event(Event::PairNominated { pair: valid });
         if let Some(component) = self.component_mut(place) {
             component.nominated = Some(valid);
+            component.nominated_at = Some(now);
             component.was_nominated = true;
         }
-        self.retire(place, |_| false);
+        // Where another pair may be nominated later, there has to be one to nominate.
+        self.retire(place, |_| can_renominate);
     }
 
     /// Lets the peer's nomination of a pair take effect once our own check of it has succeeded (RFC 8445 §7.3.1.5).
@@ -257,7 +280,7 @@ impl Agent {
         let held = current.filter(|current| *current != valid).and_then(|current| self.set.get(current));
         let is_better = match held.map(|held| (held.nomination, held.priority)) {
             Some((Some(held), held_priority)) => {
-                supersedes(self.config.nomination_choice, (nomination, priority), (held, held_priority))
+                supersedes(self.nomination_choice(place.0), (nomination, priority), (held, held_priority))
             }
             Some((None, _)) => true,
             None => current.is_none(),
@@ -265,16 +288,31 @@ impl Agent {
         if !is_better {
             return;
         }
+        if let Some(pair) = current.filter(|current| *current != valid).and_then(|current| self.set.get_mut(current)) {
+            pair.is_nominated = false;
+        }
         if let Some(component) = self.component_mut(place) {
             component.nominated = Some(valid);
             component.was_nominated = true;
         }
+        let can_renominate = self.can_renominate(place.0);
         // Other pairs that may still be selected: better ones of a peer that may nominate them all, and later nominations.
         self.retire(place, |pair| {
-            pair.nomination.is_some_and(|other| other.order > nomination.order)
+            can_renominate
+                || pair.nomination.is_some_and(|other| other.order > nomination.order)
                 || !nomination.is_deliberate && pair.priority > priority
         });
         self.is_dirty = true;
+    }
+
+    /// Whether a component of this stream may be nominated more than once.
+    pub(super) fn can_renominate(&self, stream: StreamId) -> bool {
+        self.stream(stream).is_some_and(|data| data.renomination.is_some())
+    }
+
+    /// Which of several nominations counts. Where there are values, only those get here that rank above all before.
+    pub(super) fn nomination_choice(&self, stream: StreamId) -> NominationChoice {
+        if self.can_renominate(stream) { NominationChoice::Last } else { self.config.nomination_choice }
     }
 
     /// Stops to check the other pairs of a component (RFC 8445 §8.1.2).
@@ -309,6 +347,7 @@ impl Agent {
     /// Completes or fails the checklist of a stream, and selects (RFC 8445 §8.1.2, RFC 8838 §8, RFC 8863 §4).
     fn conclude_list(&mut self, stream: StreamId) {
         let Some(data) = self.stream(stream) else { return };
+        let can_renominate = data.renomination.is_some();
         let components = data.effective_components();
         let is_completed = components.iter().all(|component| component.nominated.is_some());
         let lacks_valid = components.iter().any(|component| component.valid.is_empty());
@@ -321,6 +360,7 @@ impl Agent {
         };
         if let Some(list) = self.set.list_mut(stream) {
             list.state = state;
+            list.outlives_nomination = can_renominate;
         }
         let at = self.now;
         let is_closed = self.is_closed;
@@ -439,7 +479,11 @@ impl Agent {
             is_lost: !is_restarting && components.iter().any(|component| self.is_lost(component)),
             has_lost_consent: components.iter().any(|component| component.has_lost_consent),
             is_complete: data.are_candidates_complete(),
+            // What the peer does not know yet may still work.
             is_exhausted: data.pairs_made > 0
+                && data.locals.iter().all(|local| {
+                    local.is_announced_in(data.generation) || local.candidate.kind() == CandidateKind::PeerReflexive
+                })
                 && !self.config.lite
                 && self.set.list(data.id).is_some_and(crate::checklist::Checklist::is_exhausted),
         }

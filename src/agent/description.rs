@@ -5,6 +5,7 @@ use core::time::Duration;
 
 use crate::candidate::{Candidate, CandidateId};
 use crate::credentials::Credentials;
+use crate::sdp::IceOptions;
 
 /// The peer's description of a stream: what signalling has told (RFC 8445 §5.4, RFC 8839 §5).
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,6 +21,8 @@ pub struct RemoteDescription {
     pub ice2: bool,
     /// The Ta that the peer proposes. Default, with `None`, 50 ms (RFC 8839 §5.5).
     pub pacing: Option<Duration>,
+    /// The peer takes several nominations of a component, by this draft. Default, with `None`, one nomination only.
+    pub renomination: Option<Renomination>,
     /// The candidates in the description. Default none.
     pub candidates: Vec<Candidate>,
 }
@@ -28,7 +31,15 @@ impl RemoteDescription {
     /// A description of a full agent that trickles.
     #[must_use]
     pub const fn new(credentials: Credentials) -> Self {
-        Self { credentials, is_lite: false, trickle: true, ice2: false, pacing: None, candidates: Vec::new() }
+        Self {
+            credentials,
+            is_lite: false,
+            trickle: true,
+            ice2: false,
+            pacing: None,
+            renomination: None,
+            candidates: Vec::new(),
+        }
     }
 
     /// The same of a lite or a full agent.
@@ -59,11 +70,55 @@ impl RemoteDescription {
         self
     }
 
+    /// The same of an agent that takes several nominations of a component, by this draft or not at all.
+    #[must_use]
+    pub const fn with_renomination(mut self, draft: Option<Renomination>) -> Self {
+        self.renomination = draft;
+        self
+    }
+
+    /// The same with what its `ice-options` say: `ice2`, `trickle`, `renomination` and `renomination2`
+    /// (RFC 8839 §5.6).
+    #[must_use]
+    pub fn with_options(mut self, options: &IceOptions) -> Self {
+        self.ice2 = options.ice2();
+        self.trickle = options.trickle();
+        self.renomination = Renomination::of(options);
+        self
+    }
+
     /// The same with these candidates.
     #[must_use]
     pub fn with_candidates(mut self, candidates: Vec<Candidate>) -> Self {
         self.candidates = candidates;
         self
+    }
+}
+
+/// How a controlling agent may change its mind: it nominates another pair of a component, with a higher value, and both
+/// sides move to it. Both have to list the option (RFC 8839 §5.6); otherwise a component is nominated once (RFC 8445 §8.1.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
+pub enum Renomination {
+    /// draft-thatcher-ice-renomination-01, option `renomination`: a value of 24 bits in the attribute that libwebrtc uses.
+    /// The largest value counts, and among nominations without one the last.
+    Draft2016,
+    /// draft-thatcher-tsvwg-renomination, option `renomination2`: the attribute NOMINATION with a value of 32 bits, of which
+    /// only one above all before counts.
+    Draft2026,
+}
+
+impl Renomination {
+    /// The one that these options list; the later draft if they list both.
+    #[must_use]
+    pub fn of(options: &IceOptions) -> Option<Self> {
+        if options.renomination2() {
+            Some(Self::Draft2026)
+        } else if options.renomination() {
+            Some(Self::Draft2016)
+        } else {
+            None
+        }
     }
 }
 

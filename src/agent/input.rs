@@ -175,6 +175,7 @@ impl Agent {
         }
         self.expire_consent();
         self.expire_gathering();
+        self.expire_retries();
         let is_over = |at: &mut Option<Instant>, now| at.take_if(|at| *at <= now).is_some();
         let now = self.now;
         for stream in &mut self.streams {

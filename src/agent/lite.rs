@@ -16,8 +16,10 @@ impl Agent {
     /// Takes a check of the peer: the path is the peer's, and if the check nominates, it is selected (RFC 8445 §7.3.2).
     pub(super) fn accept(&mut self, stream: StreamId, peer: u8, check: &EarlyCheck) {
         let place = (stream, check.component);
-        let is_new = check.nomination.is_some_and(|transaction| self.is_fresh(place, transaction));
+        let is_fresh = check.nomination.is_some_and(|one| self.is_fresh(place, one.transaction));
         let Some(id) = self.accepted_pair(stream, peer, check) else { return };
+        let value = check.nomination.and_then(|one| one.value);
+        let is_new = is_fresh && !self.is_outdated(place, id, value);
         let order = self.nominations + 1;
         let Some(pair) = self.set.get_mut(id) else { return };
         pair.stats.requests_received += 1;
@@ -27,6 +29,9 @@ impl Agent {
             // A lite agent cannot judge pairs: the last nomination counts (RFC 8445 §8.2).
             pair.nomination = Some(Nomination { is_deliberate: true, order });
             self.nominations = order;
+            if let Some(component) = self.component_mut(place) {
+                component.highest_value = component.highest_value.max(value);
+            }
             self.take_nominated(id);
         }
         self.record_life(id);
@@ -88,9 +93,10 @@ impl Agent {
 
     /// Makes a pair valid and nominated without a check.
     fn take_nominated(&mut self, id: PairId) {
-        let (now, choice) = (self.now, self.config.nomination_choice);
+        let now = self.now;
+        let Some(place) = self.set.get(id).map(|pair| (pair.stream, pair.component)) else { return };
+        let choice = self.nomination_choice(place.0);
         let Some(pair) = self.set.get_mut(id) else { return };
-        let place = (pair.stream, pair.component);
         let rank = pair.nomination.map(|nomination| (nomination, pair.priority));
         let is_new = !core::mem::replace(&mut pair.is_nominated, true);
         pair.is_valid = true;

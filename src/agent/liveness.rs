@@ -6,17 +6,14 @@ use smallvec::SmallVec;
 
 use super::pairing::{canonical, path};
 use super::stream_data::Component;
-use super::{Agent, UnknownStream};
+use super::{Agent, Role, UnknownStream};
 use crate::check::{Purpose, Start, Transaction};
-use crate::consent::{Consent, Demand, PathHealth};
+use crate::consent::{Consent, Demand, Pace, PathHealth};
 use crate::event::Event;
 use crate::pair::{CandidatePairState, PairId};
 use crate::stream::{ComponentId, StreamId};
 use crate::time::{Instant, after, earliest};
 use crate::transmit::Transport;
-
-/// The pair of a component on which consent is kept, and the one on which it has to be.
-type Change = (ComponentId, Option<PairId>, Option<PairId>);
 
 impl Agent {
     /// Says that data of the peer has arrived, which the application has authenticated: it puts off the suspicion that the
@@ -45,12 +42,13 @@ impl Agent {
     pub fn network_changed(&mut self, now: Instant) {
         self.observe(now);
         let now = self.now;
-        let kept: SmallVec<[PairId; 2]> = self.kept().collect();
-        for id in kept {
+        let watched: SmallVec<[PairId; 4]> = self.watched().collect();
+        for id in watched {
             if let Some(consent) = self.set.get_mut(id).and_then(|pair| pair.consent.as_mut()) {
                 consent.ask_at_once(now);
             }
         }
+        self.reset_retries();
         let failed: SmallVec<[PairId; 8]> = self
             .set
             .iter()
@@ -72,7 +70,7 @@ impl Agent {
         let now = self.now;
         let path = path(Transport::Udp, canonical(source), canonical(destination));
         let hit: SmallVec<[PairId; 2]> =
-            self.kept().filter(|id| self.set.get(*id).is_some_and(|pair| pair.path == path)).collect();
+            self.watched().filter(|id| self.set.get(*id).is_some_and(|pair| pair.path == path)).collect();
         for id in hit {
             if let Some(consent) = self.set.get_mut(id).and_then(|pair| pair.consent.as_mut()) {
                 consent.suspect(now);
@@ -87,9 +85,10 @@ impl Agent {
         component.choices().find(|id| self.set.get(*id).is_some_and(|pair| !pair.is_barred))
     }
 
-    /// The pairs in use.
-    fn kept(&self) -> impl Iterator<Item = PairId> + '_ {
-        self.streams.iter().flat_map(|stream| &stream.components).filter_map(|component| component.kept)
+    /// The pairs in use, and those in reserve.
+    fn watched(&self) -> impl Iterator<Item = PairId> + '_ {
+        let components = self.streams.iter().flat_map(|stream| &stream.components);
+        components.flat_map(|component| component.kept.into_iter().chain(component.spares.iter().copied()))
     }
 
     /// Withdraws our consent to the data of the peer on a stream: its checks are refused with 403, which makes it stop at
@@ -125,52 +124,62 @@ impl Agent {
         }
     }
 
-    /// Keeps consent on the pair that each component uses, and on no other.
+    /// Keeps consent on the pair that each component uses and on those in reserve, and on no other.
     pub(super) fn follow_use(&mut self, stream: StreamId) {
         let Some(data) = self.stream(stream) else { return };
-        // Two lite agents never hear checks of each other.
-        let is_watched = if self.config.lite { !data.is_remote_lite } else { self.config.consent };
-        let changes: SmallVec<[Change; 2]> = data
-            .components
-            .iter()
-            .map(|component| (component.id, component.kept, self.in_use(component).filter(|_| !self.is_closed)))
-            .filter(|(_, kept, wanted)| kept != wanted)
-            .collect();
-        for (component, kept, wanted) in changes {
-            if let Some(pair) = kept.and_then(|id| self.set.get_mut(id)) {
-                pair.consent = None;
-            }
-            let base = self.config.consent_interval;
-            let answered_at = wanted.and_then(|id| self.set.get(id)).and_then(|pair| pair.answered_at);
-            if let Some(at) = answered_at.filter(|_| is_watched) {
-                let mut consent = if self.config.lite {
-                    Consent::passive(at)
-                } else {
-                    Consent::new(at, self.now, base, &mut self.random)
-                };
-                if let Some(pair) = wanted.and_then(|id| self.set.get_mut(id)) {
-                    if consent.is_stale() {
-                        consent.is_queued = true;
-                        self.outbox.queue_consent(pair.id);
-                    }
-                    pair.consent = Some(consent);
+        let components: SmallVec<[ComponentId; 2]> = data.components.iter().map(|component| component.id).collect();
+        for component in components {
+            let place = (stream, component);
+            let wanted = self.wanted(place);
+            let Some(component) = self.component(place) else { continue };
+            let before = component.kept.into_iter().chain(component.spares.iter().copied());
+            let gone: SmallVec<[PairId; 3]> = before.filter(|id| wanted.iter().all(|(one, _)| one != id)).collect();
+            for id in gone {
+                if let Some(pair) = self.set.get_mut(id) {
+                    pair.consent = None;
                 }
             }
-            if let Some(component) = self.component_mut((stream, component)) {
-                component.kept = wanted;
+            for (id, pace) in &wanted {
+                self.watch(*id, *pace);
+            }
+            if let Some(component) = self.component_mut(place) {
+                component.kept = wanted.first().map(|(id, _)| *id);
+                component.spares.clear();
+                component.spares.extend(wanted.iter().skip(1).map(|(id, _)| *id));
             }
         }
+    }
+
+    fn watch(&mut self, id: PairId, pace: Pace) {
+        let now = self.now;
+        let Some(pair) = self.set.get(id) else { return };
+        let is_lite_pair = self.stream(pair.stream).is_some_and(|data| self.config.lite && data.is_remote_lite);
+        if is_lite_pair || !self.config.consent && !self.config.lite {
+            return;
+        }
+        let Some(pair) = self.set.get_mut(id) else { return };
+        if let Some(consent) = pair.consent.as_mut() {
+            consent.set_pace(pace, &mut self.random);
+            return;
+        }
+        let Some(answered_at) = pair.answered_at else { return };
+        let mut consent = Consent::new(answered_at, now, pace, &mut self.random);
+        if consent.is_stale() {
+            consent.is_queued = true;
+            self.outbox.queue_consent(id);
+        }
+        pair.consent = Some(consent);
     }
 
     /// Does what is due on the paths in use.
     pub(super) fn expire_consent(&mut self) {
         let (now, detection) = (self.now, self.config.detection());
-        let kept: SmallVec<[PairId; 2]> = self.kept().collect();
-        for id in kept {
+        let watched: SmallVec<[PairId; 4]> = self.watched().collect();
+        for id in watched {
             let Some(consent) = self.set.get_mut(id).and_then(|pair| pair.consent.as_mut()) else { continue };
             let before = consent.health();
             let demand = consent.advance(now, detection);
-            self.is_dirty |= consent.health() != before;
+            let health = consent.health();
             match demand {
                 Demand::Nothing => {}
                 Demand::Check if consent.is_queued => {}
@@ -179,6 +188,23 @@ impl Agent {
                     self.outbox.queue_consent(id);
                 }
                 Demand::Expired => self.end_consent(id),
+                Demand::Lapsed => self.lapse(id),
+            }
+            if health != before {
+                self.is_dirty = true;
+                self.ask_spares_of(id);
+            }
+        }
+    }
+
+    /// Asks the pairs in reserve of the one in use, which does not answer, whether they work.
+    fn ask_spares_of(&mut self, id: PairId) {
+        let now = self.now;
+        let Some(place) = self.set.get(id).map(|pair| (pair.stream, pair.component)) else { return };
+        let Some(component) = self.component(place).filter(|component| component.kept == Some(id)) else { return };
+        for spare in component.spares.clone() {
+            if let Some(consent) = self.set.get_mut(spare).and_then(|pair| pair.consent.as_mut()) {
+                consent.ask_at_once(now);
             }
         }
     }
@@ -186,8 +212,8 @@ impl Agent {
     /// When a path in use needs attention.
     pub(super) fn consent_deadline(&self) -> Option<Instant> {
         let mut next = None;
-        for component in self.streams.iter().flat_map(|stream| &stream.components) {
-            let consent = component.kept.and_then(|id| self.set.get(id)).and_then(|pair| pair.consent.as_ref());
+        for id in self.watched() {
+            let consent = self.set.get(id).and_then(|pair| pair.consent.as_ref());
             next = earliest(next, consent.and_then(|consent| consent.deadline(self.config.detection())));
         }
         next = earliest(next, self.keepalives().map(|(_, at)| at).min());
@@ -226,18 +252,50 @@ impl Agent {
     }
 
     /// Takes an answer to a consent check.
-    pub(super) fn handle_consent(&mut self, transaction: &Transaction) {
+    pub(super) fn handle_consent(&mut self, transaction: &Transaction, mapped: SocketAddr) {
         let now = self.now;
-        let Some(pair) = self.set.get_mut(transaction.start.pair) else { return };
+        let id = transaction.start.pair;
+        let Some(pair) = self.set.get_mut(id) else { return };
         pair.answered_at = Some(now);
+        let place = (pair.stream, pair.component);
         if let Some(consent) = pair.consent.as_mut() {
             self.is_dirty |= consent.health() != PathHealth::Healthy;
             consent.record_answer(now);
         }
+        // What is in reserve may be better by now than what is in use.
+        self.is_dirty |=
+            self.component(place).is_some_and(|component| component.kept != Some(id) || component.detour.is_some());
+        self.follow_mapping(transaction, mapped);
+    }
+
+    /// Notices that a NAT shows us to the peer under another address than before. To the peer that is another pair, so that
+    /// it is nominated if that can be.
+    fn follow_mapping(&mut self, transaction: &Transaction, mapped: SocketAddr) {
+        let id = transaction.start.pair;
+        let Some(pair) = self.set.get(id) else { return };
+        let (place, is_past) = ((pair.stream, pair.component), self.is_past(id));
+        let Some(data) = self.stream(place.0).filter(|_| !is_past) else { return };
+        let is_known = data.locals.get(pair.local).is_some_and(|local| local.address == mapped);
+        if is_known || mapped == pair.path.base {
+            return;
+        }
+        let checked = pair.produced_by.unwrap_or(id);
+        let Some(valid) = self.valid_pair(checked, transaction.start.priority, mapped) else { return };
+        self.make_valid(checked, valid);
+        let is_nominated = self.component(place).is_some_and(|component| component.nominated == Some(id));
+        if is_nominated && self.role == Role::Controlling && self.can_renominate(place.0) {
+            self.start_nomination(place, valid, false);
+        }
+        self.is_dirty = true;
     }
 
     /// Stops to use a path: the peer has not consented for 30 s, or said no (RFC 7675 §5.1, §5.2).
     pub(super) fn end_consent(&mut self, id: PairId) {
+        self.give_up_path(id, true);
+    }
+
+    /// Takes a path off the valid list under all its names. The same credentials never regain consent where it has ended.
+    pub(super) fn give_up_path(&mut self, id: PairId, is_over: bool) {
         let Some(pair) = self.set.get(id) else { return };
         let place = (pair.stream, pair.component);
         let checked = pair.produced_by.unwrap_or(id);
@@ -247,8 +305,7 @@ impl Agent {
             if let Some(pair) = self.set.get_mut(one) {
                 pair.consent = None;
                 pair.is_valid = false;
-                // The same credentials never regain consent on these addresses.
-                pair.is_barred = true;
+                pair.is_barred |= is_over;
                 pair.is_nominated = false;
                 pair.produced = None;
             }
@@ -266,8 +323,11 @@ impl Agent {
             component.valid.retain(|valid| !gone.contains(valid));
             component.nominated.take_if(|nominated| gone.contains(nominated));
             component.previous.take_if(|previous| gone.contains(previous));
-            component.kept = None;
-            component.has_lost_consent = true;
+            component.kept.take_if(|kept| gone.contains(kept));
+            component.spares.retain(|spare| !gone.contains(spare));
+            component.detour.take_if(|detour| gone.contains(detour));
+            component.pinned.take_if(|pinned| gone.contains(pinned));
+            component.has_lost_consent |= is_over;
         }
         if self.set.get(id).is_some_and(|pair| pair.group.is_none()) {
             // It is on no checklist that it could be seen on as failed.

@@ -14,9 +14,11 @@ mod output;
 mod pairing;
 mod removal;
 mod requests;
+mod reserve;
 mod responses;
 mod restart;
 mod role;
+mod sockets;
 mod state;
 mod stream_data;
 mod view;
@@ -28,7 +30,7 @@ use alloc::vec::Vec;
 use core::net::SocketAddr;
 use core::time::Duration;
 
-pub use description::{RemoteCandidateOutcome, RemoteDescription};
+pub use description::{RemoteCandidateOutcome, RemoteDescription, Renomination};
 pub use error::{
     AddLocalCandidateError, AddRemoteCandidateError, AddStreamError, GatherError, NominateError, RemoveCandidateError,
     SendError, SetRemoteDescriptionError, UnknownStream, UnusableAddress,
@@ -36,6 +38,7 @@ pub use error::{
 pub use input::Received;
 pub use role::Role;
 pub(crate) use role::{RoleVerdict, judge};
+pub use sockets::SocketOptions;
 pub use state::{ConnectionState, GatheringState, StateReason};
 pub use view::{LocalCandidateView, PairView, RemoteCandidateView};
 
@@ -101,6 +104,8 @@ pub struct Agent {
     is_closed: bool,
     /// Some stream is marked.
     is_marked: bool,
+    /// The application expects no data.
+    is_idle: bool,
     gathering: GatheringState,
     state: ConnectionState,
 }
@@ -141,6 +146,7 @@ impl Agent {
             is_dirty: false,
             is_closed: false,
             is_marked: false,
+            is_idle: false,
             gathering: GatheringState::New,
             state: ConnectionState::New,
             config,
@@ -167,49 +173,6 @@ impl Agent {
         self.set.add_list(id);
         self.is_dirty = true;
         Ok(id)
-    }
-
-    /// Adds the address of a socket of this component, which becomes a host candidate (RFC 8445 §5.1.1.1); gives its name,
-    /// the same one if it was added before.
-    ///
-    /// Local preferences follow RFC 8421 §4: of the addresses that are added before the first of them is taken as an
-    /// event, IPv6 and IPv4 ones are interleaved.
-    ///
-    /// # Errors
-    /// * [`UnknownStream`](AddLocalCandidateError::UnknownStream) or
-    ///   [`UnknownComponent`](AddLocalCandidateError::UnknownComponent) if there is none of that name.
-    /// * [`UnusableAddress`](AddLocalCandidateError::UnusableAddress) if the address cannot be that of a candidate.
-    /// * [`AddressInUse`](AddLocalCandidateError::AddressInUse) if another component has it.
-    /// * [`UnsupportedTransport`](AddLocalCandidateError::UnsupportedTransport) for TCP.
-    /// * [`AfterEndOfCandidates`](AddLocalCandidateError::AfterEndOfCandidates) after
-    ///   [`end_of_local_candidates`](Self::end_of_local_candidates).
-    /// * [`AfterNomination`](AddLocalCandidateError::AfterNomination) once a pair of the component is nominated.
-    /// * [`Closed`](AddLocalCandidateError::Closed) after [`close`](Self::close).
-    pub fn add_socket(
-        &mut self,
-        now: Instant,
-        stream: StreamId,
-        component: ComponentId,
-        transport: Transport,
-        address: SocketAddr,
-    ) -> Result<CandidateId, AddLocalCandidateError> {
-        self.add_host(now, stream, component, transport, address, false)
-    }
-
-    /// The same for an address of an interface that is slow, costly or flaky: its candidate comes after all others
-    /// (RFC 8421 §3).
-    ///
-    /// # Errors
-    /// As [`add_socket`](Self::add_socket).
-    pub fn add_unreliable_socket(
-        &mut self,
-        now: Instant,
-        stream: StreamId,
-        component: ComponentId,
-        transport: Transport,
-        address: SocketAddr,
-    ) -> Result<CandidateId, AddLocalCandidateError> {
-        self.add_host(now, stream, component, transport, address, true)
     }
 
     /// Says that no further local candidates of this stream will come, which is signalled to the peer (RFC 8838 §13).
@@ -384,7 +347,8 @@ impl Agent {
     /// # Errors
     /// * [`NotValid`](NominateError::NotValid) if there is no such pair or it is not valid.
     /// * [`Controlled`](NominateError::Controlled) if the peer nominates.
-    /// * [`AlreadyNominated`](NominateError::AlreadyNominated) if the component has another nominated pair.
+    /// * [`AlreadyNominated`](NominateError::AlreadyNominated) if the component has another nominated pair, and the two sides
+    ///   have not agreed on [`Renomination`].
     pub fn nominate(&mut self, now: Instant, pair: PairId) -> Result<(), NominateError> {
         self.observe(now);
         let found = self.set.get(pair).filter(|pair| pair.is_valid).ok_or(NominateError::NotValid(pair))?;
@@ -393,10 +357,11 @@ impl Agent {
         }
         let place = (found.stream, found.component);
         let component = self.component(place).ok_or(NominateError::NotValid(pair))?;
-        if component.was_nominated && component.nominated != Some(pair) {
+        let is_final = component.was_nominated && !self.can_renominate(place.0);
+        if is_final && component.nominated != Some(pair) {
             return Err(NominateError::AlreadyNominated);
         }
-        if !component.was_nominated && component.attempt.is_none_or(|attempt| attempt.valid != pair) {
+        if component.nominated != Some(pair) && component.attempt.is_none_or(|attempt| attempt.valid != pair) {
             self.start_nomination(place, pair, true);
         }
         Ok(())
@@ -410,6 +375,7 @@ impl Agent {
         self.outbox.repeats.clear();
         self.outbox.consent.clear();
         self.gatherer = Gatherer::default();
+        self.outbox.probes.clear();
         self.transactions = TransactionTable::new(self.config.schedule());
         self.is_dirty = true;
     }

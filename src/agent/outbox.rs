@@ -51,6 +51,8 @@ pub(crate) struct Outbox {
     pub(crate) repeats: VecDeque<TransactionKey>,
     /// Pairs of which a consent check is due.
     pub(crate) consent: VecDeque<PairId>,
+    /// Failed pairs that are to be checked again, once.
+    pub(crate) probes: VecDeque<PairId>,
     pub(crate) events: VecDeque<Outgoing>,
 }
 
@@ -72,6 +74,13 @@ impl Outbox {
     pub(crate) fn queue_consent(&mut self, pair: PairId) {
         if !self.consent.contains(&pair) {
             self.consent.push_back(pair);
+        }
+    }
+
+    /// Queues a check of a failed pair, once for each pair.
+    pub(crate) fn queue_probe(&mut self, pair: PairId) {
+        if !self.probes.contains(&pair) {
+            self.probes.push_back(pair);
         }
     }
 

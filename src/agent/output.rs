@@ -38,7 +38,8 @@ impl Agent {
             .or_else(|| self.write_gathering_repetition(&mut scratch))
             .or_else(|| self.write_consent(&mut scratch))
             .or_else(|| self.write_keepalive(&mut scratch))
-            .or_else(|| self.write_new(&mut scratch))?;
+            .or_else(|| self.write_new(&mut scratch))
+            .or_else(|| self.write_probe(&mut scratch))?;
         Some(self.wrap(path, &scratch, buf))
     }
 
@@ -88,7 +89,7 @@ impl Agent {
     }
 
     fn record_consent(&mut self, start: &Start) {
-        let (now, base) = (self.now, self.config.consent_interval);
+        let now = self.now;
         self.pacer.start(now);
         self.transactions.start(now, start);
         let Some(pair) = self.set.get_mut(start.pair) else { return };
@@ -97,7 +98,7 @@ impl Agent {
         pair.last_sent_at = Some(now);
         let round_trip = pair.stats.current_round_trip_time;
         if let Some(consent) = pair.consent.as_mut() {
-            consent.record_check(now, base, round_trip, &mut self.random);
+            consent.record_check(now, round_trip, &mut self.random);
         }
     }
 
@@ -118,6 +119,25 @@ impl Agent {
         } else {
             self.write_check(out).or_else(|| self.write_gathering(out))
         }
+    }
+
+    /// A check of a pair that has failed, if Ta allows one.
+    fn write_probe(&mut self, out: &mut Scratch) -> Option<Path> {
+        if self.set.has_work() || !self.pacer.is_open(self.now) {
+            return None;
+        }
+        let start = self.plan_probe()?;
+        let path = self.encode(out, &start)?;
+        let now = self.now;
+        self.pacer.start(now);
+        self.stats.requests_sent += 1;
+        self.transactions.start(now, &start);
+        if let Some(pair) = self.set.get_mut(start.pair) {
+            pair.stats.requests_sent += 1;
+            pair.last_check_at = Some(now);
+            pair.last_sent_at = Some(now);
+        }
+        Some(path)
     }
 
     /// A new check, if Ta allows one (RFC 8445 §6.1.4.2).
@@ -142,13 +162,15 @@ impl Agent {
     pub(super) fn plan(&mut self, id: PairId, purpose: Purpose) -> Option<Start> {
         let transaction = TransactionId::draw(&mut self.random);
         let pair = self.set.get(id)?;
-        let is_consent = purpose == Purpose::Consent;
-        let use_candidate = !is_consent && pair.is_nominating && self.role == Role::Controlling;
-        if pair.state.get() == CandidatePairState::Succeeded && !use_candidate && !is_consent {
+        let is_single = matches!(purpose, Purpose::Consent | Purpose::Probe);
+        let use_candidate = !is_single && pair.is_nominating && self.role == Role::Controlling;
+        if pair.state.get() == CandidatePairState::Succeeded && !use_candidate && !is_single {
             return None;
         }
         let data = self.stream(pair.stream)?;
         let local = data.locals.get(pair.local)?;
+        let attempt = data.component(pair.component).and_then(|component| component.attempt).filter(|_| use_candidate);
+        let nomination = data.renomination.zip(attempt.map(|attempt| attempt.value));
         // What the peer would give the candidate if it knew it from this check alone (RFC 8445 §7.1.1).
         let preference = self.config.type_preferences.of(CandidateKind::PeerReflexive);
         let priority = Priority::compute(preference, local.candidate.priority().local_preference(), pair.component);
@@ -160,6 +182,7 @@ impl Agent {
             tiebreaker: self.tiebreaker,
             priority: priority.get(),
             use_candidate,
+            nomination,
             generation: pair.generation,
             peer: data.remotes_in(pair.generation)?.get(pair.remote)?.peer,
             rto: self.rto(pair),
@@ -216,6 +239,7 @@ impl Agent {
             role: start.role,
             tiebreaker: start.tiebreaker,
             use_candidate: start.use_candidate,
+            nomination: start.nomination,
         };
         write_request(out, &request, &peer.key);
         Some(pair.path)
@@ -250,6 +274,7 @@ impl Agent {
         }
         let mut next = earliest(self.transactions.deadline(), self.consent_deadline());
         next = earliest(next, self.gathering_deadline());
+        next = earliest(next, self.retry_deadline());
         if self.set.has_work() {
             next = earliest(next, Some(self.pacer.next_start().unwrap_or(self.now).max(self.now)));
         }

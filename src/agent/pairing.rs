@@ -8,7 +8,7 @@ use super::outbox::Outgoing;
 use super::stream_data::{EarlyCheck, Keyed};
 use super::{
     AddLocalCandidateError, AddRemoteCandidateError, Agent, GatheringState, RemoteCandidateOutcome, RemoteDescription,
-    Socket, UnusableAddress,
+    Socket, SocketOptions, UnusableAddress,
 };
 use crate::candidate::{Candidate, CandidateId, CandidateKind, LocalCandidate, Priority, RemoteCandidate};
 use crate::checklist::{GroupKey, Insert, NewPair};
@@ -28,7 +28,7 @@ impl Agent {
         component: ComponentId,
         transport: Transport,
         address: SocketAddr,
-        is_unreliable: bool,
+        options: SocketOptions,
     ) -> Result<CandidateId, AddLocalCandidateError> {
         use AddLocalCandidateError as E;
         self.observe(now);
@@ -48,9 +48,11 @@ impl Agent {
         let preferences = self.config.type_preferences;
         self.sockets.insert((transport, address), Socket { stream, component, host: id });
         if let Some(data) = self.stream_mut(stream) {
-            data.locals.add_host(id, component, foundation, address, is_unreliable, &preferences);
+            data.locals.add_host(id, component, foundation, address, options, &preferences);
+            data.reopen();
             data.gathering = GatheringState::Gathering;
         }
+        self.reset_retries();
         self.update_gathering();
         self.queue_candidate(stream, id);
         self.gather_from(stream, component, address);
@@ -126,6 +128,10 @@ impl Agent {
     fn check_gathering(&self, stream: StreamId, component: ComponentId) -> Result<(), AddLocalCandidateError> {
         use AddLocalCandidateError as E;
         let data = self.stream(stream).ok_or(E::UnknownStream(stream))?;
+        if data.renomination.is_some() && data.pending.is_none() {
+            // A peer that follows from pair to pair takes candidates at any time.
+            return Ok(());
+        }
         if data.gathering == GatheringState::Complete {
             return Err(E::AfterEndOfCandidates);
         }
@@ -176,7 +182,7 @@ impl Agent {
         let Some(peer) = peer.or(data.remote.is_empty().then_some(0)) else {
             return Ok(self.defer(stream, candidate));
         };
-        if data.has_all_remotes {
+        if data.has_all_remotes && data.renomination.is_none() {
             return Err(AddRemoteCandidateError::AfterEndOfCandidates);
         }
         if data.component(candidate.component()).is_none() {
@@ -208,6 +214,7 @@ impl Agent {
             data.remotes.add(RemoteCandidate { id, candidate, address, foundation, peer, is_signalled: true });
         }
         self.pair_remote(stream, id);
+        self.reset_retries();
         Ok(Outcome::Added(id))
     }
 
@@ -318,10 +325,12 @@ impl Agent {
     /// Begins to check: pairs what is there, and catches up with the checks that came early (RFC 8445 §7.3).
     pub(super) fn start_checks(&mut self, stream: StreamId, remote: &RemoteDescription) {
         let pac = after(self.now, self.config.pac());
+        let renomination = remote.renomination.filter(|_| self.config.renomination);
         let ufrag = remote.credentials.ufrag.as_str();
         let Some(data) = self.stream_mut(stream) else { return };
         data.remote.push(Keyed::new(remote.credentials.clone()));
         data.is_ice2 = remote.ice2;
+        data.renomination = renomination;
         data.is_remote_lite = remote.is_lite;
         data.has_all_remotes = false;
         data.pac_deadline = Some(pac);
@@ -407,7 +416,7 @@ impl Agent {
             return Some(known);
         }
         let is_concluded = data.component(component).is_some_and(|component| component.nominated.is_some());
-        if is_concluded && why == Insert::Formed {
+        if is_concluded && why == Insert::Formed && data.renomination.is_none() {
             return None;
         }
         let generation = data.generation;

@@ -91,9 +91,17 @@ impl Agent {
         for component in self.streams.iter_mut().flat_map(|stream| &mut stream.components) {
             component.valid.retain(|valid| !is_gone(valid));
             component.attempt.take_if(|attempt| is_gone(&attempt.valid) || is_gone(&attempt.checked));
-            for place in [&mut component.nominated, &mut component.previous, &mut component.kept] {
+            let places = [
+                &mut component.nominated,
+                &mut component.previous,
+                &mut component.kept,
+                &mut component.detour,
+                &mut component.pinned,
+            ];
+            for place in places {
                 place.take_if(|id| is_gone(id));
             }
+            component.spares.retain(|id| !is_gone(id));
         }
         for id in &gone {
             self.forget_pair(*id);

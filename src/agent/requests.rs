@@ -3,7 +3,7 @@
 use super::input::Arrival;
 use super::pairing::is_usable_remote;
 use super::restart::Epoch;
-use super::stream_data::EarlyCheck;
+use super::stream_data::{EarlyCheck, Nominating};
 use super::{Agent, Role};
 use crate::candidate::{Candidate, CandidateId, CandidateKind, Priority, RemoteCandidate};
 use crate::check::server::{self, Check, Verdict};
@@ -11,7 +11,7 @@ use crate::checklist::Insert;
 use crate::credentials::Ufrag;
 use crate::pair::{CandidatePairState, Nomination, PairId};
 use crate::stats::DropReason;
-use crate::stream::StreamId;
+use crate::stream::{ComponentId, StreamId};
 use crate::stun::{ErrorReply, Message, TransactionId};
 
 impl Agent {
@@ -39,6 +39,7 @@ impl Agent {
             return Err(DropReason::UnknownPeer);
         }
         let is_revoked = stream.is_revoked;
+        let renomination = stream.renomination.filter(|_| epoch == Epoch::Current);
         let request = message.authenticate(&local.key);
         self.stats.integrity_checks += 1;
         let Some(request) = request else {
@@ -48,7 +49,7 @@ impl Agent {
         let integrity = Some(request.integrity());
         // Not a lite agent's business, nor that of a generation that is about to go (RFC 8445 §7.3.1.1, §9).
         let repairs_roles = !self.config.lite && epoch != Epoch::Previous;
-        let check = match server::examine(&request, self.role, self.tiebreaker, repairs_roles) {
+        let check = match server::examine(&request, self.role, self.tiebreaker, repairs_roles, renomination) {
             Verdict::Accept(check) => check,
             Verdict::Refuse(error) => {
                 let is_conflict = error == ErrorReply::RoleConflict;
@@ -84,7 +85,7 @@ impl Agent {
         if let Some(remote) = self.set.get(pair).map(|pair| pair.remote) {
             self.assign(arrival.stream, remote, peer);
         }
-        self.apply(pair, check.claimed, nomination(check, id), !check.use_candidate);
+        self.apply(pair, check.priority, check.claimed, nominating(check, id), !check.nominates);
     }
 
     fn record_previous_life(&mut self, arrival: Arrival) {
@@ -112,8 +113,8 @@ impl Agent {
         if let Some(early) = known.and_then(|place| early.get_mut(place)) {
             early.priority = check.priority;
             early.claimed = check.claimed;
-            early.has_plain_check |= !check.use_candidate;
-            early.nomination = nomination(check, id).or(early.nomination);
+            early.has_plain_check |= !check.nominates;
+            early.nomination = nominating(check, id).or(early.nomination);
         } else if early.len() < limit && from.len() <= Ufrag::MAX_LEN {
             early.push(early_check(arrival, from, id, check));
         } else {
@@ -135,7 +136,7 @@ impl Agent {
             data.locals.fix_priority(local);
         }
         let Some(pair) = self.form(stream, local, remote, Insert::Triggered) else { return };
-        self.apply(pair, check.claimed, check.nomination, check.has_plain_check);
+        self.apply(pair, check.priority, check.claimed, check.nomination, check.has_plain_check);
     }
 
     /// The remote candidate that a check came from, a new peer-reflexive one if need be (RFC 8445 §7.3.1.3).
@@ -176,20 +177,27 @@ impl Agent {
     }
 
     /// Lets a check take effect on its pair: it is checked in turn, and perhaps nominated (RFC 8445 §7.3.1.4, §7.3.1.5).
-    fn apply(&mut self, id: PairId, claimed: Role, nomination: Option<TransactionId>, is_plain: bool) {
+    fn apply(&mut self, id: PairId, priority: u32, claimed: Role, nominating: Option<Nominating>, is_plain: bool) {
+        let now = self.now;
         let order = self.nominations + 1;
         let is_controlled = self.role == Role::Controlled;
-        let declares_ice2 = self.set.get(id).and_then(|pair| self.stream(pair.stream)).is_some_and(|data| data.is_ice2);
+        let Some(place) = self.set.get(id).map(|pair| (pair.stream, pair.component)) else { return };
+        let is_deliberate = self.stream(place.0).is_some_and(|data| data.is_ice2 || data.renomination.is_some());
+        let nominating = nominating.filter(|_| is_controlled).filter(|one| !self.is_outdated(place, id, one.value));
         let Some(pair) = self.set.get_mut(id) else { return };
         pair.stats.requests_received += 1;
         pair.stats.responses_sent += 1;
         pair.has_received_check = true;
+        pair.announced = Some(priority);
+        pair.heard_check_at = Some(now);
         pair.has_plain_check |= is_plain && claimed == Role::Controlling;
-        let is_nominated_anew =
-            nomination.is_some_and(|transaction| is_controlled && pair.is_new_nomination(transaction));
+        let is_nominated_anew = nominating.is_some_and(|one| pair.is_new_nomination(one.transaction));
         if is_nominated_anew {
-            pair.nomination = Some(Nomination { is_deliberate: declares_ice2 || pair.has_plain_check, order });
+            pair.nomination = Some(Nomination { is_deliberate: is_deliberate || pair.has_plain_check, order });
             self.nominations = order;
+            if let Some(component) = self.component_mut(place) {
+                component.highest_value = component.highest_value.max(nominating.and_then(|one| one.value));
+            }
         }
         self.record_life(id);
         self.record_reply(id);
@@ -197,6 +205,19 @@ impl Agent {
             self.trigger(id);
         } else if is_nominated_anew {
             self.follow_nomination(id);
+        }
+    }
+
+    /// Whether a nomination with this value comes behind one that outranks it: with a higher value, or the same for another
+    /// pair, or with a value at all (draft-thatcher-ice-renomination §3, draft-thatcher-tsvwg-renomination).
+    pub(super) fn is_outdated(&self, place: (StreamId, ComponentId), pair: PairId, value: Option<u32>) -> bool {
+        let Some(data) = self.stream(place.0).filter(|data| data.renomination.is_some()) else { return false };
+        let Some(component) = data.component(place.1) else { return false };
+        let is_known = self.set.get(pair).is_some_and(|pair| pair.nomination.is_some());
+        match (value, component.highest_value) {
+            (_, None) => false,
+            (None, Some(_)) => true,
+            (Some(value), Some(highest)) => value < highest || value == highest && !is_known,
         }
     }
 
@@ -219,8 +240,9 @@ impl Agent {
 }
 
 /// What a check nominates by; only a controlling peer nominates (RFC 8445 §7.1.2).
-fn nomination(check: Check, id: TransactionId) -> Option<TransactionId> {
-    (check.use_candidate && check.claimed == Role::Controlling).then_some(id)
+fn nominating(check: Check, transaction: TransactionId) -> Option<Nominating> {
+    let nominating = Nominating { transaction, value: check.value };
+    (check.nominates && check.claimed == Role::Controlling).then_some(nominating)
 }
 
 fn early_check(arrival: Arrival, from: &[u8], id: TransactionId, check: Check) -> EarlyCheck {
@@ -230,7 +252,7 @@ fn early_check(arrival: Arrival, from: &[u8], id: TransactionId, check: Check) -
         ufrag: from.into(),
         priority: check.priority,
         claimed: check.claimed,
-        nomination: nomination(check, id),
-        has_plain_check: !check.use_candidate,
+        nomination: nominating(check, id),
+        has_plain_check: !check.nominates,
     }
 }

@@ -51,7 +51,9 @@ impl Agent {
             return Ok(());
         }
         match verdict {
-            Verdict::Success(_) if transaction.start.purpose == Purpose::Consent => self.handle_consent(&transaction),
+            Verdict::Success(mapped) if transaction.start.purpose == Purpose::Consent => {
+                self.handle_consent(&transaction, canonical(mapped));
+            }
             Verdict::Success(mapped) => self.handle_success(&transaction, canonical(mapped)),
             Verdict::RoleConflict => self.handle_role_conflict(key, &transaction),
             Verdict::Forbidden if transaction.start.purpose == Purpose::Consent => {
@@ -87,7 +89,7 @@ impl Agent {
             // Nothing depends on its answer, which counts all the same.
             self.transactions.cancel(in_progress);
         }
-        let Some(valid) = self.valid_pair(transaction, mapped) else { return };
+        let Some(valid) = self.valid_pair(id, transaction.start.priority, mapped) else { return };
         self.make_valid(id, valid);
         let has_nominated = transaction.start.use_candidate && transaction.start.role == Role::Controlling;
         if has_nominated && self.role == Role::Controlling {
@@ -100,8 +102,8 @@ impl Agent {
 
     /// The pair of the address that the peer saw and the one that was checked: the pair itself, another one of the
     /// checklist, or a new one (RFC 8445 §7.2.5.3.2).
-    fn valid_pair(&mut self, transaction: &Transaction, mapped: SocketAddr) -> Option<PairId> {
-        let checked = self.set.get(transaction.start.pair)?;
+    pub(super) fn valid_pair(&mut self, checked: PairId, announced: u32, mapped: SocketAddr) -> Option<PairId> {
+        let checked = self.set.get(checked)?;
         let (id, stream, component, remote, path) =
             (checked.id, checked.stream, checked.component, checked.remote, checked.path);
         let produced = checked.produced;
@@ -115,7 +117,7 @@ impl Agent {
         let found = locals.find(component, mapped, path.base).map(|local| (local.id, local.base, local.foundation));
         let (local, base, foundation) = match found {
             Some(found) => found,
-            None => self.add_peer_reflexive(transaction, mapped)?,
+            None => self.add_peer_reflexive(id, announced, mapped)?,
         };
         let path = Path { base, ..path };
         if let Some(other) = self.set.find(&path).filter(|other| *other != id) {
@@ -146,11 +148,12 @@ impl Agent {
     /// Adds the address that the peer saw as a candidate of ours (RFC 8445 §7.2.5.3.1).
     fn add_peer_reflexive(
         &mut self,
-        transaction: &Transaction,
+        checked: PairId,
+        announced: u32,
         mapped: SocketAddr,
     ) -> Option<(CandidateId, SocketAddr, u32)> {
         let limit = self.config.max_peer_reflexive;
-        let checked = self.set.get(transaction.start.pair)?;
+        let checked = self.set.get(checked)?;
         let (stream, component, base) = (checked.stream, checked.component, checked.path.base);
         let locals = &self.stream(stream)?.locals;
         let kind = CandidateKind::PeerReflexive;
@@ -162,7 +165,7 @@ impl Agent {
         }
         let id = self.next_candidate_id();
         let foundation = self.local_foundations.number(kind, base.ip(), None, Transport::Udp);
-        let priority = Priority::new(transaction.start.priority)?;
+        let priority = Priority::new(announced)?;
         let number = Foundation::numbered("", foundation);
         let candidate = Candidate::new(kind, component, number, priority, mapped).with_related_address(base);
         self.stream_mut(stream)?.locals.add_reflexive(id, candidate, mapped, base, foundation);
@@ -170,7 +173,7 @@ impl Agent {
     }
 
     /// Puts a pair on the valid list that the check of `checked` has shown to work.
-    fn make_valid(&mut self, checked: PairId, valid: PairId) {
+    pub(super) fn make_valid(&mut self, checked: PairId, valid: PairId) {
         let now = self.now;
         let round_trip = self.set.get(checked).and_then(|pair| pair.stats.current_round_trip_time);
         if let Some(pair) = self.set.get_mut(checked) {
@@ -183,7 +186,9 @@ impl Agent {
             pair.stats.current_round_trip_time = round_trip;
         }
         let place = (pair.stream, pair.component);
-        if core::mem::replace(&mut pair.is_valid, true) {
+        let is_known = core::mem::replace(&mut pair.is_valid, true);
+        self.follow_move(checked, valid);
+        if is_known {
             return;
         }
         if let Some(data) = self.stream_mut(place.0) {
@@ -205,7 +210,7 @@ impl Agent {
     }
 
     /// Whether a pair is of the generation before the current one.
-    fn is_past(&self, id: PairId) -> bool {
+    pub(super) fn is_past(&self, id: PairId) -> bool {
         let pair = self.set.get(id);
         pair.is_some_and(|pair| self.stream(pair.stream).is_none_or(|data| data.generation != pair.generation))
     }
@@ -216,7 +221,7 @@ impl Agent {
             self.tiebreaker = self.random.u64();
             self.take_role(transaction.start.role.opposite());
         }
-        if transaction.start.purpose == Purpose::Consent {
+        if matches!(transaction.start.purpose, Purpose::Consent | Purpose::Probe) {
             return;
         }
         let Some(pair) = self.set.get_mut(transaction.start.pair) else { return };
@@ -234,7 +239,7 @@ impl Agent {
 
     fn handle_server_error(&mut self, key: TransactionKey, transaction: &Transaction) {
         let Some(pair) = self.set.get_mut(transaction.start.pair) else { return };
-        if transaction.start.purpose == Purpose::Consent {
+        if matches!(transaction.start.purpose, Purpose::Consent | Purpose::Probe) {
             return;
         }
         if pair.server_errors >= Self::MAX_SERVER_ERRORS {
@@ -252,8 +257,7 @@ impl Agent {
             Purpose::Nomination if pair.is_nominating => self.fail_nomination((pair.stream, pair.component)),
             Purpose::Nomination => {}
             Purpose::Check if pair.state.transaction() == Some(key) => self.fail_pair(transaction.start.pair),
-            Purpose::Check => {}
-            Purpose::Consent => {}
+            Purpose::Check | Purpose::Consent | Purpose::Probe => {}
         }
     }
 
@@ -279,7 +283,7 @@ impl Agent {
                 .is_some_and(|attempt| attempt.checked == id && attempt.latest == Some(key)),
             Purpose::Check => pair.state.transaction() == Some(key),
             // Never repeated.
-            Purpose::Consent => false,
+            Purpose::Consent | Purpose::Probe => false,
         };
         if is_current && !pair.is_urgent() {
             self.outbox.repeats.push_back(key);
@@ -295,7 +299,7 @@ impl Agent {
         match purpose {
             Purpose::Nomination if is_over || self.has_better_hope(place) => self.fail_nomination(place),
             Purpose::Check if is_over => self.fail_pair(id),
-            Purpose::Nomination | Purpose::Check | Purpose::Consent => self.trigger(id),
+            Purpose::Nomination | Purpose::Check | Purpose::Consent | Purpose::Probe => self.trigger(id),
         }
     }
 

@@ -3,12 +3,13 @@
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::net::SocketAddr;
+use core::time::Duration;
 
 use smallvec::SmallVec;
 
 use super::restart::{Pending, Previous};
 use super::state::{ConnectionState, GatheringState, StateReason};
-use crate::agent::Role;
+use crate::agent::{Renomination, Role};
 use crate::candidate::{Candidate, LocalCandidates, RemoteCandidates};
 use crate::check::TransactionKey;
 use crate::consent::PathHealth;
@@ -37,6 +38,14 @@ impl Keyed {
     }
 }
 
+/// What a check of the peer nominates by.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Nominating {
+    pub(crate) transaction: TransactionId,
+    /// Its value, where that was negotiated.
+    pub(crate) value: Option<u32>,
+}
+
 /// A check that came before the peer's credentials, reduced to its consequences (RFC 8445 §7.3).
 #[derive(Clone, Debug)]
 pub(crate) struct EarlyCheck {
@@ -48,7 +57,7 @@ pub(crate) struct EarlyCheck {
     pub(crate) priority: u32,
     pub(crate) claimed: Role,
     /// The latest request that nominated, if any did.
-    pub(crate) nomination: Option<TransactionId>,
+    pub(crate) nomination: Option<Nominating>,
     pub(crate) has_plain_check: bool,
 }
 
@@ -61,12 +70,23 @@ pub(crate) struct Attempt {
     pub(crate) valid: PairId,
     /// How many checks it took so far.
     pub(crate) tries: u32,
+    /// Its value, for peers that know what that is.
+    pub(crate) value: u32,
     /// The application wants it.
     pub(crate) is_forced: bool,
     /// Answers to checks from before this say nothing about it.
     pub(crate) since: Instant,
     /// The latest check, whose silence brings the next one.
     pub(crate) latest: Option<TransactionKey>,
+}
+
+/// Rounds in which failed pairs are checked again.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Retry {
+    /// When the next one is due.
+    pub(crate) at: Instant,
+    /// The time to the one after it.
+    pub(crate) gap: Duration,
 }
 
 /// What is known of one component.
@@ -81,12 +101,27 @@ pub(crate) struct Component {
     pub(crate) previous: Option<PairId>,
     pub(crate) selected: Option<PairId>,
     pub(crate) attempt: Option<Attempt>,
+    /// The highest value of a nomination of ours, or of the peer.
+    pub(crate) highest_value: Option<u32>,
     /// The nominations that a lite agent has taken: one that comes again from elsewhere is a replay.
     pub(crate) nominating_transactions: Vec<TransactionId>,
     /// When the nomination policy wants to be asked again.
     pub(crate) decide_at: Option<Instant>,
+    /// Since when the nominated pair is.
+    pub(crate) nominated_at: Option<Instant>,
+    /// The application has nominated this pair itself.
+    pub(crate) pinned: Option<PairId>,
     /// The pair in use, on which consent is kept.
     pub(crate) kept: Option<PairId>,
+    /// Other pairs that are watched: the nominated one, if it is not in use, and those in reserve.
+    pub(crate) spares: SmallVec<[PairId; 2]>,
+    /// The pair on which data goes while the nominated one is silent, and since when.
+    pub(crate) detour: Option<PairId>,
+    pub(crate) detour_at: Option<Instant>,
+    /// The detour is where the peer seems to have moved.
+    pub(crate) has_moved: bool,
+    /// When better pairs that have failed are checked again.
+    pub(crate) retry: Option<Retry>,
     /// The health of that pair that the application knows of.
     pub(crate) health: Option<PathHealth>,
     /// A pair was nominated, and no other is by itself: a peer that follows RFC 8445 expects one nomination (§8.1.1).
@@ -105,9 +140,17 @@ impl Component {
             previous: None,
             selected: None,
             attempt: None,
+            highest_value: None,
             nominating_transactions: Vec::new(),
             decide_at: None,
+            nominated_at: None,
+            pinned: None,
             kept: None,
+            spares: SmallVec::new(),
+            detour: None,
+            detour_at: None,
+            has_moved: false,
+            retry: None,
             health: None,
             was_nominated: false,
             has_lost_consent: false,
@@ -120,10 +163,13 @@ impl Component {
         *self = Self { previous: in_use, selected, kept, health, ..Self::new(self.id) };
     }
 
-    /// The pairs on which data may go, the first choice first: the selected one, that of the previous generation, the
-    /// nominated one, and the valid ones (RFC 8445 §12.1).
+    /// The pairs on which data may go, the first choice first: the detour around a silent pair, the selected one, that of
+    /// the previous generation, the nominated one, and the valid ones (RFC 8445 §12.1).
     pub(crate) fn choices(&self) -> impl Iterator<Item = PairId> + '_ {
-        [self.selected, self.previous, self.nominated].into_iter().flatten().chain(self.valid.iter().copied())
+        [self.detour, self.selected, self.previous, self.nominated]
+            .into_iter()
+            .flatten()
+            .chain(self.valid.iter().copied())
     }
 }
 
@@ -158,6 +204,8 @@ pub(crate) struct Stream {
     pub(crate) gathers: bool,
     /// The peer said that no more candidates come, or is known not to trickle.
     pub(crate) has_all_remotes: bool,
+    /// How both sides take several nominations of a component, if they do.
+    pub(crate) renomination: Option<Renomination>,
     /// The peer says that it follows RFC 8445.
     pub(crate) is_ice2: bool,
     /// The peer is a lite agent.
@@ -197,6 +245,7 @@ impl Stream {
             gathering: GatheringState::New,
             gathers: false,
             has_all_remotes: false,
+            renomination: None,
             is_ice2: false,
             is_remote_lite: false,
             pac_deadline: None,
@@ -246,6 +295,13 @@ impl Stream {
     /// Whether the local candidates of the current generation are complete.
     pub(crate) fn is_gathered(&self) -> bool {
         self.ended_generation >= Some(self.generation)
+    }
+
+    /// Takes back that the local candidates of the current generation are complete: another one has come.
+    pub(crate) fn reopen(&mut self) {
+        if self.pending.is_none() {
+            self.ended_generation = self.ended_generation.filter(|ended| *ended < self.generation);
+        }
     }
 
     /// The gathering state of the current generation alone.

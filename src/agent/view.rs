@@ -3,11 +3,12 @@
 use core::net::SocketAddr;
 use core::time::Duration;
 
-use super::{Agent, ConnectionState, GatheringState, Role, StateReason};
+use super::{Agent, ConnectionState, GatheringState, Renomination, Role, StateReason};
 use crate::candidate::{Candidate, CandidateId};
 use crate::checklist::ChecklistState;
 use crate::credentials::Credentials;
 use crate::pair::{CandidatePair, CandidatePairState, PairId, PairPriority, PairStats};
+use crate::sdp::IceOptions;
 use crate::stats::AgentStats;
 use crate::stream::{ComponentId, StreamId};
 
@@ -74,6 +75,21 @@ pub struct RemoteCandidateView<'a> {
 }
 
 impl Agent {
+    /// What to list as `ice-options` in the description for the peer (RFC 8839 §5.6).
+    #[must_use]
+    pub fn ice_options(&self) -> IceOptions {
+        let renomination = [IceOptions::RENOMINATION, IceOptions::RENOMINATION2];
+        let wanted = renomination.into_iter().filter(|_| self.config.renomination);
+        let all = core::iter::once(IceOptions::TRICKLE).chain(wanted);
+        all.fold(IceOptions::default(), |options, token| options.clone().with(token).unwrap_or(options))
+    }
+
+    /// How both sides take several nominations of a component of this stream; `None` if one is all there is.
+    #[must_use]
+    pub fn renomination(&self, stream: StreamId) -> Option<Renomination> {
+        self.stream(stream)?.renomination
+    }
+
     /// The role in effect (RFC 8445 §6.1.1).
     #[must_use]
     pub const fn role(&self) -> Role {

@@ -1,12 +1,14 @@
 //! The candidates of one stream: what is known of each, redundancy, and limits (RFC 8445 §5.1.3).
 
 use alloc::collections::BTreeMap;
+use alloc::string::ToString;
 use alloc::vec::Vec;
 use core::fmt;
 use core::net::{IpAddr, SocketAddr};
 
 use super::preference::{self, Traits};
 use super::{Candidate, CandidateKind, Foundation, Priority, TypePreferences};
+use crate::agent::SocketOptions;
 use crate::stream::ComponentId;
 use crate::transmit::Transport;
 
@@ -32,6 +34,8 @@ pub(crate) struct LocalCandidate {
     pub(crate) foundation: u32,
     /// The latest generation in which it was handed to signalling: from the first on its priority stands (RFC 8838 §10).
     pub(crate) announced_in: Option<u32>,
+    /// What its interface costs: 0 to 999.
+    pub(crate) network_cost: u16,
     /// Index of the address slot that gives a host candidate its local preference.
     slot: Option<usize>,
 }
@@ -104,7 +108,7 @@ impl LocalCandidates {
         component: ComponentId,
         foundation: u32,
         address: SocketAddr,
-        is_unreliable: bool,
+        options: SocketOptions,
         preferences: &TypePreferences,
     ) {
         let ip = address.ip();
@@ -112,13 +116,16 @@ impl LocalCandidates {
         let occurrence = self.list.iter().filter(is_twin).filter(|local| local.slot.is_some()).count();
         let known = self.slots.iter().position(|slot| slot.ip == ip && slot.occurrence == occurrence);
         let slot = known.unwrap_or_else(|| {
-            let traits = Traits { is_ipv6: ip.is_ipv6(), is_unreliable };
+            let traits = Traits { is_ipv6: ip.is_ipv6(), is_unreliable: options.is_unreliable };
             self.slots.push(Slot { ip, occurrence, traits, preference: 0, is_fixed: false });
             self.slots.len() - 1
         });
         let priority = Priority::compute(preferences.host, 0, component);
         let number = Foundation::numbered("", foundation);
-        let candidate = Candidate::new(CandidateKind::Host, component, number, priority, address);
+        let mut candidate = Candidate::new(CandidateKind::Host, component, number, priority, address);
+        if options.network_cost > 0 {
+            candidate = candidate.with_extension(NETWORK_COST, &options.network_cost.to_string());
+        }
         self.list.push(LocalCandidate {
             id,
             candidate,
@@ -126,6 +133,7 @@ impl LocalCandidates {
             base: address,
             foundation,
             announced_in: None,
+            network_cost: options.network_cost,
             slot: Some(slot),
         });
         self.order_preferences(preferences);
@@ -171,7 +179,17 @@ impl LocalCandidates {
                 candidate.priority = lower;
             }
         }
-        self.list.push(LocalCandidate { id, candidate, address, base, foundation, announced_in: None, slot: None });
+        let network_cost = self.at_base(component, base).map_or(0, |host| host.network_cost);
+        self.list.push(LocalCandidate {
+            id,
+            candidate,
+            address,
+            base,
+            foundation,
+            announced_in: None,
+            network_cost,
+            slot: None,
+        });
     }
 
     pub(crate) fn retain(&mut self, keep: impl Fn(&LocalCandidate) -> bool) {
@@ -218,6 +236,17 @@ pub(crate) struct RemoteCandidate {
     /// It was signalled, not only seen as the source of a check.
     pub(crate) is_signalled: bool,
 }
+
+impl RemoteCandidate {
+    /// What the peer says that its interface costs: 0 to 999.
+    pub(crate) fn network_cost(&self) -> u16 {
+        let cost = self.candidate.extension(NETWORK_COST).and_then(|text| text.parse().ok());
+        cost.unwrap_or(0).min(SocketOptions::MAX_COST)
+    }
+}
+
+/// The extension that tells the cost of an interface, as libwebrtc has it.
+const NETWORK_COST: &str = "network-cost";
 
 /// The remote candidates of a stream.
 #[derive(Clone, Debug, Default)]
@@ -356,7 +385,6 @@ impl RemoteFoundations {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use alloc::string::ToString;
 
     /// Req: 8445-5.1.1.3-a
     #[test]
@@ -392,7 +420,14 @@ mod tests {
         let preferences = TypePreferences::default();
         let mut candidates = LocalCandidates::default();
         let add = |candidates: &mut LocalCandidates, id, address: &str| {
-            candidates.add_host(CandidateId(id), ComponentId::RTP, 1, address.parse().unwrap(), false, &preferences);
+            candidates.add_host(
+                CandidateId(id),
+                ComponentId::RTP,
+                1,
+                address.parse().unwrap(),
+                SocketOptions::default(),
+                &preferences,
+            );
         };
         add(&mut candidates, 0, "10.0.0.1:1");
         assert_eq!(candidates.get(CandidateId(0)).unwrap().candidate.priority.local_preference(), 65535);

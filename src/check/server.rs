@@ -1,7 +1,7 @@
 //! What a request means (RFC 8445 §7.3): decided from the request and a few facts, before anything changes.
 
-use crate::agent::{Role, RoleVerdict, judge};
-use crate::stun::{Authenticated, ErrorReply, Message};
+use crate::agent::{Renomination, Role, RoleVerdict, judge};
+use crate::stun::{Authenticated, ErrorReply, Message, NOMINATION, UnknownAttributes};
 
 /// What is to be done about a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,7 +17,10 @@ pub(crate) enum Verdict {
 pub(crate) struct Check {
     /// PRIORITY: that of the peer's candidate if it is peer-reflexive (RFC 8445 §7.3.1.3).
     pub(crate) priority: u32,
-    pub(crate) use_candidate: bool,
+    /// It nominates the pair.
+    pub(crate) nominates: bool,
+    /// The value of the nomination, where that was negotiated.
+    pub(crate) value: Option<u32>,
     /// The role that the peer is in.
     pub(crate) claimed: Role,
     /// The role conflict is ours to solve.
@@ -31,9 +34,14 @@ pub(crate) fn examine(
     role: Role,
     tiebreaker: u64,
     repairs_roles: bool,
+    renomination: Option<Renomination>,
 ) -> Verdict {
     if !request.unknown.is_empty() {
         return Verdict::Refuse(ErrorReply::UnknownAttributes(request.unknown.clone()));
+    }
+    if request.nomination2.is_some() && renomination != Some(Renomination::Draft2026) {
+        // One has to understand it, and has not said so.
+        return Verdict::Refuse(ErrorReply::UnknownAttributes(UnknownAttributes::one(NOMINATION)));
     }
     let (Some(priority), Some((claimed, theirs)), false) =
         (request.priority.filter(|priority| *priority != 0), request.claimed_role(), request.has_broken_attribute)
@@ -46,5 +54,12 @@ pub(crate) fn examine(
         RoleVerdict::Switch => true,
         RoleVerdict::KeepAndReply487 => return Verdict::Refuse(ErrorReply::RoleConflict),
     };
-    Verdict::Accept(Check { priority, use_candidate: request.use_candidate, claimed, switch })
+    let value = match renomination {
+        Some(Renomination::Draft2016) => request.nomination,
+        Some(Renomination::Draft2026) => request.nomination2,
+        None => None,
+    };
+    // libwebrtc leaves the flag out where it has a value.
+    let nominates = request.use_candidate || renomination == Some(Renomination::Draft2016) && value.is_some();
+    Verdict::Accept(Check { priority, nominates, value, claimed, switch })
 }

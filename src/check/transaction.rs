@@ -7,7 +7,7 @@ use core::time::Duration;
 
 use hashbrown::HashTable;
 
-use crate::agent::Role;
+use crate::agent::{Renomination, Role};
 use crate::consent;
 use crate::pair::PairId;
 use crate::stun::TransactionId;
@@ -36,6 +36,8 @@ pub(crate) enum Purpose {
     Nomination,
     /// To see whether the peer still consents (RFC 7675).
     Consent,
+    /// To see whether a pair that has failed works by now.
+    Probe,
 }
 
 /// What a check says, chosen when it starts; sending it again gives the same bytes.
@@ -48,6 +50,8 @@ pub(crate) struct Start {
     pub(crate) tiebreaker: u64,
     pub(crate) priority: u32,
     pub(crate) use_candidate: bool,
+    /// The value of the nomination, where both sides know what that is.
+    pub(crate) nomination: Option<(Renomination, u32)>,
     /// The generation of the stream, and which of its remote credentials it is sent with.
     pub(crate) generation: u32,
     pub(crate) peer: u8,
@@ -124,15 +128,16 @@ impl TransactionTable {
             u32::try_from(self.slots.len() - 1).unwrap_or(u32::MAX)
         });
         let rto = start.rto;
-        let is_consent = start.purpose == Purpose::Consent;
+        // Those are sent once, and their silence means nothing by itself.
+        let is_single = matches!(start.purpose, Purpose::Consent | Purpose::Probe);
         let first_wait = match self.schedule.rc {
-            _ if is_consent => consent::EXPIRY,
+            _ if is_single => consent::EXPIRY,
             1 => self.schedule.total(rto),
             _ => rto,
         };
         let due = after(now, first_wait);
         let transaction =
-            Transaction { start: *start, first_sent: now, sent: 1, is_cancelled: is_consent, due: Some(due) };
+            Transaction { start: *start, first_sent: now, sent: 1, is_cancelled: is_single, due: Some(due) };
         let mut key = TransactionKey { slot, serial: 0 };
         if let Some(entry) = self.slots.get_mut(slot as usize) {
             entry.serial = entry.serial.wrapping_add(1);
@@ -268,6 +273,7 @@ mod tests {
             tiebreaker: 1,
             priority: 1,
             use_candidate: false,
+            nomination: None,
             generation: 0,
             peer: 0,
             rto: RTO,

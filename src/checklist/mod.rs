@@ -101,6 +101,8 @@ pub(crate) struct Checklist {
     triggered: VecDeque<PairId>,
     /// Pairs that failed, the oldest first.
     failed: VecDeque<PairId>,
+    /// Checks go on after the list is Completed: another pair may be nominated later.
+    pub(crate) outlives_nomination: bool,
     /// How many pairs are In-Progress.
     in_progress: usize,
     /// How many pairs are on the list, in whatever state.
@@ -116,6 +118,7 @@ impl Checklist {
             frozen: Turns::default(),
             triggered: VecDeque::new(),
             failed: VecDeque::new(),
+            outlives_nomination: false,
             in_progress: 0,
             listed: 0,
         }
@@ -124,6 +127,16 @@ impl Checklist {
     /// Whether every pair is Succeeded or Failed and none is to be checked again.
     pub(crate) fn is_exhausted(&self) -> bool {
         self.waiting.0.is_empty() && self.frozen.0.is_empty() && self.triggered.is_empty() && self.in_progress == 0
+    }
+
+    /// Whether pairs that wait are checked.
+    pub(crate) fn is_checked(&self) -> bool {
+        self.state == ChecklistState::Running || self.state == ChecklistState::Completed && self.outlives_nomination
+    }
+
+    /// The pairs that have failed, the oldest failure first.
+    pub(crate) fn failed(&self) -> impl Iterator<Item = PairId> + '_ {
+        self.failed.iter().copied()
     }
 
     /// The pair that is given up first when there are too many.

@@ -198,6 +198,10 @@ impl ChecklistSet {
             answered_at: None,
             last_sent_at: None,
             last_check_at: None,
+            announced: None,
+            heard_check_at: None,
+            smoothed_round_trip: None,
+            is_protected: false,
             consent: None,
             is_barred: false,
             urgent_since: None,
@@ -213,9 +217,7 @@ impl ChecklistSet {
 
     /// Which pair goes for a new one.
     fn victim(&self, new: &NewPair, why: Insert) -> Option<PairId> {
-        let is_free = |id: &PairId| {
-            self.get(*id).is_some_and(|pair| pair.nomination.is_none() && !pair.is_nominating && !pair.is_barred)
-        };
+        let is_free = |id: &PairId| self.get(*id).is_some_and(CandidatePair::may_go);
         let own = self.list(new.stream);
         let failed = own.into_iter().chain(&self.lists).find_map(|list| list.failed.iter().copied().find(is_free));
         if failed.is_some() {
@@ -430,7 +432,7 @@ impl ChecklistSet {
 
     fn list_has_work(&self, list: &Checklist) -> bool {
         !list.triggered.is_empty()
-            || list.state == ChecklistState::Running
+            || list.is_checked()
                 && (list.waiting.next().is_some() || !list.frozen.0.is_empty() && self.can_unfreeze(list.stream))
     }
 
@@ -453,7 +455,7 @@ impl ChecklistSet {
             let index = (self.turn + step) % self.lists.len();
             let Some(list) = self.lists.get(index) else { continue };
             let mut found = list.triggered.front().copied();
-            if found.is_none() && list.state == ChecklistState::Running {
+            if found.is_none() && list.is_checked() {
                 if list.waiting.next().is_none() && !list.frozen.0.is_empty() {
                     let stream = list.stream;
                     self.unfreeze_idle(stream);
@@ -537,7 +539,7 @@ impl ChecklistSet {
         let mut cancelled = SmallVec::new();
         for slot in 0..self.slots.len() {
             let Some(pair) = self.slots.get(slot).and_then(Option::as_ref) else { continue };
-            if (pair.stream, pair.component) != component || pair.group.is_none() || keep(pair) {
+            if (pair.stream, pair.component) != component || pair.group.is_none() || pair.is_protected || keep(pair) {
                 continue;
             }
             let id = pair.id;

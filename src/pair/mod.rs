@@ -165,6 +165,14 @@ pub(crate) struct CandidatePair {
     pub(crate) last_sent_at: Option<Instant>,
     /// When its latest check left.
     pub(crate) last_check_at: Option<Instant>,
+    /// PRIORITY in the latest check of the peer on its path: it tells which candidate of the peer is behind it.
+    pub(crate) announced: Option<u32>,
+    /// When that check came.
+    pub(crate) heard_check_at: Option<Instant>,
+    /// Round-trip time, smoothed over the last few.
+    pub(crate) smoothed_round_trip: Option<Duration>,
+    /// The application does not want it to be removed.
+    pub(crate) is_protected: bool,
     /// Consent of the peer, while the pair is in use.
     pub(crate) consent: Option<Consent>,
     /// Consent was lost: it is not checked again with the same credentials (RFC 7675 §5.1).
@@ -181,6 +189,11 @@ pub(crate) struct CandidatePair {
 impl CandidatePair {
     /// How many nominating transactions are remembered: more than a peer like us spends on a pair before it tries another.
     const REMEMBERED_NOMINATIONS: usize = 16;
+
+    /// Whether it may be removed to make room for another.
+    pub(crate) fn may_go(&self) -> bool {
+        self.nomination.is_none() && !self.is_nominating && !self.is_barred && !self.is_protected
+    }
 
     /// Its check is not to wait for the back-off of retransmissions: the session depends on it.
     pub(crate) const fn is_urgent(&self) -> bool {
@@ -206,6 +219,8 @@ impl CandidatePair {
     }
 
     pub(crate) fn record_round_trip(&mut self, round_trip: Duration) {
+        let smoothed = self.smoothed_round_trip.map_or(round_trip, |before| (before * 7 + round_trip) / 8);
+        self.smoothed_round_trip = Some(smoothed);
         self.stats.current_round_trip_time = Some(round_trip);
         self.stats.total_round_trip_time = self.stats.total_round_trip_time.saturating_add(round_trip);
         self.stats.round_trip_time_measurements += 1;

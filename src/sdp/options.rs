@@ -36,6 +36,8 @@ impl IceOptions {
     pub const TRICKLE: &str = "trickle";
     /// The controlling agent may nominate again (draft-thatcher-ice-renomination).
     pub const RENOMINATION: &str = "renomination";
+    /// The same by the later draft, draft-thatcher-tsvwg-renomination.
+    pub const RENOMINATION2: &str = "renomination2";
     /// Most tokens that a list has.
     pub const MAX_LEN: usize = 64;
 
@@ -84,6 +86,12 @@ impl IceOptions {
     #[must_use]
     pub fn renomination(&self) -> bool {
         self.contains(Self::RENOMINATION)
+    }
+
+    /// Whether `renomination2` is in the list.
+    #[must_use]
+    pub fn renomination2(&self) -> bool {
+        self.contains(Self::RENOMINATION2)
     }
 
     /// The tokens in their order.

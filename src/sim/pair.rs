@@ -14,8 +14,8 @@ use super::peer::{Peer, Signal};
 use super::server::Server;
 use crate::time::{Instant, after};
 use crate::{
-    Agent, Candidate, ComponentId, Config, RemoteCandidateOutcome, RemoteDescription, Role, Seed, SendError, StreamId,
-    Ufrag,
+    Agent, Candidate, ComponentId, Config, RemoteCandidateOutcome, RemoteDescription, Renomination, Role, Seed,
+    SendError, StreamId, Ufrag,
 };
 
 /// One of the two sides.
@@ -55,6 +55,8 @@ pub struct SideSetup {
     pub components: u16,
     /// Whether its description declares `ice2`.
     pub ice2: bool,
+    /// How its description says that it takes several nominations, if it does.
+    pub renomination: Option<Renomination>,
     /// Whether its candidates reach the other side.
     pub signals_candidates: bool,
     /// Whether its end-of-candidates is said and reaches the other side.
@@ -82,6 +84,7 @@ impl SideSetup {
             nats: Vec::new(),
             components: 1,
             ice2: true,
+            renomination: None,
             signals_candidates: true,
             signals_end: true,
             description_delay: Duration::ZERO,
@@ -166,6 +169,13 @@ impl PairSetup {
     pub fn config(mut self, config: Config) -> Self {
         self.l.config = config.clone();
         self.r.config = config;
+        self
+    }
+
+    /// The same with descriptions of both sides that say that they take several nominations.
+    #[must_use]
+    pub const fn renomination(mut self, draft: Renomination) -> Self {
+        (self.l.renomination, self.r.renomination) = (Some(draft), Some(draft));
         self
     }
 
@@ -299,6 +309,7 @@ impl Pair {
             .with_ice2(setup.ice2)
             .with_pacing(setup.config.ta)
             .with_lite(setup.config.lite)
+            .with_renomination(setup.renomination)
     }
 
     const fn side_setup(&self, side: SideName) -> &SideSetup {

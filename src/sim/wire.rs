@@ -49,6 +49,8 @@ pub struct WireRequest {
     pub priority: Option<u32>,
     /// Whether USE-CANDIDATE is in it.
     pub use_candidate: bool,
+    /// The value of the nomination, by whichever draft.
+    pub nomination: Option<u32>,
     /// ICE-CONTROLLING.
     pub controlling: Option<u64>,
     /// ICE-CONTROLLED.
@@ -68,6 +70,7 @@ impl Wire {
                 username: read.username,
                 priority: read.priority,
                 use_candidate: read.use_candidate,
+                nomination: read.nomination,
                 controlling: read.controlling,
                 controlled: read.controlled,
                 attributes: read.kinds,

@@ -15,6 +15,10 @@ pub(crate) const USERHASH: u16 = 0x001e;
 pub(crate) const XOR_MAPPED_ADDRESS: u16 = 0x0020;
 pub(crate) const PRIORITY: u16 = 0x0024;
 pub(crate) const USE_CANDIDATE: u16 = 0x0025;
+/// Value of a nomination, as draft-thatcher-tsvwg-renomination has it; to be understood.
+pub(crate) const NOMINATION: u16 = 0x0030;
+/// Value of a nomination, as libwebrtc sends it for draft-thatcher-ice-renomination.
+pub(super) const GOOG_NOMINATION: u16 = 0xc001;
 pub(crate) const FINGERPRINT: u16 = 0x8028;
 pub(crate) const ICE_CONTROLLED: u16 = 0x8029;
 pub(crate) const ICE_CONTROLLING: u16 = 0x802a;
@@ -38,6 +42,7 @@ pub(super) const fn is_unknown(kind: u16) -> bool {
                 | XOR_MAPPED_ADDRESS
                 | PRIORITY
                 | USE_CANDIDATE
+                | NOMINATION
         )
 }
 
@@ -53,6 +58,13 @@ impl UnknownAttributes {
         if self.0.len() < Self::MOST && !self.0.contains(&kind) {
             self.0.push(kind);
         }
+    }
+
+    /// That one attribute.
+    pub(crate) fn one(kind: u16) -> Self {
+        let mut unknown = Self::default();
+        unknown.push(kind);
+        unknown
     }
 
     pub(crate) fn is_empty(&self) -> bool {

@@ -55,6 +55,10 @@ pub(crate) struct Message<'a> {
     pub(crate) username: Option<&'a [u8]>,
     pub(crate) priority: Option<u32>,
     pub(crate) use_candidate: bool,
+    /// The value of the nomination by draft-thatcher-ice-renomination.
+    pub(crate) nomination: Option<u32>,
+    /// The same by draft-thatcher-tsvwg-renomination.
+    pub(crate) nomination2: Option<u32>,
     pub(crate) controlling: Option<u64>,
     pub(crate) controlled: Option<u64>,
     pub(crate) mapped: Option<SocketAddr>,
@@ -92,6 +96,8 @@ impl<'a> Message<'a> {
             username: None,
             priority: None,
             use_candidate: false,
+            nomination: None,
+            nomination2: None,
             controlling: None,
             controlled: None,
             mapped: None,
@@ -146,6 +152,13 @@ impl<'a> Message<'a> {
             attributes::USE_CANDIDATE if is(Class::Request) => {
                 self.has_broken_attribute |= !self.use_candidate && !value.is_empty();
                 self.use_candidate = true;
+            }
+            attributes::NOMINATION if is(Class::Request) => {
+                self.number(value, |message| &mut message.nomination2, u32::from_be_bytes);
+            }
+            attributes::GOOG_NOMINATION if is(Class::Request) && self.nomination.is_none() => {
+                // The number belongs to somebody else, so that another value breaks nothing. It counts by its low 24 bits.
+                self.nomination = <[u8; 4]>::try_from(value).ok().map(|bytes| u32::from_be_bytes(bytes) & 0xff_ffff);
             }
             attributes::ICE_CONTROLLING if is(Class::Request) => {
                 self.number(value, |message| &mut message.controlling, u64::from_be_bytes);

@@ -17,6 +17,7 @@ mod tests;
 mod writer;
 
 pub(crate) use answer::{ServerAnswer, read_answer, response_id};
+pub(crate) use attributes::{NOMINATION, UnknownAttributes};
 #[cfg(feature = "sim")]
 pub(crate) use key::userhash;
 pub(crate) use key::{Integrity, IntegrityKey};

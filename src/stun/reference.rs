@@ -19,6 +19,8 @@ pub(crate) struct Reference {
     pub(crate) username: Option<Vec<u8>>,
     pub(crate) priority: Option<u32>,
     pub(crate) use_candidate: bool,
+    /// The value of a nomination, by whichever draft.
+    pub(crate) nomination: Option<u32>,
     pub(crate) controlling: Option<u64>,
     pub(crate) controlled: Option<u64>,
     pub(crate) mapped: Option<SocketAddr>,
@@ -39,6 +41,7 @@ pub(crate) fn read(bytes: &[u8]) -> Option<Reference> {
         username: raw(attributes::USERNAME),
         priority: number(raw(attributes::PRIORITY)).map(u32::from_be_bytes),
         use_candidate: raw(attributes::USE_CANDIDATE).is_some(),
+        nomination: number(raw(attributes::NOMINATION).or(raw(attributes::GOOG_NOMINATION))).map(u32::from_be_bytes),
         controlling: number(raw(attributes::ICE_CONTROLLING)).map(u64::from_be_bytes),
         controlled: number(raw(attributes::ICE_CONTROLLED)).map(u64::from_be_bytes),
         mapped: typed::<XorMappedAddress>(&message).ok().map(|mapped| mapped.addr(id)),

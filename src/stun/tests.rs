@@ -81,6 +81,7 @@ fn request<'a>(id: [u8; 12], to: &'a str, from: &'a str) -> Request<'a> {
         role: Role::Controlling,
         tiebreaker: 7,
         use_candidate: true,
+        nomination: None,
     }
 }
 
@@ -112,7 +113,7 @@ fn the_largest_check_is_smaller_than_548_bytes() {
 /// Req: 8489-9.1.3-b
 #[test]
 fn error_responses_are_what_the_reference_reads_in_them() {
-    let mut list = attributes::UnknownAttributes::default();
+    let mut list = UnknownAttributes::default();
     list.push(0x7fff);
     let cases = [
         (ErrorReply::BadRequest, 400),
@@ -219,9 +220,9 @@ fn only_attributes_that_have_to_be_understood_are_unknown() {
         (0x7fff, &[]),
         (0x7fff, &[]),
         (0x0014, b"realm"),
-        (0x0030, &[0; 4]),
+        (0x0031, &[0; 4]),
     ]));
-    assert_eq!(Message::read(&bytes).unwrap().unknown.as_slice(), [0x7fff, 0x0030]);
+    assert_eq!(Message::read(&bytes).unwrap().unknown.as_slice(), [0x7fff, 0x0031]);
 }
 
 /// Req: 8489-5-a

@@ -9,7 +9,7 @@ use super::TransactionId;
 use super::attributes::{self, UnknownAttributes};
 use super::key::{Integrity, IntegrityKey};
 use super::message::xor_v6;
-use crate::agent::Role;
+use crate::agent::{Renomination, Role};
 
 /// A message being written, on the stack. There is room for any that ICE writes: the largest, a check with the longest
 /// username, has 372 bytes.
@@ -61,6 +61,8 @@ pub(crate) struct Request<'a> {
     pub(crate) role: Role,
     pub(crate) tiebreaker: u64,
     pub(crate) use_candidate: bool,
+    /// The value of the nomination, where both sides know what that is.
+    pub(crate) nomination: Option<(Renomination, u32)>,
 }
 
 /// The error responses that ICE gives (RFC 8489 §14.8, RFC 8445 §7.3.1.1).
@@ -103,6 +105,14 @@ pub(crate) fn write_request(out: &mut Scratch, request: &Request<'_>, key: &Inte
     out.extend_from_slice(&request.tiebreaker.to_be_bytes());
     if request.use_candidate {
         attribute(out, attributes::USE_CANDIDATE, 0);
+    }
+    if let Some((draft, value)) = request.nomination {
+        let (kind, value) = match draft {
+            Renomination::Draft2016 => (attributes::GOOG_NOMINATION, value & 0xff_ffff),
+            Renomination::Draft2026 => (attributes::NOMINATION, value),
+        };
+        attribute(out, kind, 4);
+        out.extend_from_slice(&value.to_be_bytes());
     }
     finish(out, Some((key, Integrity::Sha1)));
 }

@@ -6,7 +6,7 @@ use std::net::{IpAddr, SocketAddr};
 use nilas::sim::SideName;
 use nilas::{
     AddLocalCandidateError, AddStreamError, Candidate, CandidateKind, ComponentId, Config, Event, Priority, Role,
-    Transport, UnusableAddress,
+    SocketOptions, Transport, UnusableAddress,
 };
 use proptest::prelude::*;
 
@@ -221,7 +221,8 @@ fn unreliable_interfaces_have_the_lowest_preferences() {
     let mut lone = new(1);
     let stream = lone.streams[0];
     let flaky = address("[2001:db8::9]:5000");
-    lone.agent.add_unreliable_socket(lone.now, stream, component(1), Transport::Udp, flaky).unwrap();
+    let options = SocketOptions::default().with_unreliable(true);
+    lone.agent.add_socket_with(lone.now, stream, component(1), Transport::Udp, flaky, options).unwrap();
     add(&mut lone, 1, "10.0.0.1:5000").unwrap();
     add(&mut lone, 1, "[2001:db8::1]:5000").unwrap();
     let candidates = signalled(&mut lone);

@@ -1,0 +1,356 @@
+//! What is there beside the pair in use: pairs in reserve, pairs that failed and may come to work, and where data goes when
+//! the selected pair is silent.
+//!
+//! A component whose peer takes several nominations keeps a few working pairs warm, and checks failed ones again that would
+//! be better, with a back-off. When the selected pair dies, the controlling side nominates one of the reserve. Any agent
+//! sends its data on another pair meanwhile, if one is known to work: a detour.
+
+use smallvec::SmallVec;
+
+use super::stream_data::{Component, Retry};
+use super::{Agent, Role, UnknownStream};
+use crate::check::{Purpose, Start};
+use crate::consent::{Consent, Pace, PathHealth};
+use crate::pair::{CandidatePair, CandidatePairState, PairId};
+use crate::selection::{PathQuality, SelectionDecision, SelectionView};
+use crate::stream::{ComponentId, StreamId};
+use crate::time::{Instant, after, earliest};
+
+type Place = (StreamId, ComponentId);
+
+/// Pairs to watch, and for what; the one in use first.
+pub(super) type Watched = SmallVec<[(PairId, Pace); 3]>;
+
+impl Agent {
+    /// Most failed pairs of a component that are checked again in one round.
+    const MOST_RETRIES: usize = 8;
+
+    /// Lets the selection policy look at the components that have their pair.
+    pub(super) fn decide_selections(&mut self, stream: StreamId) {
+        let is_ours = self.role == Role::Controlling && !self.is_closed && !self.config.lite;
+        if !is_ours || !self.can_renominate(stream) {
+            return;
+        }
+        let Some(data) = self.stream(stream) else { return };
+        let open: SmallVec<[ComponentId; 2]> = data
+            .components
+            .iter()
+            .filter(|component| component.nominated.is_some() && component.attempt.is_none())
+            .map(|component| component.id)
+            .collect();
+        for id in open {
+            self.decide_selection((stream, id));
+        }
+    }
+
+    fn decide_selection(&mut self, place: Place) {
+        let Some(component) = self.component(place) else { return };
+        let Some(nominated) = component.nominated else { return };
+        let Some(current) = self.quality(component, nominated) else { return };
+        if component.pinned == Some(nominated) && current.health != PathHealth::Lost {
+            return;
+        }
+        let others: SmallVec<[PathQuality; 4]> = component
+            .valid
+            .iter()
+            .filter(|id| **id != nominated && !self.is_same_path(**id, nominated))
+            .filter_map(|id| self.quality(component, *id))
+            .collect();
+        let since = component.nominated_at.unwrap_or(self.now);
+        let view = SelectionView { now: self.now, current: &current, since, others: &others };
+        let decision = self.config.selection.decide(&view);
+        let mut decide_at = None;
+        match decision {
+            SelectionDecision::Move(pair) if others.iter().any(|other| other.pair == pair) => {
+                self.start_nomination(place, pair, false);
+            }
+            SelectionDecision::KeepUntil(at) => decide_at = Some(at).filter(|at| *at > self.now),
+            SelectionDecision::Keep | SelectionDecision::Move(_) => {}
+        }
+        if let Some(component) = self.component_mut(place) {
+            component.decide_at = decide_at;
+        }
+    }
+
+    /// What is known of a valid pair.
+    fn quality(&self, component: &Component, id: PairId) -> Option<PathQuality> {
+        let pair = self.set.get(id)?;
+        let data = self.stream(pair.stream)?;
+        let (local, remote) = (data.locals.get(pair.local)?, data.remotes.get(pair.remote)?);
+        let consent = pair.consent.as_ref();
+        let answered_at = consent.map(Consent::answered_at).or(pair.answered_at)?;
+        // One that nobody watches was alive when it answered last.
+        let is_fresh = after(answered_at, self.config.detection()) > self.now;
+        let unwatched = if is_fresh { PathHealth::Healthy } else { PathHealth::Suspect };
+        Some(PathQuality {
+            pair: id,
+            priority: pair.priority,
+            local: local.candidate.kind(),
+            remote: remote.candidate.kind(),
+            is_ipv6: pair.path.base.is_ipv6(),
+            network_cost: local.network_cost.saturating_add(remote.network_cost()),
+            round_trip_time: pair.smoothed_round_trip,
+            measurements: pair.stats.round_trip_time_measurements,
+            loss: consent.map_or(0, Consent::loss),
+            health: consent.map_or(unwatched, Consent::health),
+            answered_at,
+            unanswered_since: consent.and_then(Consent::unanswered_since),
+            is_successor: component.detour == Some(id) && component.has_moved,
+        })
+    }
+
+    fn is_same_path(&self, one: PairId, other: PairId) -> bool {
+        let path = |id: PairId| self.set.get(id).map(|pair| pair.path);
+        path(one) == path(other)
+    }
+
+    /// The pairs of a component that are to be watched.
+    pub(super) fn wanted(&self, place: Place) -> Watched {
+        let mut wanted = Watched::new();
+        let (false, Some(data)) = (self.is_closed, self.stream(place.0)) else { return wanted };
+        let Some(component) = data.component(place.1) else { return wanted };
+        // Two lite agents never hear checks of each other.
+        let is_watched = if self.config.lite { !data.is_remote_lite } else { self.config.consent };
+        let Some(in_use) = self.in_use(component) else { return wanted };
+        let config = &self.config;
+        let active = match (config.lite, self.is_idle) {
+            (true, _) => Pace::PASSIVE,
+            (false, true) => Pace::idle(config.idle_interval),
+            (false, false) => Pace::active(config.consent_interval),
+        };
+        wanted.push((in_use, active));
+        if config.lite || !is_watched || component.previous.is_some() {
+            return wanted;
+        }
+        if let Some(nominated) = component.nominated.filter(|nominated| *nominated != in_use) {
+            // It is what was agreed, and data goes back to it when it answers.
+            wanted.push((nominated, active));
+        }
+        let health = self.set.get(in_use).and_then(|pair| pair.consent.as_ref()).map(Consent::health);
+        let is_lost = health == Some(PathHealth::Lost);
+        let can_renominate = data.renomination.is_some();
+        if component.nominated.is_some() && (can_renominate || is_lost) {
+            let spares = self.spares(component, in_use, &wanted);
+            let pace = Pace::spare(config.standby_interval);
+            wanted.extend(spares.into_iter().map(|id| (id, pace)));
+        }
+        wanted
+    }
+
+    /// The pairs to keep in reserve: those that share the least with the one in use, then the best.
+    fn spares(&self, component: &Component, in_use: PairId, watched: &Watched) -> SmallVec<[PairId; 2]> {
+        let Some(used) = self.set.get(in_use).map(|pair| pair.path) else { return SmallVec::new() };
+        let mut spares: SmallVec<[(u8, PairId); 4]> = SmallVec::new();
+        for id in &component.valid {
+            let Some(pair) = self.set.get(*id).filter(|pair| !pair.is_barred) else { continue };
+            let is_known = watched.iter().any(|(one, _)| self.is_same_path(*one, *id))
+                || spares.iter().any(|(_, one)| self.is_same_path(*one, *id));
+            if is_known {
+                continue;
+            }
+            let is_shared = [pair.path.base.ip() == used.base.ip(), pair.path.remote.ip() == used.remote.ip()];
+            let shared = is_shared.into_iter().map(u8::from).sum();
+            spares.push((shared, *id));
+        }
+        // The valid list is in order of priority, and the sort is stable.
+        spares.sort_by_key(|(shared, _)| *shared);
+        spares.into_iter().take(self.config.standby_pairs).map(|(_, id)| id).collect()
+    }
+
+    /// Chooses where data goes while the selected pair is silent.
+    pub(super) fn take_detours(&mut self, stream: StreamId) {
+        let Some(data) = self.stream(stream) else { return };
+        let mut changes: SmallVec<[(ComponentId, Option<PairId>, bool); 1]> = SmallVec::new();
+        for component in &data.components {
+            let detour = self.detour(component);
+            if detour != component.detour {
+                changes.push((component.id, detour, component.has_moved && detour.is_some()));
+            }
+        }
+        let now = self.now;
+        for (id, detour, has_moved) in changes {
+            if let Some(component) = self.component_mut((stream, id)) {
+                component.detour = detour;
+                component.has_moved = has_moved;
+                component.detour_at = Some(now);
+            }
+        }
+    }
+
+    fn detour(&self, component: &Component) -> Option<PairId> {
+        let nominated = component.nominated.filter(|_| component.previous.is_none())?;
+        let of_nominated = self.set.get(nominated)?.consent.as_ref()?;
+        let is_usable = |id: &PairId| self.set.get(*id).is_some_and(|pair| pair.is_valid && !pair.is_barred);
+        if let Some(detour) = component.detour.filter(|id| *id != nominated).filter(is_usable) {
+            let has_recovered = component.detour_at.is_none_or(|at| of_nominated.answered_at() > at);
+            return Some(detour).filter(|_| !has_recovered);
+        }
+        let silent_since = of_nominated.unanswered_since()?;
+        if of_nominated.health() != PathHealth::Lost {
+            return None;
+        }
+        component.spares.iter().copied().filter(is_usable).find(|id| {
+            let consent = self.set.get(*id).and_then(|pair| pair.consent.as_ref());
+            consent.is_some_and(|c| c.health() == PathHealth::Healthy && c.answered_at() > silent_since)
+        })
+    }
+
+    /// Sends data to where the peer has moved, if it has: its checks come from a new address on behalf of the candidate
+    /// that the selected pair has, after a NAT has forgotten it. The selected pair is asked at once what is true.
+    pub(super) fn follow_move(&mut self, checked: PairId, valid: PairId) {
+        let now = self.now;
+        let Some((checked, new)) = self.set.get(checked).zip(self.set.get(valid)) else { return };
+        let place = (new.stream, new.component);
+        let Some(data) = self.stream(place.0) else { return };
+        let Some(component) = data.component(place.1) else { return };
+        let Some(old) = component.nominated.filter(|id| *id != valid).and_then(|id| self.set.get(id)) else { return };
+        let is_new_address = data.remotes.get(new.remote).is_some_and(|remote| !remote.is_signalled);
+        let old_checks = self.set.get(old.produced_by.unwrap_or(old.id)).unwrap_or(old);
+        let is_same_candidate = old.path.base == new.path.base
+            && checked.announced.is_some()
+            && old_checks.announced == checked.announced
+            && checked.heard_check_at > old_checks.heard_check_at;
+        if component.previous.is_some() || !is_new_address || !is_same_candidate {
+            return;
+        }
+        let (old, is_known) = (old.id, component.detour == Some(valid));
+        if let Some(consent) = self.set.get_mut(old).and_then(|pair| pair.consent.as_mut()) {
+            consent.ask_at_once(now);
+        }
+        if let Some(component) = self.component_mut(place).filter(|_| !is_known) {
+            component.detour = Some(valid);
+            component.has_moved = true;
+            component.detour_at = Some(now);
+        }
+        self.is_dirty = true;
+    }
+
+    /// Gives up a pair that does not answer and was not in use: it may be checked again later.
+    pub(super) fn lapse(&mut self, id: PairId) {
+        self.give_up_path(id, false);
+    }
+
+    /// Arms or stops the rounds in which better pairs that have failed are checked again.
+    pub(super) fn plan_retries(&mut self, stream: StreamId) {
+        if !self.can_renominate(stream) || self.config.lite {
+            return;
+        }
+        let at = after(self.now, self.config.retry_interval);
+        let Some(data) = self.stream(stream) else { return };
+        let mut changes: SmallVec<[(ComponentId, Option<Retry>); 1]> = SmallVec::new();
+        for component in &data.components {
+            let wanted =
+                component.nominated.is_some_and(|id| self.retriable((stream, component.id), id).next().is_some());
+            match (wanted, component.retry) {
+                (true, None) => changes.push((component.id, Some(Retry { at, gap: self.config.retry_interval }))),
+                (false, Some(_)) => changes.push((component.id, None)),
+                (true, Some(_)) | (false, None) => {}
+            }
+        }
+        for (id, retry) in changes {
+            if let Some(component) = self.component_mut((stream, id)) {
+                component.retry = retry;
+            }
+        }
+    }
+
+    /// The failed pairs that would be better than this one.
+    fn retriable(&self, place: Place, nominated: PairId) -> impl Iterator<Item = PairId> + '_ {
+        let than = self.set.get(nominated).map(|pair| pair.priority);
+        let failed = self.set.list(place.0).into_iter().flat_map(|list| list.failed());
+        failed.filter(move |id| {
+            self.set.get(*id).is_some_and(|pair| {
+                pair.component == place.1 && !pair.is_barred && pair.produced.is_none() && Some(pair.priority) > than
+            })
+        })
+    }
+
+    /// Begins the rounds anew, at once: the network or the candidates have changed.
+    pub(super) fn reset_retries(&mut self) {
+        let (at, gap) = (self.now, self.config.retry_interval);
+        for component in self.streams.iter_mut().flat_map(|stream| &mut stream.components) {
+            if let Some(retry) = component.retry.as_mut() {
+                *retry = Retry { at, gap };
+            }
+        }
+    }
+
+    /// Does what is due of these rounds.
+    pub(super) fn expire_retries(&mut self) {
+        const MOST_BACK_OFF: u32 = 12;
+        let now = self.now;
+        let longest = self.config.retry_interval.saturating_mul(MOST_BACK_OFF);
+        for stream in 0..self.streams.len() {
+            let Some(count) = self.streams.get(stream).map(|stream| stream.components.len()) else { continue };
+            for index in 0..count {
+                let Some(data) = self.streams.get_mut(stream) else { continue };
+                let id = data.id;
+                let Some(component) = data.components.get_mut(index) else { continue };
+                let Some(retry) = component.retry.as_mut().filter(|retry| retry.at <= now) else { continue };
+                retry.gap = retry.gap.saturating_mul(2).min(longest);
+                retry.at = after(now, retry.gap);
+                let (place, nominated) = ((id, component.id), component.nominated);
+                let Some(nominated) = nominated else { continue };
+                let mut round: SmallVec<[PairId; 8]> = self.retriable(place, nominated).collect();
+                round.sort_by_key(|id| core::cmp::Reverse(self.set.get(*id).map(|pair| pair.priority)));
+                round.truncate(Self::MOST_RETRIES);
+                round.into_iter().for_each(|id| self.outbox.queue_probe(id));
+            }
+        }
+    }
+
+    /// When these rounds need attention.
+    pub(super) fn retry_deadline(&self) -> Option<Instant> {
+        let components = self.streams.iter().flat_map(|stream| &stream.components);
+        let mut next = components.filter_map(|component| component.retry).map(|retry| retry.at).min();
+        if !self.outbox.probes.is_empty() {
+            next = earliest(next, Some(self.pacer.next_start().unwrap_or(self.now).max(self.now)));
+        }
+        next
+    }
+
+    /// The next check of a failed pair, as it is to be sent: once.
+    pub(super) fn plan_probe(&mut self) -> Option<Start> {
+        loop {
+            let id = self.outbox.probes.pop_front()?;
+            let is_failed = |pair: &CandidatePair| pair.state.get() == CandidatePairState::Failed && !pair.is_barred;
+            if self.set.get(id).is_some_and(is_failed) {
+                if let Some(start) = self.plan(id, Purpose::Probe) {
+                    return Some(start);
+                }
+            }
+        }
+    }
+
+    /// Says whether data is expected to flow. While idle, the pair in use is asked less often, by
+    /// [`Config::with_idle_interval`](crate::Config::with_idle_interval), which saves wake-ups and battery; consent to send
+    /// may lapse meanwhile, and [`send`](Self::send) then asks for it again. Agents start active.
+    ///
+    /// It takes effect at once: the next check is due as if it had been so since the last one, and no more than one is.
+    pub fn set_idle(&mut self, now: Instant, is_idle: bool) {
+        self.observe(now);
+        if core::mem::replace(&mut self.is_idle, is_idle) != is_idle {
+            self.is_dirty = true;
+        }
+    }
+
+    /// Hands the choice of the selected pair of a component back to the policies, after
+    /// [`nominate`](Self::nominate) has taken it from them.
+    ///
+    /// # Errors
+    /// [`UnknownStream`] if there is none of that name.
+    pub fn select_automatically(
+        &mut self,
+        now: Instant,
+        stream: StreamId,
+        component: ComponentId,
+    ) -> Result<(), UnknownStream> {
+        self.observe(now);
+        let data = self.stream_mut(stream).ok_or(UnknownStream(stream))?;
+        if let Some(component) = data.component_mut(component) {
+            component.pinned = None;
+        }
+        self.is_dirty = true;
+        Ok(())
+    }
+}

@@ -1,0 +1,89 @@
+//! What the application says of the sockets that it gives to the agent.
+
+use core::net::SocketAddr;
+
+use super::{AddLocalCandidateError, Agent};
+use crate::candidate::CandidateId;
+use crate::stream::{ComponentId, StreamId};
+use crate::time::Instant;
+use crate::transmit::Transport;
+
+/// What is special about a socket. The default is nothing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct SocketOptions {
+    /// The interface is slow or flaky: its candidate comes after all others (RFC 8421 §3). Default no.
+    pub is_unreliable: bool,
+    /// What traffic through this interface costs, 0 to 999: 0 for a network that is free, 900 for a mobile one, as
+    /// libwebrtc counts. Default 0. It is signalled as the extension `network-cost`, and of several pairs that work the
+    /// default [`SelectionPolicy`](crate::SelectionPolicy) takes a cheap one.
+    pub network_cost: u16,
+}
+
+impl SocketOptions {
+    /// The highest cost.
+    pub const MAX_COST: u16 = 999;
+
+    /// The same of an interface that is slow or flaky, or is not.
+    #[must_use]
+    pub const fn with_unreliable(mut self, is_unreliable: bool) -> Self {
+        self.is_unreliable = is_unreliable;
+        self
+    }
+
+    /// The same with this cost; more than [`MAX_COST`](Self::MAX_COST) counts as that.
+    #[must_use]
+    pub const fn with_network_cost(mut self, cost: u16) -> Self {
+        self.network_cost = if cost > Self::MAX_COST { Self::MAX_COST } else { cost };
+        self
+    }
+}
+
+impl Agent {
+    /// Adds the address of a socket of this component, which becomes a host candidate (RFC 8445 §5.1.1.1); gives its name,
+    /// the same one if it was added before.
+    ///
+    /// Local preferences follow RFC 8421 §4: of the addresses that are added before the first of them is taken as an
+    /// event, IPv6 and IPv4 ones are interleaved.
+    ///
+    /// Where both sides take several nominations, see [`Renomination`](crate::Renomination), sockets may come and go at any
+    /// time. Otherwise none may be added once the end of the candidates was signalled or a pair is nominated, save for a
+    /// restart.
+    ///
+    /// # Errors
+    /// * [`UnknownStream`](AddLocalCandidateError::UnknownStream) or
+    ///   [`UnknownComponent`](AddLocalCandidateError::UnknownComponent) if there is none of that name.
+    /// * [`UnusableAddress`](AddLocalCandidateError::UnusableAddress) if the address cannot be that of a candidate.
+    /// * [`AddressInUse`](AddLocalCandidateError::AddressInUse) if another component has it.
+    /// * [`UnsupportedTransport`](AddLocalCandidateError::UnsupportedTransport) for TCP.
+    /// * [`AfterEndOfCandidates`](AddLocalCandidateError::AfterEndOfCandidates) after
+    ///   [`end_of_local_candidates`](Self::end_of_local_candidates).
+    /// * [`AfterNomination`](AddLocalCandidateError::AfterNomination) once a pair of the component is nominated.
+    /// * [`Closed`](AddLocalCandidateError::Closed) after [`close`](Self::close).
+    pub fn add_socket(
+        &mut self,
+        now: Instant,
+        stream: StreamId,
+        component: ComponentId,
+        transport: Transport,
+        address: SocketAddr,
+    ) -> Result<CandidateId, AddLocalCandidateError> {
+        self.add_socket_with(now, stream, component, transport, address, SocketOptions::default())
+    }
+
+    /// The same with options.
+    ///
+    /// # Errors
+    /// As [`add_socket`](Self::add_socket).
+    pub fn add_socket_with(
+        &mut self,
+        now: Instant,
+        stream: StreamId,
+        component: ComponentId,
+        transport: Transport,
+        address: SocketAddr,
+        options: SocketOptions,
+    ) -> Result<CandidateId, AddLocalCandidateError> {
+        self.add_host(now, stream, component, transport, address, options)
+    }
+}
