@@ -3,7 +3,7 @@
 use alloc::sync::Arc;
 use core::time::Duration;
 
-use crate::candidate::TypePreferences;
+use crate::candidate::{Preferences, TransportOrder, TypePreferences};
 use crate::check::Schedule;
 use crate::consent;
 use crate::demux::DataFilter;
@@ -33,6 +33,9 @@ pub struct Config {
     pub(crate) max_early_checks: usize,
     pub(crate) max_events: usize,
     pub(crate) type_preferences: TypePreferences,
+    pub(crate) transport_order: TransportOrder,
+    pub(crate) max_connections: usize,
+    pub(crate) max_connections_per_address: usize,
     pub(crate) loopback: bool,
     pub(crate) unauthenticated_replies: u32,
     pub(crate) data_filter: DataFilter,
@@ -94,6 +97,9 @@ impl Default for Config {
             max_early_checks: 32,
             max_events: 1024,
             type_preferences: TypePreferences::default(),
+            transport_order: TransportOrder::UdpFirst,
+            max_connections: 64,
+            max_connections_per_address: 16,
             loopback: false,
             unauthenticated_replies: 10,
             data_filter: DataFilter::Rfc9443,
@@ -197,6 +203,27 @@ impl Config {
     #[must_use]
     pub const fn with_type_preferences(mut self, preferences: TypePreferences) -> Self {
         self.type_preferences = preferences;
+        self
+    }
+
+    /// How candidates over TCP rank beside those over UDP. Default [`TransportOrder::UdpFirst`] (RFC 6544 §4.2).
+    #[must_use]
+    pub const fn with_transport_order(mut self, order: TransportOrder) -> Self {
+        self.transport_order = order;
+        self
+    }
+
+    /// Most connections of TCP candidates that are accepted and open at a time. 1 to 10,000, default 64.
+    #[must_use]
+    pub const fn with_max_connections(mut self, connections: usize) -> Self {
+        self.max_connections = connections;
+        self
+    }
+
+    /// The same of those from one address. 1 to 10,000, default 16: behind a NAT there may be several peers.
+    #[must_use]
+    pub const fn with_max_connections_per_address(mut self, connections: usize) -> Self {
+        self.max_connections_per_address = connections;
         self
     }
 
@@ -366,6 +393,11 @@ impl Config {
         Schedule { rc: self.rc, rm: self.rm }
     }
 
+    /// What priorities of candidates are made of.
+    pub(crate) const fn preferences(&self) -> Preferences {
+        Preferences { udp: self.type_preferences, order: self.transport_order }
+    }
+
     /// The PAC timer in effect (RFC 8863 §4).
     pub(crate) fn pac(&self) -> Duration {
         self.pac.unwrap_or_else(|| self.schedule().total(self.rto))
@@ -396,6 +428,8 @@ impl Config {
             ("max_pairs", self.max_pairs as u64, 1, 10_000),
             ("max_remote_candidates", self.max_remote_candidates as u64, 1, 10_000),
             ("max_peer_reflexive", self.max_peer_reflexive as u64, 0, 10_000),
+            ("max_connections", self.max_connections as u64, 1, 10_000),
+            ("max_connections_per_address", self.max_connections_per_address as u64, 1, 10_000),
             ("max_early_checks", self.max_early_checks as u64, 0, 1_000),
             ("standby_pairs", self.standby_pairs as u64, 0, 10),
             ("unauthenticated_replies", u64::from(self.unauthenticated_replies), 0, 1_000),

@@ -6,6 +6,7 @@ use core::net::SocketAddr;
 
 use crate::agent::{ConnectionState, GatheringState, Role, StateReason};
 use crate::candidate::{Candidate, CandidateId};
+use crate::connection::{ConnectionEnd, ConnectionId};
 use crate::consent::PathHealth;
 use crate::credentials::Ufrag;
 use crate::pair::{CandidatePairState, PairId};
@@ -131,6 +132,23 @@ pub enum Event {
         stream: StreamId,
         /// The limit, [`Config::with_max_remote_candidates`](crate::Config::with_max_remote_candidates).
         limit: usize,
+    },
+    /// A connection of a TCP candidate has ended, for another reason than that the application wanted it.
+    ConnectionEnded {
+        /// The connection. Its name means nothing any more.
+        connection: ConnectionId,
+        /// Its stream.
+        stream: StreamId,
+        /// Its component.
+        component: ComponentId,
+        /// The address at our end.
+        local: SocketAddr,
+        /// The address at the other end.
+        remote: SocketAddr,
+        /// Why it has ended.
+        reason: ConnectionEnd,
+        /// When it has ended.
+        at: Instant,
     },
     /// A pair was made. Only with [`Config::with_pair_events`](crate::Config::with_pair_events).
     PairAdded {

@@ -13,8 +13,8 @@
 //! | Family | Calls | |
 //! |---|---|---|
 //! | commands | [`add_stream`](Agent::add_stream), [`add_socket`](Agent::add_socket), [`set_remote_description`](Agent::set_remote_description), [`add_remote_candidate`](Agent::add_remote_candidate), [`send`](Agent::send), [`close`](Agent::close), .. | an `Err` is a mistake of the caller, and has changed nothing |
-//! | input | [`handle_datagram`](Agent::handle_datagram), [`handle_timeout`](Agent::handle_timeout) | never an `Err`: what the network does is counted, not raised |
-//! | output | [`poll_transmit`](Agent::poll_transmit), [`poll_event`](Agent::poll_event), [`poll_timeout`](Agent::poll_timeout) | until they give `None` |
+//! | input | [`handle_datagram`](Agent::handle_datagram), [`handle_connection`](Agent::handle_connection), [`handle_stream_bytes`](Agent::handle_stream_bytes), [`handle_timeout`](Agent::handle_timeout) | never an `Err`: what the network does is counted, not raised |
+//! | output | [`poll_transmit`](Agent::poll_transmit), [`poll_connection`](Agent::poll_connection), [`poll_event`](Agent::poll_event), [`poll_timeout`](Agent::poll_timeout) | until they give `None` |
 //! | getters | [`state`](Agent::state), [`selected_pair`](Agent::selected_pair), [`pairs`](Agent::pairs), [`stats`](Agent::stats), .. | no side effect |
 //!
 //! They work in any order. What needs the time takes it as its first argument, an [`Instant`] of the caller's clock.
@@ -116,6 +116,7 @@ mod candidate;
 mod check;
 mod checklist;
 mod config;
+mod connection;
 mod consent;
 mod credentials;
 mod demux;
@@ -133,22 +134,24 @@ pub mod sim;
 mod stats;
 mod stream;
 mod stun;
+mod tcp;
 mod time;
 mod traffic_class;
 mod transmit;
 
 pub use agent::{
-    AddLocalCandidateError, AddRemoteCandidateError, AddStreamError, Agent, ConnectionState, GatherError,
-    GatheringState, LocalCandidateView, NominateError, PairView, Received, RemoteCandidateOutcome, RemoteCandidateView,
-    RemoteDescription, RemoveCandidateError, Renomination, Role, SendError, SetRemoteDescriptionError, SocketOptions,
-    StateReason, UnknownStream, UnusableAddress,
+    AcceptConnectionError, AddLocalCandidateError, AddRemoteCandidateError, AddStreamError, Agent, ConnectionState,
+    GatherError, GatheringState, LocalCandidateView, NominateError, PairView, Received, RemoteCandidateOutcome,
+    RemoteCandidateView, RemoteDescription, RemoveCandidateError, Renomination, Role, SendError,
+    SetRemoteDescriptionError, SocketOptions, StateReason, UnknownStream, UnusableAddress,
 };
 pub use candidate::{
     Candidate, CandidateAddress, CandidateId, CandidateKind, Foundation, ParseFoundationError, Priority, TcpType,
-    TypePreferences,
+    TransportOrder, TypePreferences,
 };
 pub use checklist::ChecklistState;
 pub use config::{Config, ConfigError, NominationChoice, RtoFormula};
+pub use connection::{ConnectionEnd, ConnectionEvent, ConnectionId, ConnectionRequest, ConnectionSecurity};
 pub use consent::PathHealth;
 pub use credentials::{Credentials, ParseCredentialError, Password, Ufrag};
 pub use demux::{DataFilter, PacketKind};

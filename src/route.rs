@@ -4,6 +4,7 @@ use core::net::SocketAddr;
 
 use bytes::BufMut;
 
+use crate::connection::ConnectionId;
 use crate::pair::PairId;
 use crate::stream::{ComponentId, StreamId};
 use crate::time::Instant;
@@ -44,6 +45,8 @@ pub struct Route {
     pub destination: SocketAddr,
     /// Transport protocol to send over.
     pub transport: Transport,
+    /// For TCP, the connection to send on.
+    pub connection: Option<ConnectionId>,
     /// How the stream is marked.
     pub traffic_class: TrafficClass,
     /// When the peer's consent ends if no further answer comes: nobody sends from then on (RFC 7675 §5.1). `None` where

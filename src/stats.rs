@@ -38,6 +38,8 @@ pub enum DropReason {
     UnvalidatedSource,
     /// Neither STUN nor data by the [`DataFilter`](crate::DataFilter).
     Unclassified,
+    /// It came on a connection that the agent does not have, or no longer.
+    UnknownConnection,
 }
 
 impl fmt::Display for DropReason {
@@ -59,12 +61,13 @@ impl fmt::Display for DropReason {
             Self::TooManyReplies => "too many replies",
             Self::UnvalidatedSource => "unvalidated source",
             Self::Unclassified => "unclassified",
+            Self::UnknownConnection => "unknown connection",
         })
     }
 }
 
 impl DropReason {
-    const ALL: [Self; 16] = [
+    const ALL: [Self; 17] = [
         Self::UnknownDestination,
         Self::Closed,
         Self::Malformed,
@@ -81,6 +84,7 @@ impl DropReason {
         Self::TooManyReplies,
         Self::UnvalidatedSource,
         Self::Unclassified,
+        Self::UnknownConnection,
     ];
 }
 
@@ -106,6 +110,8 @@ pub struct AgentStats {
     pub remote_candidates_refused: u64,
     /// Pairs that were not made, or given up, because there are too many.
     pub pairs_refused: u64,
+    /// Connections of the peer that were not accepted because there are too many.
+    pub connections_refused: u64,
     /// Events that were lost because too many wait to be polled.
     pub events_lost: u64,
     dropped: [u64; DropReason::ALL.len()],

@@ -3,6 +3,7 @@
 use core::fmt;
 use core::net::SocketAddr;
 
+use crate::connection::ConnectionId;
 use crate::pair::PairId;
 use crate::traffic_class::{Ecn, TrafficClass};
 
@@ -174,6 +175,8 @@ pub struct Transmit {
     pub destination: SocketAddr,
     /// Transport protocol to send over.
     pub transport: Transport,
+    /// For TCP, the connection to send on: all bytes, in the order in which they were given out.
+    pub connection: Option<ConnectionId>,
     /// If there are several datagrams: the length of each but the last, which may be shorter (generic segmentation
     /// offload). `None` if the bytes are one datagram, or go into a stream.
     pub segment_size: Option<usize>,
@@ -189,8 +192,19 @@ pub struct Transmit {
 impl Transmit {
     pub(crate) const fn new(len: usize, transport: Transport, source: SocketAddr, destination: SocketAddr) -> Self {
         let traffic_class = TrafficClass::DEFAULT;
-        let (segment_size, pair, datagrams, payload_len) = (None, None, 0, 0);
-        Self { len, source, destination, transport, segment_size, traffic_class, pair, datagrams, payload_len }
+        let (connection, segment_size, pair, datagrams, payload_len) = (None, None, None, 0, 0);
+        Self {
+            len,
+            source,
+            destination,
+            transport,
+            connection,
+            segment_size,
+            traffic_class,
+            pair,
+            datagrams,
+            payload_len,
+        }
     }
 }
 

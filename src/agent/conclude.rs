@@ -41,6 +41,7 @@ impl Agent {
             self.report_health(stream);
         }
         self.conclude_gathering();
+        self.tidy_connections();
         self.report_pair_states();
         self.report_states();
         // What the conclusions have changed was part of them.

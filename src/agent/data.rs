@@ -36,6 +36,7 @@ impl Agent {
     ///   into use that has not answered for 30 s (RFC 7675 §5.1).
     /// * [`NoPair`](SendError::NoPair) while no pair is valid, [`Failed`](SendError::Failed) once the stream has failed,
     ///   [`Closed`](SendError::Closed) after [`close`](Self::close).
+    /// * [`NotConnected`](SendError::NotConnected) while the TCP connection of the pair is lost and not proven again.
     /// * [`TooLong`](SendError::TooLong) if a datagram has more than 65,535 bytes and goes through a relay or a stream.
     /// * [`NoRoom`](SendError::NoRoom) if it does not fit into the buffer.
     pub fn send<'a>(
@@ -58,10 +59,11 @@ impl Agent {
             return Err(SendError::NoRoom(needed));
         }
         let mut segments = payload.segments();
-        let mut transmit = self.wrap(way.path, segments.next().unwrap_or_default(), buf);
+        let first = segments.next().unwrap_or_default();
+        let mut transmit = self.wrap(way.path, first, buf).ok_or(SendError::NotConnected)?;
         let stride = transmit.len;
         for segment in segments {
-            transmit.len += self.wrap(way.path, segment, buf).len;
+            transmit.len += self.wrap(way.path, segment, buf).map_or(0, |transmit| transmit.len);
         }
         transmit.segment_size = (count > 1 && transmit.transport == Transport::Udp).then_some(stride);
         transmit.traffic_class = payload.class_on(way.class);
@@ -122,15 +124,17 @@ impl Agent {
 
     fn find_route(&self, now: Instant, stream: StreamId, component: ComponentId) -> Result<Route, SendError> {
         let Way { pair, path, class, expires_at } = self.find_way(now, stream, component)?;
-        let Path { transport, base, remote } = path;
+        let Path { transport, remote, .. } = path;
+        let (source, connection) = self.leaving(&path).ok_or(SendError::NotConnected)?;
         let framing = Self::framing(&path);
         Ok(Route {
             stream,
             component,
             pair,
-            source: base,
+            source,
             destination: remote,
             transport,
+            connection,
             traffic_class: class,
             expires_at,
             framing,
@@ -162,6 +166,9 @@ impl Agent {
             if pair.is_barred || expires_at.is_none_or(|at| at <= now) {
                 return Err(SendError::ConsentLost);
             }
+        }
+        if pair.path.transport == Transport::Tcp && !self.is_carried(&pair.path) {
+            return Err(SendError::NotConnected);
         }
         Ok(Way { pair: pair.id, path: pair.path, class: data.traffic_class, expires_at })
     }

@@ -137,8 +137,6 @@ pub enum RemoteCandidateOutcome {
     UnknownComponent,
     /// Its address can be nobody's: unspecified, multicast, broadcast, or with port 0.
     UnusableAddress,
-    /// It is a TCP candidate.
-    UnsupportedTransport,
     /// Its `ufrag` extension is that of the generation before, or of nobody known while too many such candidates wait
     /// (RFC 8838 §9).
     OtherGeneration,

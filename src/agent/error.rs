@@ -47,9 +47,6 @@ pub enum AddLocalCandidateError {
     /// A lite agent has host candidates only (RFC 8445 §5.2).
     #[error("a lite agent has host candidates only")]
     Lite,
-    /// The agent does not do this transport protocol yet.
-    #[error("TCP candidates are not supported")]
-    UnsupportedTransport,
     /// The end of the local candidates was signalled; new ones need a restart (RFC 8838 §13).
     #[error("the end of the candidates was signalled")]
     AfterEndOfCandidates,
@@ -142,6 +139,25 @@ pub enum AddRemoteCandidateError {
     Closed,
 }
 
+/// Why a connection of the peer was not accepted. It has to be closed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum AcceptConnectionError {
+    /// No TCP candidate that accepts connections has this address.
+    #[error("no candidate accepts connections at {0}")]
+    UnknownAddress(SocketAddr),
+    /// There are [`Config::with_max_connections`](crate::Config::with_max_connections) accepted connections.
+    #[error("there are {0} accepted connections already")]
+    TooMany(usize),
+    /// There are [`Config::with_max_connections_per_address`](crate::Config::with_max_connections_per_address) from the
+    /// same address.
+    #[error("there are {0} accepted connections from that address already")]
+    TooManyFromAddress(usize),
+    /// The agent is closed.
+    #[error("the agent is closed")]
+    Closed,
+}
+
 /// Why a candidate was not removed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -191,6 +207,9 @@ pub enum SendError {
     /// The agent is closed.
     #[error("the agent is closed")]
     Closed,
+    /// The TCP connection of the pair in use is lost, and is not open and proven again yet (RFC 6544 §11.1).
+    #[error("the connection of the pair in use is being opened again")]
+    NotConnected,
     /// The buffer has no room for this many bytes: the payload, and what stands around it on its way.
     #[error("the buffer has no room for {0} bytes")]
     NoRoom(usize),

@@ -144,7 +144,7 @@ impl Agent {
         let (task, id) = self.gatherer.repeat(self.now, self.config.schedule())?;
         let task = self.gatherer.get(task)?;
         write_binding(out, id);
-        Some(Path { transport: Transport::Udp, base: task.base, remote: task.address })
+        Some(Path { transport: Transport::Udp, base: task.base, remote: task.address, flow: None })
     }
 
     /// A new request to a server, if Ta allows one (RFC 8445 §14.2).
@@ -169,7 +169,7 @@ impl Agent {
         self.gatherer.start(id, self.now, request, rto, after(self.now, patience));
         let task = self.gatherer.get(id)?;
         write_binding(out, request);
-        Some(Path { transport: Transport::Udp, base: task.base, remote: task.address })
+        Some(Path { transport: Transport::Udp, base: task.base, remote: task.address, flow: None })
     }
 
     /// Takes the answer of a server; `None` if it is none to a request of ours.

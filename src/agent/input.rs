@@ -10,7 +10,7 @@ use crate::stream::{ComponentId, StreamId};
 use crate::stun::{Class, ErrorReply, Integrity, Message, TransactionId, Unreadable, looks_like_stun, response_id};
 use crate::time::{Instant, after};
 use crate::traffic_class::TrafficClass;
-use crate::transmit::Datagram;
+use crate::transmit::{Datagram, Transport};
 
 /// What a datagram was.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,6 +35,24 @@ pub enum Received<'a> {
     Handled,
     /// Nothing to believe or to understand; counted.
     Dropped(DropReason),
+}
+
+impl<'a> Received<'a> {
+    /// The same with another payload.
+    pub(super) fn with_payload<'b>(self, payload: &'b [u8]) -> Received<'b> {
+        match self {
+            Self::Data { stream, component, pair, traffic_class, .. } => {
+                Received::Data { stream, component, pair, traffic_class, payload }
+            }
+            Self::Handled => Received::Handled,
+            Self::Dropped(reason) => Received::Dropped(reason),
+        }
+    }
+
+    /// The same with an empty payload, which borrows nothing.
+    pub(super) fn without_payload(self) -> Received<'static> {
+        self.with_payload(&[])
+    }
 }
 
 /// Where a datagram came in.
@@ -70,16 +88,25 @@ impl Agent {
         let Some(&Socket { stream, component, .. }) = self.sockets.get(&(datagram.transport, base)) else {
             return Received::Dropped(DropReason::UnknownDestination);
         };
+        if datagram.transport == Transport::Tcp {
+            // It comes on a connection, or not at all.
+            return Received::Dropped(DropReason::UnknownDestination);
+        }
         let generation = self.stream(stream).map_or(0, |data| data.generation);
         let path = path(datagram.transport, base, canonical(datagram.source));
-        let arrival = Arrival { stream, component, path, generation };
-        if !looks_like_stun(datagram.payload) {
-            return self.handle_data(arrival, datagram);
-        }
         if let Some(result) = response_id(datagram.payload).and_then(|id| self.handle_server_answer(id, datagram)) {
             return result.map_or_else(Received::Dropped, |()| Received::Handled);
         }
-        let message = match Message::read(datagram.payload) {
+        self.deliver(Arrival { stream, component, path, generation }, datagram)
+    }
+
+    /// Takes what has come on a path, whatever it was wrapped in.
+    pub(super) fn deliver<'a>(&mut self, arrival: Arrival, datagram: &Datagram<'a>) -> Received<'a> {
+        let payload = datagram.payload;
+        if !looks_like_stun(payload) {
+            return self.handle_data(arrival, datagram);
+        }
+        let message = match Message::read(payload) {
             Ok(message) => message,
             Err(Unreadable::Malformed) => return Received::Dropped(DropReason::Malformed),
             Err(Unreadable::Method) => return Received::Dropped(DropReason::UnknownMethod),
@@ -170,9 +197,11 @@ impl Agent {
                     if is_current && transaction.start.purpose == Purpose::Check {
                         self.fail_pair(transaction.start.pair);
                     }
+                    self.handle_lost_nomination(key, &transaction);
                 }
             }
         }
+        self.expire_connections();
         self.expire_consent();
         self.expire_gathering();
         self.expire_retries();

@@ -5,12 +5,13 @@ use super::Agent;
 use super::stream_data::EarlyCheck;
 use crate::checklist::{GroupKey, NewPair};
 use crate::event::Event;
-use crate::pair::{Nomination, PairId, PairPriority};
+use crate::pair::{Flow, Nomination, PairId, PairPriority};
 use crate::stream::{ComponentId, StreamId};
 use crate::stun::TransactionId;
+use crate::transmit::Transport;
 
 use super::conclude::supersedes;
-use super::pairing::path;
+use super::pairing::path_of;
 
 impl Agent {
     /// Takes a check of the peer: the path is the peer's, and if the check nominates, it is selected (RFC 8445 §7.3.2).
@@ -58,7 +59,7 @@ impl Agent {
             return Some(known);
         }
         let remote = self.remote_of(stream, peer, check)?;
-        self.unchecked_pair(stream, check.component, check.path.base, remote)
+        self.unchecked_pair(stream, check.component, (check.path.transport, check.path.base), remote)
     }
 
     /// A pair that nobody here checks.
@@ -66,11 +67,12 @@ impl Agent {
         &mut self,
         stream: StreamId,
         component: ComponentId,
-        base: core::net::SocketAddr,
+        (transport, base): (Transport, core::net::SocketAddr),
         remote: crate::candidate::CandidateId,
     ) -> Option<PairId> {
         let data = self.stream(stream)?;
-        let ours = data.locals.at_base(component, base)?;
+        let ours = data.locals.at_base(component, transport, base)?;
+        let flow = Flow { stream, component, generation: data.generation };
         let theirs = data.remotes.get(remote)?;
         let priority = PairPriority::compute(self.role, ours.candidate.priority(), theirs.candidate.priority());
         let new = NewPair {
@@ -79,7 +81,7 @@ impl Agent {
             generation: data.generation,
             local: ours.id,
             remote,
-            path: path(ours.candidate.transport(), base, theirs.address),
+            path: path_of(flow, transport, base, theirs.address),
             priority,
             group: GroupKey { local: ours.foundation, remote: theirs.foundation },
         };
@@ -143,7 +145,11 @@ impl Agent {
             let fitting = locals.flat_map(|local| {
                 data.remotes.iter().filter(|remote| super::pairing::is_compatible(local, remote)).map(|remote| {
                     let (ours, theirs) = (local.candidate.priority(), remote.candidate.priority());
-                    (PairPriority::compute(self.role, ours, theirs), local.base, remote.id)
+                    (
+                        PairPriority::compute(self.role, ours, theirs),
+                        (local.candidate.transport(), local.base),
+                        remote.id,
+                    )
                 })
             });
             let Some((_, base, remote)) = fitting.max_by_key(|(priority, ..)| *priority) else { continue };

@@ -86,7 +86,7 @@ impl Agent {
     }
 
     /// The pairs in use, and those in reserve.
-    fn watched(&self) -> impl Iterator<Item = PairId> + '_ {
+    pub(super) fn watched(&self) -> impl Iterator<Item = PairId> + '_ {
         let components = self.streams.iter().flat_map(|stream| &stream.components);
         components.flat_map(|component| component.kept.into_iter().chain(component.spares.iter().copied()))
     }

@@ -2,6 +2,7 @@
 //! follows from it in `pairing` and `conclude`, and what goes out in `output`.
 
 mod conclude;
+mod connections;
 mod data;
 mod description;
 mod error;
@@ -32,8 +33,8 @@ use core::time::Duration;
 
 pub use description::{RemoteCandidateOutcome, RemoteDescription, Renomination};
 pub use error::{
-    AddLocalCandidateError, AddRemoteCandidateError, AddStreamError, GatherError, NominateError, RemoveCandidateError,
-    SendError, SetRemoteDescriptionError, UnknownStream, UnusableAddress,
+    AcceptConnectionError, AddLocalCandidateError, AddRemoteCandidateError, AddStreamError, GatherError, NominateError,
+    RemoveCandidateError, SendError, SetRemoteDescriptionError, UnknownStream, UnusableAddress,
 };
 pub use input::Received;
 pub use role::Role;
@@ -53,6 +54,7 @@ use crate::pair::PairId;
 use crate::random::{Random, Seed};
 use crate::stats::AgentStats;
 use crate::stream::{ComponentId, StreamId};
+use crate::tcp::Connections;
 use crate::time::Instant;
 use crate::transmit::Transport;
 use outbox::{Outbox, Outgoing};
@@ -95,6 +97,7 @@ pub struct Agent {
     nominations: u32,
     outbox: Outbox,
     gatherer: Gatherer,
+    connections: Connections,
     stats: AgentStats,
     reply_limit: ReplyLimit,
     /// The latest instant that the caller has named.
@@ -140,6 +143,7 @@ impl Agent {
             nominations: 0,
             outbox: Outbox::default(),
             gatherer: Gatherer::default(),
+            connections: Connections::default(),
             stats: AgentStats::default(),
             reply_limit: ReplyLimit { since: Instant::from_nanos(i64::MIN), used: 0 },
             now: Instant::from_nanos(i64::MIN),
@@ -376,6 +380,7 @@ impl Agent {
         self.outbox.consent.clear();
         self.gatherer = Gatherer::default();
         self.outbox.probes.clear();
+        self.close_connections();
         self.transactions = TransactionTable::new(self.config.schedule());
         self.is_dirty = true;
     }

@@ -5,16 +5,17 @@ use core::time::Duration;
 
 use bytes::BufMut;
 
+use super::connections::Carriage;
 use super::outbox::Outgoing;
 use super::{Agent, Role};
 use crate::candidate::{CandidateKind, Priority};
-use crate::check::{Purpose, Start};
+use crate::check::{Purpose, Start, TransactionKey, TransactionTable};
 use crate::config::RtoFormula;
 use crate::event::Event;
 use crate::pair::{CandidatePair, CandidatePairState, PairId, Path};
 use crate::stun::{Request, Scratch, TransactionId, write_error, write_keepalive, write_request, write_success};
 use crate::time::{Instant, earliest};
-use crate::transmit::Transmit;
+use crate::transmit::{Transmit, Transport};
 
 impl Agent {
     /// Longest datagram that the agent writes by itself, in bytes: what any IPv4 path carries (RFC 8489 §6.1).
@@ -32,15 +33,22 @@ impl Agent {
             return None;
         }
         let mut scratch = Scratch::new();
-        let path = self
-            .write_reply(&mut scratch)
-            .or_else(|| self.write_repetition(&mut scratch))
-            .or_else(|| self.write_gathering_repetition(&mut scratch))
-            .or_else(|| self.write_consent(&mut scratch))
-            .or_else(|| self.write_keepalive(&mut scratch))
-            .or_else(|| self.write_new(&mut scratch))
-            .or_else(|| self.write_probe(&mut scratch))?;
-        Some(self.wrap(path, &scratch, buf))
+        loop {
+            let path = self
+                .write_reply(&mut scratch)
+                .or_else(|| self.write_repetition(&mut scratch))
+                .or_else(|| self.write_gathering_repetition(&mut scratch))
+                .or_else(|| self.write_opening(&mut scratch))
+                .or_else(|| self.write_consent(&mut scratch))
+                .or_else(|| self.write_keepalive(&mut scratch))
+                .or_else(|| self.write_new(&mut scratch))
+                .or_else(|| self.write_probe(&mut scratch))?;
+            let transmit = self.wrap(path, &scratch, buf);
+            if transmit.is_some() {
+                return transmit;
+            }
+            // Its connection is gone: what was to be sent is lost, like any datagram.
+        }
     }
 
     /// The answer to a request, on the way that the request took (RFC 8445 §7.3.1.2).
@@ -88,7 +96,7 @@ impl Agent {
         Some(path)
     }
 
-    fn record_consent(&mut self, start: &Start) {
+    pub(super) fn record_consent(&mut self, start: &Start) {
         let now = self.now;
         self.pacer.start(now);
         self.transactions.start(now, start);
@@ -152,9 +160,22 @@ impl Agent {
                 self.set.give_up(id);
                 continue;
             };
-            let path = self.encode(out, &start)?;
-            self.record_start(&start);
-            return Some(path);
+            match self.carriage(id) {
+                Carriage::Ready => {
+                    let path = self.encode(out, &start)?;
+                    self.record_start(&start, TransactionTable::start);
+                    return Some(path);
+                }
+                Carriage::Opening(connection) => {
+                    let key = self.record_start(&start, TransactionTable::prepare);
+                    self.let_wait(connection, key);
+                    return None;
+                }
+                Carriage::None => {
+                    self.set.dequeue(id);
+                    self.set.give_up(id);
+                }
+            }
         }
     }
 
@@ -172,7 +193,8 @@ impl Agent {
         let attempt = data.component(pair.component).and_then(|component| component.attempt).filter(|_| use_candidate);
         let nomination = data.renomination.zip(attempt.map(|attempt| attempt.value));
         // What the peer would give the candidate if it knew it from this check alone (RFC 8445 §7.1.1).
-        let preference = self.config.type_preferences.of(CandidateKind::PeerReflexive);
+        let is_reliable = pair.path.transport == Transport::Tcp;
+        let preference = self.config.preferences().of(CandidateKind::PeerReflexive, is_reliable);
         let priority = Priority::compute(preference, local.candidate.priority().local_preference(), pair.component);
         Some(Start {
             id: transaction,
@@ -186,11 +208,15 @@ impl Agent {
             generation: pair.generation,
             peer: data.remotes_in(pair.generation)?.get(pair.remote)?.peer,
             rto: self.rto(pair),
+            is_reliable,
         })
     }
 
     /// How long the first transmission of a check is waited for (RFC 8445 §14.3).
     fn rto(&self, pair: &CandidatePair) -> Duration {
+        if pair.path.transport == Transport::Tcp {
+            return self.config.rto;
+        }
         if pair.is_urgent() {
             return self.urgent_rto(pair.stats.current_round_trip_time);
         }
@@ -202,14 +228,18 @@ impl Agent {
         self.config.rto.max(self.pacer.ta().saturating_mul(count(self.set.busy())).saturating_mul(factor))
     }
 
-    fn record_start(&mut self, start: &Start) {
+    fn record_start(
+        &mut self,
+        start: &Start,
+        record: impl FnOnce(&mut TransactionTable, Instant, &Start) -> TransactionKey,
+    ) -> TransactionKey {
         let now = self.now;
         self.pacer.start(now);
         self.gatherer.set_turn(true);
         self.stats.requests_sent += 1;
-        let key = self.transactions.start(now, start);
+        let key = record(&mut self.transactions, now, start);
         self.set.start(start.pair, key);
-        let Some(pair) = self.set.get_mut(start.pair) else { return };
+        let Some(pair) = self.set.get_mut(start.pair) else { return key };
         pair.stats.requests_sent += 1;
         pair.last_check_at = Some(now);
         pair.last_sent_at = Some(now);
@@ -224,9 +254,10 @@ impl Agent {
             }
         }
         self.is_dirty |= self.config.pair_events;
+        key
     }
 
-    fn encode(&self, out: &mut Scratch, start: &Start) -> Option<Path> {
+    pub(super) fn encode(&self, out: &mut Scratch, start: &Start) -> Option<Path> {
         let pair = self.set.get(start.pair)?;
         let data = self.stream(pair.stream)?;
         let peer = data.remote_in(start.generation, start.peer)?;
@@ -266,7 +297,8 @@ impl Agent {
     /// anything. It is in the past only while there is something to poll.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
-        if self.is_dirty || self.outbox.has_datagrams() || self.gatherer.has_repeats() {
+        let has_output = self.gatherer.has_repeats() || self.connections.has_output();
+        if self.is_dirty || self.outbox.has_datagrams() || has_output {
             return Some(self.now);
         }
         if self.is_closed {
@@ -275,6 +307,7 @@ impl Agent {
         let mut next = earliest(self.transactions.deadline(), self.consent_deadline());
         next = earliest(next, self.gathering_deadline());
         next = earliest(next, self.retry_deadline());
+        next = earliest(next, self.connections.deadline());
         if self.set.has_work() {
             next = earliest(next, Some(self.pacer.next_start().unwrap_or(self.now).max(self.now)));
         }

@@ -10,15 +10,18 @@ use super::{
     AddLocalCandidateError, AddRemoteCandidateError, Agent, GatheringState, RemoteCandidateOutcome, RemoteDescription,
     Socket, SocketOptions, UnusableAddress,
 };
-use crate::candidate::{Candidate, CandidateId, CandidateKind, LocalCandidate, Priority, RemoteCandidate};
+use crate::candidate::{Candidate, CandidateId, CandidateKind, LocalCandidate, Priority, RemoteCandidate, TcpType};
 use crate::checklist::{GroupKey, Insert, NewPair};
 use crate::config::Config;
 use crate::credentials::Credentials;
 use crate::event::Event;
-use crate::pair::{PairId, PairPriority, Path};
+use crate::pair::{Flow, PairId, PairPriority, Path};
 use crate::stream::{ComponentId, StreamId};
 use crate::time::{Instant, after};
 use crate::transmit::Transport;
+
+/// The port of a candidate that has none (RFC 6544 §4.5).
+pub(super) const DISCARD: u16 = 9;
 
 impl Agent {
     pub(super) fn add_host(
@@ -26,29 +29,41 @@ impl Agent {
         now: Instant,
         stream: StreamId,
         component: ComponentId,
-        transport: Transport,
         address: SocketAddr,
+        tcp_type: Option<TcpType>,
         options: SocketOptions,
     ) -> Result<CandidateId, AddLocalCandidateError> {
         use AddLocalCandidateError as E;
         self.observe(now);
         self.check_local(stream, component)?;
-        if transport != Transport::Udp {
-            return Err(E::UnsupportedTransport);
+        if self.config.lite && tcp_type.is_some_and(|tcp_type| tcp_type != TcpType::Passive) {
+            return Err(E::Lite);
         }
-        let address = canonical(address);
+        let transport = if tcp_type.is_some() { Transport::Tcp } else { Transport::Udp };
+        let mut address = canonical(address);
+        if tcp_type == Some(TcpType::Active) {
+            // It has no port before there is a connection: what is signalled is 9 (RFC 6544 §4.5).
+            address.set_port(DISCARD);
+        }
         check_local_address(address, &self.config).map_err(|why| E::UnusableAddress(address, why))?;
-        if let Some(socket) = self.sockets.get(&(transport, address)) {
+        if tcp_type == Some(TcpType::Active) {
+            let known = self.stream(stream).and_then(|data| data.locals.at_base(component, transport, address));
+            if let Some(known) = known {
+                return Ok(known.id);
+            }
+        } else if let Some(socket) = self.sockets.get(&(transport, address)) {
             let is_same = (socket.stream, socket.component) == (stream, component);
             return if is_same { Ok(socket.host) } else { Err(E::AddressInUse(address)) };
         }
         self.check_gathering(stream, component)?;
         let id = self.next_candidate_id();
         let foundation = self.local_foundations.number(CandidateKind::Host, address.ip(), None, transport);
-        let preferences = self.config.type_preferences;
-        self.sockets.insert((transport, address), Socket { stream, component, host: id });
+        let preferences = self.config.preferences();
+        if tcp_type != Some(TcpType::Active) {
+            self.sockets.insert((transport, address), Socket { stream, component, host: id });
+        }
         if let Some(data) = self.stream_mut(stream) {
-            data.locals.add_host(id, component, foundation, address, options, &preferences);
+            data.locals.add_host(id, component, foundation, (address, tcp_type), options, &preferences);
             data.reopen();
             data.gathering = GatheringState::Gathering;
         }
@@ -93,7 +108,7 @@ impl Agent {
         let socket = socket.ok_or(E::UnknownBase(base))?;
         check_local_address(mapped, &self.config).map_err(|why| E::UnusableAddress(mapped, why))?;
         let data = self.stream(stream).ok_or(E::UnknownStream(stream))?;
-        let known = data.locals.find(component, mapped, base).filter(|known| known.base == base);
+        let known = data.locals.find(component, Transport::Udp, mapped, base).filter(|known| known.base == base);
         if let Some(known) = known {
             return Ok(known.id);
         }
@@ -188,14 +203,12 @@ impl Agent {
         if data.component(candidate.component()).is_none() {
             return Ok(Outcome::UnknownComponent);
         }
-        if candidate.transport() != Transport::Udp {
-            return Ok(Outcome::UnsupportedTransport);
-        }
+        let transport = candidate.transport();
         let Some(address) = candidate.socket_address().map(canonical) else { return Ok(Outcome::UnresolvedName) };
         if !is_usable_remote(address) {
             return Ok(Outcome::UnusableAddress);
         }
-        if let Some(known) = data.remotes.find(candidate.component(), Transport::Udp, address) {
+        if let Some(known) = data.remotes.find(candidate.component(), transport, address) {
             let id = known.id;
             if !known.is_signalled || known.candidate.priority() < candidate.priority() {
                 self.adopt(stream, id, candidate, peer);
@@ -265,11 +278,12 @@ impl Agent {
         let Some(data) = self.stream(stream) else { return SmallVec::new() };
         let Some(remote) = data.remotes.get(remote) else { return SmallVec::new() };
         let (component, transport) = (remote.candidate.component(), remote.candidate.transport());
+        let flow = Flow { stream, component, generation: data.generation };
         let bases = data
             .locals
             .iter()
             .filter(|local| local.candidate.component() == component && !local.candidate.kind().is_reflexive());
-        bases.filter_map(|local| self.set.find(&path(transport, local.base, remote.address))).collect()
+        bases.filter_map(|local| self.set.find(&path_of(flow, transport, local.base, remote.address))).collect()
     }
 
     /// Takes what was signalled in the place of what the peer's checks have shown, in every pair (RFC 8838 §11).
@@ -403,8 +417,13 @@ impl Agent {
         if !is_compatible(ours, theirs) {
             return None;
         }
-        let path = path(ours.candidate.transport(), ours.base, theirs.address);
+        if ours.candidate.tcp_type() == Some(TcpType::Passive) && why == Insert::Formed {
+            // It waits for its peer, and is pruned (RFC 6544 §6.2).
+            return None;
+        }
         let component = ours.candidate.component();
+        let flow = Flow { stream, component, generation: data.generation };
+        let path = path_of(flow, ours.candidate.transport(), ours.base, theirs.address);
         if let Some(known) = self.set.find(&path) {
             // Of two pairs with the same addresses the higher one stays, with all that is known (RFC 8445 §6.1.2.4).
             if self.set.get(known).is_some_and(|pair| pair.priority < priority) {
@@ -457,18 +476,25 @@ impl Agent {
     }
 }
 
-/// Whether two candidates may be paired: component, transport, family, and link-local with its like
-/// (RFC 8445 §6.1.2.2).
+/// Whether two candidates may be paired: component, transport, who opens the connection, family, and link-local with its
+/// like (RFC 8445 §6.1.2.2, RFC 6544 §6.2).
 pub(super) fn is_compatible(local: &LocalCandidate, remote: &RemoteCandidate) -> bool {
     local.candidate.component() == remote.candidate.component()
         && local.candidate.transport() == remote.candidate.transport()
+        && local.candidate.tcp_type() == remote.candidate.tcp_type().map(TcpType::opposite)
         && local.base.is_ipv4() == remote.address.is_ipv4()
         && is_ipv6_link_local(local.base) == is_ipv6_link_local(remote.address)
 }
 
 /// The addresses between which packets go; a link-local peer is reached in the scope of our own address.
 pub(super) fn path(transport: Transport, base: SocketAddr, remote: SocketAddr) -> Path {
-    Path { transport, base, remote: in_scope_of(base, remote) }
+    Path { transport, base, remote: in_scope_of(base, remote), flow: None }
+}
+
+/// The same for a component: over TCP it has connections of its own.
+pub(super) fn path_of(flow: Flow, transport: Transport, base: SocketAddr, remote: SocketAddr) -> Path {
+    let flow = Some(flow).filter(|_| transport == Transport::Tcp);
+    Path { flow, ..path(transport, base, remote) }
 }
 
 /// A link-local address in the scope of one of ours; any other as it is.

@@ -10,7 +10,7 @@ use smallvec::SmallVec;
 use super::Agent;
 use super::error::RemoveCandidateError;
 use crate::candidate::{CandidateId, CandidateKind};
-use crate::pair::{CandidatePair, PairId};
+use crate::pair::{CandidatePair, PairId, Path};
 use crate::stream::StreamId;
 use crate::time::Instant;
 use crate::transmit::Transport;
@@ -35,18 +35,32 @@ impl Agent {
         let data = self.stream(stream).ok_or(RemoveCandidateError::UnknownStream(stream))?;
         let local = data.locals.get(candidate).ok_or(RemoveCandidateError::UnknownCandidate(candidate))?;
         let (base, is_host) = (local.base, local.candidate.kind() == CandidateKind::Host);
+        let (component, transport) = (local.candidate.component(), local.candidate.transport());
+        // Several active candidates have the same address, one for each component.
+        let is_at = |stream_of, component_of, path: &Path| {
+            (stream_of, component_of, path.transport, path.base) == (stream, component, transport, base)
+        };
         if is_host {
-            self.sockets.remove(&(Transport::Udp, base));
-            self.stop_gathering_from(base);
-            self.outbox.replies.retain(|reply| reply.path.base != base);
-            self.forget_pairs(|pair| pair.stream == stream && pair.path.base == base);
-        } else if let Some(host) = data.locals.at_base(local.candidate.component(), base).map(|host| host.id) {
+            self.sockets.remove(&(transport, base));
+            if transport == Transport::Udp {
+                self.stop_gathering_from(base);
+            }
+            self.outbox
+                .replies
+                .retain(|reply| reply.stream != stream || (reply.path.transport, reply.path.base) != (transport, base));
+            self.forget_pairs(|pair| is_at(pair.stream, pair.component, &pair.path));
+            self.drop_connections(|carrier| is_at(carrier.stream, carrier.component, &carrier.path));
+        } else if let Some(host) = data.locals.at_base(component, transport, base).map(|host| host.id) {
             // The path stays; it is that of the base.
             self.set_local(stream, candidate, host);
         }
         if let Some(data) = self.stream_mut(stream) {
-            data.locals.retain(|local| local.id != candidate && !(is_host && local.base == base));
-            data.early.retain(|early| !(is_host && early.path.base == base));
+            data.locals.retain(|local| {
+                let of = &local.candidate;
+                let is_based = (of.component(), of.transport(), local.base) == (component, transport, base);
+                local.id != candidate && !(is_host && is_based)
+            });
+            data.early.retain(|early| !(is_host && is_at(stream, early.component, &early.path)));
         }
         self.is_dirty = true;
         Ok(())

@@ -13,6 +13,7 @@ use crate::pair::{CandidatePairState, Nomination, PairId};
 use crate::stats::DropReason;
 use crate::stream::{ComponentId, StreamId};
 use crate::stun::{ErrorReply, Message, TransactionId};
+use crate::transmit::Transport;
 
 impl Agent {
     /// Authenticates a request, judges it, answers it, and lets it take effect, in this order (RFC 8489 §9.1.3).
@@ -46,6 +47,7 @@ impl Agent {
             self.reply_unauthenticated(arrival, id, ErrorReply::Unauthenticated);
             return Err(DropReason::BadIntegrity);
         };
+        arrival.path = self.own(arrival);
         let integrity = Some(request.integrity());
         // Not a lite agent's business, nor that of a generation that is about to go (RFC 8445 §7.3.1.1, §9).
         let repairs_roles = !self.config.lite && epoch != Epoch::Previous;
@@ -130,7 +132,8 @@ impl Agent {
         }
         let Some(remote) = self.remote_of(stream, peer, check) else { return };
         let Some(data) = self.stream(stream) else { return };
-        let Some(local) = data.locals.at_base(check.component, check.path.base).map(|local| local.id) else { return };
+        let base = data.locals.at_base(check.component, check.path.transport, check.path.base);
+        let Some(local) = base.map(|local| local.id) else { return };
         if let Some(data) = self.stream_mut(stream) {
             // Its priority is about to be used, and stands from here on.
             data.locals.fix_priority(local);
@@ -161,7 +164,12 @@ impl Agent {
         let id = self.next_candidate_id();
         let (foundation, name) = self.remote_foundations.unique();
         let kind = CandidateKind::PeerReflexive;
-        let candidate = Candidate::new(kind, check.component, name, priority, source);
+        let mut candidate = Candidate::new(kind, check.component, name, priority, source);
+        if check.path.transport == Transport::Tcp {
+            // What fits the one that it has found (RFC 6544 §7.2).
+            let local = self.stream(stream)?.locals.at_base(check.component, Transport::Tcp, check.path.base)?;
+            candidate = candidate.with_tcp_type(local.candidate.tcp_type()?.opposite());
+        }
         let remote = RemoteCandidate { id, candidate, address: source, foundation, peer, is_signalled: false };
         self.stream_mut(stream)?.remotes.add(remote);
         self.is_dirty = true;

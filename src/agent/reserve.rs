@@ -15,6 +15,7 @@ use crate::pair::{CandidatePair, CandidatePairState, PairId};
 use crate::selection::{PathQuality, SelectionDecision, SelectionView};
 use crate::stream::{ComponentId, StreamId};
 use crate::time::{Instant, after, earliest};
+use crate::transmit::Transport;
 
 type Place = (StreamId, ComponentId);
 
@@ -260,7 +261,13 @@ impl Agent {
         let failed = self.set.list(place.0).into_iter().flat_map(|list| list.failed());
         failed.filter(move |id| {
             self.set.get(*id).is_some_and(|pair| {
-                pair.component == place.1 && !pair.is_barred && pair.produced.is_none() && Some(pair.priority) > than
+                // Over TCP it would take a connection of its own.
+                let is_free = pair.path.transport == Transport::Udp;
+                is_free
+                    && pair.component == place.1
+                    && !pair.is_barred
+                    && pair.produced.is_none()
+                    && Some(pair.priority) > than
             })
         })
     }

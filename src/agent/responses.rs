@@ -15,7 +15,6 @@ use crate::pair::{CandidatePairState, PairId, PairPriority, Path};
 use crate::stats::DropReason;
 use crate::stun::Message;
 use crate::time::after;
-use crate::transmit::Transport;
 
 impl Agent {
     /// How often a check is repeated because the peer had a problem of its own (RFC 8489 §6.3.4).
@@ -39,13 +38,16 @@ impl Agent {
         self.stats.integrity_checks += 1;
         // One that is forged is as if it had never come: the check goes on (RFC 8489 §9.1.4).
         let response = response.ok_or(DropReason::BadIntegrity)?;
-        let verdict = client::examine(&response, arrival.path == asked);
+        let verdict = client::examine(&response, self.is_same_way(&arrival.path, &asked));
         if verdict == Verdict::Unusable {
             return Err(DropReason::UnusableResponse);
         }
         let Some(transaction) = self.transactions.remove(key) else { return Ok(()) };
         self.stats.responses_received += u64::from(transaction.start.purpose != Purpose::Consent);
         self.record_response(&transaction, matches!(verdict, Verdict::Success(_)));
+        if let Verdict::Success(_) = verdict {
+            self.prove_connection(&arrival.path);
+        }
         if transaction.start.purpose != Purpose::Consent && self.is_past(transaction.start.pair) {
             // What a check of the previous generation asked has no meaning any more.
             return Ok(());
@@ -114,7 +116,9 @@ impl Agent {
             return Some(id);
         }
         let locals = &self.stream(stream)?.locals;
-        let found = locals.find(component, mapped, path.base).map(|local| (local.id, local.base, local.foundation));
+        let found = locals
+            .find(component, path.transport, mapped, path.base)
+            .map(|local| (local.id, local.base, local.foundation));
         let (local, base, foundation) = match found {
             Some(found) => found,
             None => self.add_peer_reflexive(id, announced, mapped)?,
@@ -154,20 +158,25 @@ impl Agent {
     ) -> Option<(CandidateId, SocketAddr, u32)> {
         let limit = self.config.max_peer_reflexive;
         let checked = self.set.get(checked)?;
-        let (stream, component, base) = (checked.stream, checked.component, checked.path.base);
+        let (stream, component, path) = (checked.stream, checked.component, checked.path);
+        let (transport, base) = (path.transport, path.base);
         let locals = &self.stream(stream)?.locals;
         let kind = CandidateKind::PeerReflexive;
         if locals.iter().filter(|local| local.candidate.kind() == kind).count() >= limit {
             // The path works all the same: it is taken for that of the base.
-            let host = locals.at_base(component, base).map(|host| (host.id, host.base, host.foundation));
+            let host = locals.at_base(component, transport, base).map(|host| (host.id, host.base, host.foundation));
             self.stats.peer_reflexive_refused += 1;
             return host;
         }
         let id = self.next_candidate_id();
-        let foundation = self.local_foundations.number(kind, base.ip(), None, Transport::Udp);
+        let foundation = self.local_foundations.number(kind, base.ip(), None, transport);
         let priority = Priority::new(announced)?;
         let number = Foundation::numbered("", foundation);
-        let candidate = Candidate::new(kind, component, number, priority, mapped).with_related_address(base);
+        let mut candidate = Candidate::new(kind, component, number, priority, mapped).with_related_address(base);
+        let tcp_type = self.stream(stream)?.locals.at_base(component, transport, base);
+        if let Some(tcp_type) = tcp_type.and_then(|host| host.candidate.tcp_type()) {
+            candidate = candidate.with_tcp_type(tcp_type);
+        }
         self.stream_mut(stream)?.locals.add_reflexive(id, candidate, mapped, base, foundation);
         Some((id, base, foundation))
     }

@@ -102,6 +102,16 @@ impl Stream {
         self.previous.as_ref().filter(|previous| previous.generation == generation).map(|previous| &previous.remotes)
     }
 
+    /// Records that the peer has a candidate at another address now: it has opened its connection anew.
+    pub(crate) fn readdress(&mut self, remote: CandidateId, path: Path) {
+        let is_current = path.flow.is_none_or(|flow| flow.generation == self.generation);
+        let remotes =
+            if is_current { Some(&mut self.remotes) } else { self.previous.as_mut().map(|one| &mut one.remotes) };
+        if let Some(remotes) = remotes {
+            remotes.readdress(remote, path.remote);
+        }
+    }
+
     /// Whether this is the peer's username fragment in the generation before.
     pub(crate) fn is_past_peer(&self, ufrag: &str) -> bool {
         self.previous.as_ref().is_some_and(|previous| previous.remote.iter().any(|of| of.ufrag() == ufrag))

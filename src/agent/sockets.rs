@@ -3,7 +3,7 @@
 use core::net::SocketAddr;
 
 use super::{AddLocalCandidateError, Agent};
-use crate::candidate::CandidateId;
+use crate::candidate::{CandidateId, TcpType};
 use crate::stream::{ComponentId, StreamId};
 use crate::time::Instant;
 use crate::transmit::Transport;
@@ -18,6 +18,17 @@ pub struct SocketOptions {
     /// libwebrtc counts. Default 0. It is signalled as the extension `network-cost`, and of several pairs that work the
     /// default [`SelectionPolicy`](crate::SelectionPolicy) takes a cheap one.
     pub network_cost: u16,
+    /// What a TCP candidate does (RFC 6544 §5.1); of no meaning for UDP. Default [`TcpType::Passive`].
+    ///
+    /// * [`Active`](TcpType::Active): the agent opens connections from this IP address. The port means nothing: every
+    ///   connection has one of its own, and what is signalled has port 9. There is no socket before there is a connection.
+    /// * [`Passive`](TcpType::Passive): the connections that the socket at this address accepts are handed to
+    ///   [`accept_connection`](Agent::accept_connection).
+    /// * [`SimultaneousOpen`](TcpType::SimultaneousOpen): both at once, from and at this address.
+    ///
+    /// One candidate of each type, the latter two on different ports, suits a host without NAT; browsers have active ones
+    /// only.
+    pub tcp_type: TcpType,
 }
 
 impl SocketOptions {
@@ -28,6 +39,13 @@ impl SocketOptions {
     #[must_use]
     pub const fn with_unreliable(mut self, is_unreliable: bool) -> Self {
         self.is_unreliable = is_unreliable;
+        self
+    }
+
+    /// The same as a TCP candidate of this type.
+    #[must_use]
+    pub const fn with_tcp_type(mut self, tcp_type: TcpType) -> Self {
+        self.tcp_type = tcp_type;
         self
     }
 
@@ -46,6 +64,8 @@ impl Agent {
     /// Local preferences follow RFC 8421 §4: of the addresses that are added before the first of them is taken as an
     /// event, IPv6 and IPv4 ones are interleaved.
     ///
+    /// A TCP socket is one that accepts connections, unless [`SocketOptions::tcp_type`] says otherwise.
+    ///
     /// Where both sides take several nominations, see [`Renomination`](crate::Renomination), sockets may come and go at any
     /// time. Otherwise none may be added once the end of the candidates was signalled or a pair is nominated, save for a
     /// restart.
@@ -55,7 +75,7 @@ impl Agent {
     ///   [`UnknownComponent`](AddLocalCandidateError::UnknownComponent) if there is none of that name.
     /// * [`UnusableAddress`](AddLocalCandidateError::UnusableAddress) if the address cannot be that of a candidate.
     /// * [`AddressInUse`](AddLocalCandidateError::AddressInUse) if another component has it.
-    /// * [`UnsupportedTransport`](AddLocalCandidateError::UnsupportedTransport) for TCP.
+    /// * [`Lite`](AddLocalCandidateError::Lite) for a lite agent, if a TCP candidate is not passive (RFC 6544 §4.4).
     /// * [`AfterEndOfCandidates`](AddLocalCandidateError::AfterEndOfCandidates) after
     ///   [`end_of_local_candidates`](Self::end_of_local_candidates).
     /// * [`AfterNomination`](AddLocalCandidateError::AfterNomination) once a pair of the component is nominated.
@@ -84,6 +104,7 @@ impl Agent {
         address: SocketAddr,
         options: SocketOptions,
     ) -> Result<CandidateId, AddLocalCandidateError> {
-        self.add_host(now, stream, component, transport, address, options)
+        let tcp_type = (transport == Transport::Tcp).then_some(options.tcp_type);
+        self.add_host(now, stream, component, address, tcp_type, options)
     }
 }

@@ -13,7 +13,8 @@ use core::net::SocketAddr;
 
 pub(crate) use foundation::is_ice_char;
 pub use foundation::{Foundation, ParseFoundationError};
-pub use priority::{Priority, TypePreferences};
+pub(crate) use priority::Preferences;
+pub use priority::{Priority, TransportOrder, TypePreferences};
 pub use set::CandidateId;
 pub(crate) use set::{
     LocalCandidate, LocalCandidates, LocalFoundations, RemoteCandidate, RemoteCandidates, RemoteFoundations,
@@ -62,12 +63,13 @@ impl fmt::Display for CandidateKind {
 }
 
 /// Which side opens the connection of a TCP candidate (RFC 6544 §4.5).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[expect(clippy::exhaustive_enums, reason = "RFC 6544 closes the set")]
 pub enum TcpType {
     /// Opens connections: `active`.
     Active,
     /// Accepts connections: `passive`.
+    #[default]
     Passive,
     /// Both at once: `so`.
     SimultaneousOpen,
@@ -82,6 +84,38 @@ impl TcpType {
             Self::Passive => "passive",
             Self::SimultaneousOpen => "so",
         }
+    }
+
+    /// The type that the other end of its connections has (RFC 6544 §6.2).
+    #[must_use]
+    pub const fn opposite(self) -> Self {
+        match self {
+            Self::Active => Self::Passive,
+            Self::Passive => Self::Active,
+            Self::SimultaneousOpen => Self::SimultaneousOpen,
+        }
+    }
+
+    /// Whether candidates of this type open connections.
+    pub(crate) const fn is_opening(self) -> bool {
+        matches!(self, Self::Active | Self::SimultaneousOpen)
+    }
+
+    /// Which way round connections succeed most often: 0 to 7, the best first (RFC 6544 §4.2).
+    const fn direction_preference(self, kind: CandidateKind) -> u16 {
+        match (self, kind.is_reflexive()) {
+            (Self::Active, false) | (Self::SimultaneousOpen, true) => 6,
+            (Self::Passive, false) | (Self::Active, true) => 4,
+            (Self::SimultaneousOpen, false) | (Self::Passive, true) => 2,
+        }
+    }
+
+    /// The local preference of a candidate of this type, made of the one that its address has otherwise: 2^13 times the
+    /// direction preference, plus what tells candidates of the same direction apart (RFC 6544 §4.2).
+    pub(crate) const fn local_preference(self, kind: CandidateKind, preference: u16) -> u16 {
+        const MOST: u16 = (1 << 13) - 1;
+        let below = u16::MAX - preference;
+        self.direction_preference(kind) << 13 | MOST.saturating_sub(below)
     }
 }
 

@@ -2,7 +2,7 @@
 
 use core::fmt;
 
-use super::CandidateKind;
+use super::{CandidateKind, TcpType};
 use crate::stream::ComponentId;
 
 /// Priority of a candidate: 1 to 2^31-1, higher is preferred (RFC 8445 §5.1.2).
@@ -98,9 +98,128 @@ impl Default for TypePreferences {
     }
 }
 
+/// How candidates over TCP rank beside those over UDP. Within each transport the order of types is the same, and relayed
+/// candidates come last in any case (RFC 6544 §4.2).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum TransportOrder {
+    /// Every kind of UDP comes before every kind of TCP: what real-time media want, which suffer when the repetition of one
+    /// lost packet holds up all others.
+    #[default]
+    UdpFirst,
+    /// The kind decides first, and the transport among candidates of the same kind: a direct connection over TCP comes
+    /// before UDP through a NAT.
+    KindFirst,
+}
+
+impl TransportOrder {
+    /// The type preferences of TCP candidates beside these of UDP ones.
+    const fn tcp(self, udp: &TypePreferences) -> TypePreferences {
+        match self {
+            Self::KindFirst => TypePreferences {
+                host: udp.host.saturating_sub(1),
+                peer_reflexive: udp.peer_reflexive.saturating_sub(1),
+                server_reflexive: udp.server_reflexive.saturating_sub(1),
+                relayed: udp.relayed.saturating_sub(1),
+            },
+            Self::UdpFirst => {
+                // Peer-reflexive is above server-reflexive; between them and the relayed ones is room for three.
+                let least = if udp.host < udp.server_reflexive { udp.host } else { udp.server_reflexive };
+                let room = if udp.relayed < least { least - udp.relayed } else { least };
+                let step = if room > 40 { 10 } else { room / 4 };
+                TypePreferences {
+                    host: least - step,
+                    peer_reflexive: least - 2 * step,
+                    server_reflexive: least - 3 * step,
+                    relayed: udp.relayed.saturating_sub(1),
+                }
+            }
+        }
+    }
+}
+
+/// The preferences that priorities of candidates are made of.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Preferences {
+    pub(crate) udp: TypePreferences,
+    pub(crate) order: TransportOrder,
+}
+
+impl Preferences {
+    /// Priority of a candidate; `preference` is the local preference that its address has (RFC 8445 §5.1.2.1,
+    /// RFC 6544 §4.2).
+    pub(crate) const fn priority(
+        &self,
+        kind: CandidateKind,
+        tcp_type: Option<TcpType>,
+        preference: u16,
+        component: ComponentId,
+    ) -> Priority {
+        let preference = match tcp_type {
+            Some(tcp_type) => tcp_type.local_preference(kind, preference),
+            None => preference,
+        };
+        Priority::compute(self.of(kind, tcp_type.is_some()), preference, component)
+    }
+
+    /// The preference of a type, over TCP or UDP.
+    pub(crate) const fn of(&self, kind: CandidateKind, is_tcp: bool) -> u8 {
+        if is_tcp { self.order.tcp(&self.udp).of(kind) } else { self.udp.of(kind) }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Req: 6544-4.2-a
+    /// Req: 6544-4.2-b
+    #[test]
+    fn priorities_over_tcp_follow_the_formula() {
+        let of = |kind, preference, tcp_type: TcpType| {
+            let local = tcp_type.local_preference(kind, 65535);
+            Priority::compute(preference, local, ComponentId::RTP).get()
+        };
+        let types = [TcpType::Active, TcpType::Passive, TcpType::SimultaneousOpen];
+        let host = types.map(|tcp_type| of(CandidateKind::Host, 126, tcp_type));
+        assert_eq!(host, [2_128_609_279, 2_124_414_975, 2_120_220_671]);
+        let relayed = types.map(|tcp_type| of(CandidateKind::Relayed, 126, tcp_type));
+        assert_eq!(relayed, host);
+        let reflexive = types.map(|tcp_type| of(CandidateKind::ServerReflexive, 100, tcp_type));
+        assert_eq!(reflexive, [1_688_207_359, 1_684_013_055, 1_692_401_663]);
+        // Of several addresses, each has its own, and the direction stays.
+        let lower = TcpType::Active.local_preference(CandidateKind::Host, 65533);
+        assert_eq!(lower, TcpType::Active.local_preference(CandidateKind::Host, 65535) - 2);
+        assert_eq!(TcpType::Passive.local_preference(CandidateKind::Host, 0), 4 << 13);
+    }
+
+    /// Req: 6544-4.2-d
+    #[test]
+    fn udp_comes_before_tcp_by_transport_or_within_each_type() {
+        use CandidateKind::{Host, PeerReflexive, Relayed, ServerReflexive};
+        let kinds = [Host, PeerReflexive, ServerReflexive, Relayed];
+        let sorted = |order| {
+            let preferences = Preferences { udp: TypePreferences::default(), order };
+            let mut all: alloc::vec::Vec<_> = kinds
+                .iter()
+                .flat_map(|kind| [(*kind, false), (*kind, true)])
+                .filter(|one| *one != (Relayed, true))
+                .collect();
+            all.sort_by_key(|(kind, is_tcp)| core::cmp::Reverse(preferences.of(*kind, *is_tcp)));
+            all
+        };
+        let (udp, tcp) = (|kind| (kind, false), |kind| (kind, true));
+        let expected =
+            [udp(Host), udp(PeerReflexive), udp(ServerReflexive), tcp(Host), tcp(PeerReflexive), tcp(ServerReflexive)];
+        assert_eq!(sorted(TransportOrder::UdpFirst)[..6], expected);
+        let expected =
+            [udp(Host), tcp(Host), udp(PeerReflexive), tcp(PeerReflexive), udp(ServerReflexive), tcp(ServerReflexive)];
+        assert_eq!(sorted(TransportOrder::KindFirst)[..6], expected);
+        assert_eq!(sorted(TransportOrder::UdpFirst)[6], udp(Relayed));
+        assert_eq!(sorted(TransportOrder::KindFirst)[6], udp(Relayed));
+        let default = Preferences { udp: TypePreferences::default(), order: TransportOrder::default() };
+        assert_eq!(kinds.map(|kind| default.of(kind, true)), [90, 80, 70, 0]);
+    }
 
     /// Req: 8445-5.1.2.1-a
     #[test]

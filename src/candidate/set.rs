@@ -7,7 +7,7 @@ use core::fmt;
 use core::net::{IpAddr, SocketAddr};
 
 use super::preference::{self, Traits};
-use super::{Candidate, CandidateKind, Foundation, Priority, TypePreferences};
+use super::{Candidate, CandidateAddress, CandidateKind, Foundation, Preferences, Priority, TcpType};
 use crate::agent::SocketOptions;
 use crate::stream::ComponentId;
 use crate::transmit::Transport;
@@ -85,19 +85,27 @@ impl LocalCandidates {
     pub(crate) fn find(
         &self,
         component: ComponentId,
+        transport: Transport,
         address: SocketAddr,
         base: SocketAddr,
     ) -> Option<&LocalCandidate> {
-        let mut with_address =
-            self.list.iter().filter(|local| local.candidate.component == component && local.address == address);
+        let mut with_address = self.list.iter().filter(|local| {
+            (local.candidate.component, local.candidate.transport, local.address) == (component, transport, address)
+        });
         let first = with_address.next()?;
         Some(if first.base == base { first } else { with_address.find(|local| local.base == base).unwrap_or(first) })
     }
 
     /// The host or relayed candidate from which packets of this base leave.
-    pub(crate) fn at_base(&self, component: ComponentId, base: SocketAddr) -> Option<&LocalCandidate> {
+    pub(crate) fn at_base(
+        &self,
+        component: ComponentId,
+        transport: Transport,
+        base: SocketAddr,
+    ) -> Option<&LocalCandidate> {
         self.list.iter().find(|local| {
-            local.candidate.component == component && local.address == base && !local.candidate.kind.is_reflexive()
+            (local.candidate.component, local.candidate.transport, local.address) == (component, transport, base)
+                && !local.candidate.kind.is_reflexive()
         })
     }
 
@@ -107,12 +115,15 @@ impl LocalCandidates {
         id: CandidateId,
         component: ComponentId,
         foundation: u32,
-        address: SocketAddr,
+        (address, tcp_type): (SocketAddr, Option<TcpType>),
         options: SocketOptions,
-        preferences: &TypePreferences,
+        preferences: &Preferences,
     ) {
         let ip = address.ip();
-        let is_twin = |local: &&LocalCandidate| local.candidate.component == component && local.address.ip() == ip;
+        let is_twin = |local: &&LocalCandidate| {
+            let candidate = &local.candidate;
+            (candidate.component, candidate.tcp_type, local.address.ip()) == (component, tcp_type, ip)
+        };
         let occurrence = self.list.iter().filter(is_twin).filter(|local| local.slot.is_some()).count();
         let known = self.slots.iter().position(|slot| slot.ip == ip && slot.occurrence == occurrence);
         let slot = known.unwrap_or_else(|| {
@@ -120,11 +131,14 @@ impl LocalCandidates {
             self.slots.push(Slot { ip, occurrence, traits, preference: 0, is_fixed: false });
             self.slots.len() - 1
         });
-        let priority = Priority::compute(preferences.host, 0, component);
+        let priority = preferences.priority(CandidateKind::Host, tcp_type, 0, component);
         let number = Foundation::numbered("", foundation);
         let mut candidate = Candidate::new(CandidateKind::Host, component, number, priority, address);
         if options.network_cost > 0 {
             candidate = candidate.with_extension(NETWORK_COST, &options.network_cost.to_string());
+        }
+        if let Some(tcp_type) = tcp_type {
+            candidate = candidate.with_tcp_type(tcp_type);
         }
         self.list.push(LocalCandidate {
             id,
@@ -140,7 +154,7 @@ impl LocalCandidates {
     }
 
     /// Gives the slots that are not fixed their preferences, below those that are, and the candidates their priorities.
-    fn order_preferences(&mut self, preferences: &TypePreferences) {
+    fn order_preferences(&mut self, preferences: &Preferences) {
         let lowest_fixed = self.slots.iter().filter(|slot| slot.is_fixed).map(|slot| slot.preference).min();
         let mut next = lowest_fixed.map_or(u16::MAX, |lowest| lowest.saturating_sub(1));
         let open: Vec<usize> =
@@ -154,8 +168,9 @@ impl LocalCandidates {
         }
         for local in self.list.iter_mut().filter(|local| local.announced_in.is_none()) {
             if let Some(slot) = local.slot.and_then(|slot| self.slots.get(slot)) {
+                let (tcp_type, component) = (local.candidate.tcp_type, local.candidate.component);
                 local.candidate.priority =
-                    Priority::compute(preferences.host, slot.preference, local.candidate.component);
+                    preferences.priority(CandidateKind::Host, tcp_type, slot.preference, component);
             }
         }
     }
@@ -179,7 +194,7 @@ impl LocalCandidates {
                 candidate.priority = lower;
             }
         }
-        let network_cost = self.at_base(component, base).map_or(0, |host| host.network_cost);
+        let network_cost = self.at_base(component, candidate.transport, base).map_or(0, |host| host.network_cost);
         self.list.push(LocalCandidate {
             id,
             candidate,
@@ -311,6 +326,18 @@ impl RemoteCandidates {
         }
     }
 
+    /// Records that the peer has this candidate at another address now: it has opened its connection anew.
+    pub(crate) fn readdress(&mut self, id: CandidateId, address: SocketAddr) {
+        let Ok(place) = self.list.binary_search_by_key(&id, |remote| remote.id) else { return };
+        let Some(remote) = self.list.get_mut(place) else { return };
+        let (component, transport) = (remote.candidate.component, remote.candidate.transport);
+        let before = core::mem::replace(&mut remote.address, address);
+        remote.candidate.address = CandidateAddress::Socket(address);
+        remote.candidate.spelling = None;
+        self.by_address.remove(&(component, transport, before));
+        self.by_address.insert((component, transport, address), id);
+    }
+
     pub(crate) fn remove(&mut self, id: CandidateId) -> Option<RemoteCandidate> {
         let place = self.list.binary_search_by_key(&id, |remote| remote.id).ok()?;
         let remote = self.list.remove(place);
@@ -385,6 +412,7 @@ impl RemoteFoundations {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::candidate::{TransportOrder, TypePreferences};
 
     /// Req: 8445-5.1.1.3-a
     #[test]
@@ -417,17 +445,11 @@ mod tests {
     /// Req: 8445-5.1.2.1-c
     #[test]
     fn the_local_preferences_of_hosts_are_distinct_and_a_single_one_is_the_highest() {
-        let preferences = TypePreferences::default();
+        let preferences = Preferences { udp: TypePreferences::default(), order: TransportOrder::default() };
         let mut candidates = LocalCandidates::default();
         let add = |candidates: &mut LocalCandidates, id, address: &str| {
-            candidates.add_host(
-                CandidateId(id),
-                ComponentId::RTP,
-                1,
-                address.parse().unwrap(),
-                SocketOptions::default(),
-                &preferences,
-            );
+            let (address, options) = ((address.parse().unwrap(), None), SocketOptions::default());
+            candidates.add_host(CandidateId(id), ComponentId::RTP, 1, address, options, &preferences);
         };
         add(&mut candidates, 0, "10.0.0.1:1");
         assert_eq!(candidates.get(CandidateId(0)).unwrap().candidate.priority.local_preference(), 65535);

@@ -57,6 +57,8 @@ pub(crate) struct Start {
     pub(crate) peer: u8,
     /// Time from one transmission to the next, doubled each time.
     pub(crate) rto: Duration,
+    /// It goes over TCP: once, and is waited for as long as for all transmissions together (RFC 8489 §6.2.2).
+    pub(crate) is_reliable: bool,
 }
 
 /// A check that was sent.
@@ -123,21 +125,40 @@ impl TransactionTable {
 
     /// Records a request whose first transmission leaves `now`.
     pub(crate) fn start(&mut self, now: Instant, start: &Start) -> TransactionKey {
-        let slot = self.free.pop().unwrap_or_else(|| {
-            self.slots.push(Slot { serial: 0, transaction: None });
-            u32::try_from(self.slots.len() - 1).unwrap_or(u32::MAX)
-        });
         let rto = start.rto;
         // Those are sent once, and their silence means nothing by itself.
         let is_single = matches!(start.purpose, Purpose::Consent | Purpose::Probe);
         let first_wait = match self.schedule.rc {
             _ if is_single => consent::EXPIRY,
+            _ if start.is_reliable => self.schedule.total(rto),
             1 => self.schedule.total(rto),
             _ => rto,
         };
         let due = after(now, first_wait);
-        let transaction =
-            Transaction { start: *start, first_sent: now, sent: 1, is_cancelled: is_single, due: Some(due) };
+        self.store(Transaction { start: *start, first_sent: now, sent: 1, is_cancelled: is_single, due: Some(due) })
+    }
+
+    /// Records a request that leaves once there is a connection for it.
+    pub(crate) fn prepare(&mut self, now: Instant, start: &Start) -> TransactionKey {
+        self.store(Transaction { start: *start, first_sent: now, sent: 0, is_cancelled: false, due: None })
+    }
+
+    /// Records that a request which was prepared leaves now; `None` if nobody wants it any more.
+    pub(crate) fn launch(&mut self, now: Instant, key: TransactionKey) -> Option<&Transaction> {
+        let schedule = self.schedule;
+        let transaction = self.get_mut(key).filter(|t| !t.is_cancelled && t.sent == 0)?;
+        let due = after(now, schedule.total(transaction.start.rto));
+        (transaction.first_sent, transaction.sent, transaction.due) = (now, 1, Some(due));
+        self.timers.push(Reverse((due, key)));
+        self.get(key)
+    }
+
+    fn store(&mut self, transaction: Transaction) -> TransactionKey {
+        let slot = self.free.pop().unwrap_or_else(|| {
+            self.slots.push(Slot { serial: 0, transaction: None });
+            u32::try_from(self.slots.len() - 1).unwrap_or(u32::MAX)
+        });
+        let (bits_of, due) = (transaction.start.id.bits(), transaction.due);
         let mut key = TransactionKey { slot, serial: 0 };
         if let Some(entry) = self.slots.get_mut(slot as usize) {
             entry.serial = entry.serial.wrapping_add(1);
@@ -145,8 +166,8 @@ impl TransactionTable {
             entry.transaction = Some(transaction);
         }
         let slots = &self.slots;
-        self.by_id.insert_unique(start.id.bits(), slot, |&slot| bits(slots, slot));
-        self.timers.push(Reverse((due, key)));
+        self.by_id.insert_unique(bits_of, slot, |&slot| bits(slots, slot));
+        self.timers.extend(due.map(|due| Reverse((due, key))));
         key
     }
 
@@ -217,7 +238,7 @@ impl TransactionTable {
         self.timers.pop();
         let rc = self.schedule.rc;
         let transaction = self.get_mut(key)?;
-        if transaction.is_cancelled || transaction.sent >= rc {
+        if transaction.is_cancelled || transaction.start.is_reliable || transaction.sent >= rc {
             let transaction = self.take(key)?;
             self.drop_stale_timers();
             return Some(Due::Expired(key, transaction));
@@ -277,6 +298,7 @@ mod tests {
             generation: 0,
             peer: 0,
             rto: RTO,
+            is_reliable: false,
         };
         table.start(now, &start)
     }

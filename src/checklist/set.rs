@@ -357,6 +357,16 @@ impl ChecklistSet {
         self.enter_state(id);
     }
 
+    /// Gives a pair another path, because the peer has opened its connection anew.
+    pub(crate) fn move_to(&mut self, id: PairId, path: Path) {
+        let Some(pair) = self.get_mut(id) else { return };
+        let before = core::mem::replace(&mut pair.path, path);
+        if self.by_path.get(&before) == Some(&id) {
+            self.by_path.remove(&before);
+            self.by_path.insert(path, id);
+        }
+    }
+
     /// Gives new pairs their first state: the topmost of a foundation, and those of a proven one, wait; the others stay
     /// frozen (RFC 8445 §6.1.2.6, RFC 8838 §12).
     pub(crate) fn settle_fresh(&mut self) {

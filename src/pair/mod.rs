@@ -70,6 +70,16 @@ pub(crate) struct Path {
     pub(crate) transport: Transport,
     pub(crate) base: SocketAddr,
     pub(crate) remote: SocketAddr,
+    /// Whose it is, for TCP: each has connections of its own between the same addresses.
+    pub(crate) flow: Option<Flow>,
+}
+
+/// A component in one of its generations.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Flow {
+    pub(crate) stream: StreamId,
+    pub(crate) component: ComponentId,
+    pub(crate) generation: u32,
 }
 
 /// What the controlling peer has asked for a pair (RFC 8445 §7.3.1.5).

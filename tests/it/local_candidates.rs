@@ -120,8 +120,8 @@ fn a_call_that_is_wrong_is_a_typed_error_and_changes_nothing() {
     assert_eq!(add(&mut lone, 3, "10.0.0.1:5001"), Err(E::UnknownComponent(component(3))));
     assert_eq!(add(&mut lone, 2, "10.0.0.1:5000"), Err(E::AddressInUse(address("10.0.0.1:5000"))));
     let (now, stream) = (lone.now, lone.streams[0]);
-    let tcp = lone.agent.add_socket(now, stream, component(1), Transport::Tcp, address("10.0.0.1:9"));
-    assert_eq!(tcp, Err(E::UnsupportedTransport));
+    let nowhere = lone.agent.add_socket(now, stream, component(1), Transport::Tcp, address("10.0.0.1:0"));
+    assert_eq!(nowhere, Err(E::UnusableAddress(address("10.0.0.1:0"), UnusableAddress::PortZero)));
     let (base, mapped) = (address("10.0.0.9:5000"), address("198.51.100.1:5000"));
     let unknown = lone.agent.add_server_reflexive(now, stream, base, mapped, None);
     assert_eq!(unknown, Err(E::UnknownBase(base)));

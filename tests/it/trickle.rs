@@ -6,7 +6,7 @@ use nilas::sim::{Pair, SideName, Verdict};
 use nilas::{
     AddLocalCandidateError, AddRemoteCandidateError, ApplicationNominates, Candidate, CandidateKind,
     CandidatePairState, Config, ConnectionState, Event, GatheringState, RemoteCandidateOutcome, RemoteDescription,
-    Role, StateReason, TcpType, Transport,
+    Role, StateReason, Transport,
 };
 
 use crate::help::{at, ms, secs, setup};
@@ -521,7 +521,6 @@ fn bad_candidates_among_good_ones_are_left_out_with_a_reason() {
     use RemoteCandidateOutcome as Outcome;
     let mut lone = Lone::simple(Config::default());
     let parse = |line: &str| line.parse::<Candidate>().unwrap();
-    let tcp = remote("a", 1, 10, "192.0.2.1:9").with_tcp_type(TcpType::Active);
     let cases = [
         (remote("a", 1, 10, "192.0.2.1:0"), Outcome::UnusableAddress),
         (remote("a", 1, 10, "0.0.0.0:6000"), Outcome::UnusableAddress),
@@ -529,7 +528,6 @@ fn bad_candidates_among_good_ones_are_left_out_with_a_reason() {
         (remote("a", 1, 10, "224.0.0.1:6000"), Outcome::UnusableAddress),
         (remote("a", 1, 10, "255.255.255.255:6000"), Outcome::UnusableAddress),
         (remote("a", 2, 10, "192.0.2.1:6000"), Outcome::UnknownComponent),
-        (tcp, Outcome::UnsupportedTransport),
         (parse("candidate:1 1 udp 10 host.example 6000 typ host"), Outcome::UnresolvedName),
     ];
     for (candidate, expected) in cases {

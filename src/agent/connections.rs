@@ -1,0 +1,564 @@
+//! Connections of TCP candidates: opened for checks, accepted from the peer, opened again when they are lost, and closed
+//! when they are of no use any more (RFC 6544).
+
+use alloc::vec::Vec;
+use core::net::SocketAddr;
+use core::time::Duration;
+
+use smallvec::SmallVec;
+
+use super::error::AcceptConnectionError;
+use super::input::{Arrival, Received};
+use super::pairing::{canonical, path};
+use super::{Agent, Socket};
+use crate::candidate::TcpType;
+use crate::check::{Purpose, Transaction, TransactionKey};
+use crate::connection::{ConnectionEnd, ConnectionEvent, ConnectionId, ConnectionRequest, ConnectionSecurity};
+use crate::event::Event;
+use crate::pair::{CandidatePair, CandidatePairState, Flow, PairId, Path};
+use crate::stats::DropReason;
+use crate::stun::{Scratch, looks_like_stun};
+use crate::tcp::{Carrier, Connection, Frame, Owner, Stage};
+use crate::time::after;
+use crate::transmit::{Datagram, Transport};
+
+/// Whether a message of a pair can leave.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Carriage {
+    /// At once.
+    Ready,
+    /// When this connection is open.
+    Opening(ConnectionId),
+    /// There is no connection, and it is for the peer to open one.
+    None,
+}
+
+impl Agent {
+    /// How long an accepted connection may be without a check of the peer.
+    const SILENCE: Duration = Duration::from_secs(10);
+    /// How long a connection that no pair needs stays: late answers, and data of the peer.
+    const GRACE: Duration = Duration::from_secs(3);
+    /// The longest frame on a connection whose peer has not shown that it speaks STUN: no check is longer.
+    const FIRST_FRAME: usize = 2048;
+
+    /// The next thing to be done about a connection; `None` if there is none for the time being.
+    ///
+    /// An agent without TCP candidates has none. Call it, until it gives `None`, when
+    /// [`poll_transmit`](Self::poll_transmit) has given none.
+    #[must_use = "a connection that nobody opens is one that fails"]
+    pub fn poll_connection(&mut self) -> Option<ConnectionRequest> {
+        self.evaluate();
+        self.connections.poll_request()
+    }
+
+    /// Takes what has become of a connection. What is said of a connection that the agent does not have, or no longer,
+    /// changes nothing.
+    pub fn handle_connection(&mut self, now: super::Instant, event: ConnectionEvent) {
+        self.observe(now);
+        match event {
+            ConnectionEvent::Opened { id, local } => self.connections.opened(self.now, id, canonical(local)),
+            ConnectionEvent::Failed { id } => self.end_connection(id, ConnectionEnd::Failed),
+            ConnectionEvent::Closed { id } => self.end_connection(id, ConnectionEnd::Lost),
+        }
+    }
+
+    /// Takes a connection that a socket has accepted: `local` is the address of a passive or simultaneous-open candidate,
+    /// `remote` that at the other end. Gives its name; [`handle_stream_bytes`](Self::handle_stream_bytes) takes what comes
+    /// on it.
+    ///
+    /// Whose it is, the first authenticated check on it tells. One that carries none within 10 s is closed.
+    ///
+    /// # Errors
+    /// * [`UnknownAddress`](AcceptConnectionError::UnknownAddress) if no such candidate has this address.
+    /// * [`TooMany`](AcceptConnectionError::TooMany) or
+    ///   [`TooManyFromAddress`](AcceptConnectionError::TooManyFromAddress) at the limits of the configuration.
+    /// * [`Closed`](AcceptConnectionError::Closed) after [`close`](Self::close).
+    pub fn accept_connection(
+        &mut self,
+        now: super::Instant,
+        local: SocketAddr,
+        remote: SocketAddr,
+    ) -> Result<ConnectionId, AcceptConnectionError> {
+        use AcceptConnectionError as E;
+        self.observe(now);
+        if self.is_closed {
+            return Err(E::Closed);
+        }
+        let (local, remote) = (canonical(local), canonical(remote));
+        let socket = self.sockets.get(&(Transport::Tcp, local)).copied();
+        let Socket { stream, component, .. } = socket.ok_or(E::UnknownAddress(local))?;
+        let is_accepted = |connection: &&Connection| connection.carrier().is_accepted;
+        let (most, most_of_one) = (self.config.max_connections, self.config.max_connections_per_address);
+        let from_there = |connection: &&Connection| connection.remote.ip() == remote.ip();
+        let refusal = if self.connections.iter().filter(is_accepted).count() >= most {
+            Some(E::TooMany(most))
+        } else if self.connections.iter().filter(is_accepted).filter(from_there).count() >= most_of_one {
+            Some(E::TooManyFromAddress(most_of_one))
+        } else {
+            None
+        };
+        if let Some(refusal) = refusal {
+            self.stats.connections_refused += 1;
+            return Err(refusal);
+        }
+        let path = path(Transport::Tcp, local, remote);
+        if let Some(stale) = self.connections.find(&path).map(|connection| connection.id) {
+            // The same addresses again: the connection before was lost without a word.
+            self.end_connection(stale, ConnectionEnd::Lost);
+        }
+        let carrier = Carrier {
+            stream,
+            component,
+            path,
+            former: None,
+            is_accepted: true,
+            is_heard: false,
+            is_proven: false,
+            waiting: None,
+        };
+        let until = after(self.now, Self::SILENCE);
+        Ok(self.connections.accept(local, remote, Owner::Candidates(carrier), until))
+    }
+
+    /// Takes bytes that have come on a connection, up to the end of the first frame in them, and advances `bytes` past
+    /// what it has taken. `None` once all is taken: call it in a loop. The pieces may be split anywhere.
+    ///
+    /// ```
+    /// # use nilas::{Agent, ConnectionId, Instant, Received};
+    /// # fn take(agent: &mut Agent, now: Instant, connection: ConnectionId, mut bytes: &[u8]) {
+    /// while let Some(received) = agent.handle_stream_bytes(now, connection, &mut bytes) {
+    ///     if let Received::Data { payload, .. } = received {
+    ///         println!("{} bytes", payload.len());
+    ///     }
+    /// }
+    /// # }
+    /// ```
+    ///
+    /// A payload that is whole in `bytes` is borrowed from there; otherwise, from the agent.
+    pub fn handle_stream_bytes<'a, 'i: 'a>(
+        &'a mut self,
+        now: super::Instant,
+        id: ConnectionId,
+        bytes: &mut &'i [u8],
+    ) -> Option<Received<'a>> {
+        self.observe(now);
+        let mut spare = core::mem::take(&mut self.connections.spare);
+        let open = self.connections.get_mut(id).filter(|connection| connection.stage == Stage::Open);
+        let Some(connection) = open else {
+            self.connections.spare = spare;
+            let rest = core::mem::take(bytes);
+            return (!rest.is_empty()).then(|| self.count(Received::Dropped(DropReason::UnknownConnection)));
+        };
+        let Some(frame) = connection.framer.next(bytes, &mut spare) else {
+            self.connections.spare = spare;
+            self.judge_opening(id);
+            return None;
+        };
+        match frame {
+            Frame::Whole(payload) => {
+                self.connections.spare = spare;
+                Some(self.handle_frame(id, payload))
+            }
+            Frame::Joined(frame) => {
+                let received = self.handle_frame(id, payload_of(&frame)).without_payload();
+                self.connections.spare = frame;
+                Some(received.with_payload(payload_of(&self.connections.spare)))
+            }
+        }
+    }
+
+    fn handle_frame<'a>(&mut self, id: ConnectionId, payload: &'a [u8]) -> Received<'a> {
+        self.stats.datagrams_received += 1;
+        let Some(connection) = self.connections.get_mut(id) else {
+            return self.count(Received::Dropped(DropReason::UnknownConnection));
+        };
+        let is_stun = looks_like_stun(payload);
+        let carrier = connection.carrier_mut();
+        let is_new = !carrier.is_heard;
+        carrier.is_heard |= is_stun;
+        let (stream, component, path, is_accepted) =
+            (carrier.stream, carrier.component, carrier.path, carrier.is_accepted);
+        if is_new && !is_stun && !is_accepted {
+            // Whoever we have called is no ICE agent (RFC 6544 §7.1).
+            self.end_connection(id, ConnectionEnd::NotStun);
+            return self.count(Received::Dropped(DropReason::Unclassified));
+        }
+        let current = self.stream(stream).map_or(0, |data| data.generation);
+        let generation = path.flow.map_or(current, |flow| flow.generation);
+        let datagram = Datagram { transport: Transport::Tcp, ..Datagram::new(path.remote, path.base, payload) };
+        let received = self.deliver(Arrival { stream, component, path, generation }, &datagram);
+        self.count(received)
+    }
+
+    fn count<'a>(&mut self, received: Received<'a>) -> Received<'a> {
+        if let Received::Dropped(reason) = received {
+            self.stats.count_drop(reason);
+        }
+        received
+    }
+
+    /// Looks at the beginning of the first frame, before it is complete: what is no STUN, or too long for a check, is not
+    /// waited for.
+    fn judge_opening(&mut self, id: ConnectionId) {
+        let Some(connection) = self.connections.get(id).filter(|connection| !connection.carrier().is_heard) else {
+            return;
+        };
+        let part = connection.framer.part();
+        let Some((prefix, payload)) = part.split_first_chunk() else { return };
+        let is_long = usize::from(u16::from_be_bytes(*prefix)) > Self::FIRST_FRAME;
+        let is_other = payload.first().is_some_and(|first| *first > 3) && !connection.carrier().is_accepted;
+        if is_long || is_other {
+            self.end_connection(id, ConnectionEnd::NotStun);
+        }
+    }
+
+    /// Whether the messages of a pair can leave; opens a connection if that is what is missing (RFC 6544 §7.1).
+    pub(super) fn carriage(&mut self, id: PairId) -> Carriage {
+        let Some(pair) = self.set.get(id) else { return Carriage::None };
+        if pair.path.transport != Transport::Tcp {
+            return Carriage::Ready;
+        }
+        let path = pair.path;
+        if let Some(connection) = self.connections.find(&path) {
+            return match connection.stage {
+                Stage::Open => Carriage::Ready,
+                Stage::Queued | Stage::Opening => Carriage::Opening(connection.id),
+            };
+        }
+        match self.tcp_type(id) {
+            Some(TcpType::SimultaneousOpen) => {
+                // After a restart both sides may list the same addresses, and use what is open (RFC 6544 §9.2).
+                let bare = Path { flow: None, ..path };
+                if let Some(connection) = self.connections.find_open(&bare).map(|connection| connection.id) {
+                    self.connections.bind(connection, path);
+                    return Carriage::Ready;
+                }
+                self.dial(id).map_or(Carriage::None, Carriage::Opening)
+            }
+            Some(TcpType::Active) => self.dial(id).map_or(Carriage::None, Carriage::Opening),
+            Some(TcpType::Passive) | None => Carriage::None,
+        }
+    }
+
+    /// The type of the local candidate of a pair.
+    fn tcp_type(&self, id: PairId) -> Option<TcpType> {
+        let pair = self.set.get(id)?;
+        self.stream(pair.stream)?.locals.get(pair.local)?.candidate.tcp_type()
+    }
+
+    /// Opens the connection of a pair: from a port of its own for an active candidate, from that of the base otherwise.
+    fn dial(&mut self, id: PairId) -> Option<ConnectionId> {
+        let tcp_type = self.tcp_type(id).filter(|tcp_type| tcp_type.is_opening())?;
+        let pair = self.set.get(id)?;
+        let path = pair.path;
+        let mut local = path.base;
+        if tcp_type == TcpType::Active {
+            local.set_port(0);
+        }
+        let carrier = Carrier {
+            stream: pair.stream,
+            component: pair.component,
+            path,
+            former: None,
+            is_accepted: false,
+            is_heard: false,
+            is_proven: false,
+            waiting: None,
+        };
+        let owner = Owner::Candidates(carrier);
+        Some(self.connections.open(self.now, local, path.remote, ConnectionSecurity::Plain, owner))
+    }
+
+    /// Lets a check wait for a connection, in the place of an earlier one.
+    pub(super) fn let_wait(&mut self, connection: ConnectionId, key: TransactionKey) {
+        let Some(connection) = self.connections.get_mut(connection) else { return };
+        if let Some(earlier) = connection.carrier_mut().waiting.replace(key) {
+            self.transactions.remove(earlier);
+        }
+    }
+
+    /// What is said first on a connection that was opened: the check that waited for it, or one that shows whether a path
+    /// in use works again (RFC 6544 §11.1).
+    pub(super) fn write_opening(&mut self, out: &mut Scratch) -> Option<Path> {
+        loop {
+            let id = self.connections.poll_ready()?;
+            let Some(carrier) = self.connections.get_mut(id).map(Connection::carrier_mut) else { continue };
+            let (path, waiting) = (carrier.path, carrier.waiting.take());
+            let launched = waiting.and_then(|key| self.transactions.launch(self.now, key));
+            if let Some(start) = launched.map(|transaction| transaction.start) {
+                if let Some(path) = self.encode(out, &start) {
+                    return Some(path);
+                }
+            }
+            let in_use = self.watched().find(|id| self.set.get(*id).is_some_and(|pair| pair.path == path));
+            let Some(start) = in_use.and_then(|id| self.plan(id, Purpose::Consent)) else { continue };
+            if let Some(path) = self.encode(out, &start) {
+                self.record_consent(&start);
+                return Some(path);
+            }
+        }
+    }
+
+    /// Records whose connection an authenticated request has come on; gives the path of its pair (RFC 6544 §7.2).
+    pub(super) fn own(&mut self, arrival: Arrival) -> Path {
+        let Arrival { stream, component, path, generation } = arrival;
+        let flow = Some(Flow { stream, component, generation });
+        if path.transport != Transport::Tcp || path.flow == flow {
+            return path;
+        }
+        let Some(id) = self.connections.find(&path).map(|connection| connection.id) else { return path };
+        let bound = Path { flow, ..path };
+        if let Some(other) = self.connections.find(&bound).map(|other| other.id).filter(|other| *other != id) {
+            // Both sides have opened one at the same time: that of the peer works.
+            self.supersede(other);
+        }
+        self.connections.bind(id, bound);
+        self.revive(id, bound);
+        bound
+    }
+
+    /// Closes a connection in the place of which there is another one; the check that waits for it is made anew.
+    fn supersede(&mut self, id: ConnectionId) {
+        let Some(connection) = self.connections.close(self.now, id) else { return };
+        if let Some(key) = connection.carrier().waiting {
+            let pair = self.transactions.remove(key).map(|transaction| transaction.start.pair);
+            pair.into_iter().for_each(|pair| self.trigger(pair));
+        }
+    }
+
+    /// Gives a pair in use, whose connection was lost, the one that its peer has opened instead (RFC 6544 §11.1).
+    fn revive(&mut self, id: ConnectionId, bound: Path) {
+        let is_lost = |pair: &CandidatePair| {
+            let path = pair.path;
+            (path.transport, path.base, path.remote.ip(), path.flow)
+                == (bound.transport, bound.base, bound.remote.ip(), bound.flow)
+                && self.connections.find(&path).is_none()
+        };
+        let lost = self.watched().filter_map(|id| self.set.get(id)).find(|pair| is_lost(pair));
+        let Some((before, remote, stream)) = lost.map(|pair| (pair.path, pair.remote, pair.stream)) else {
+            return;
+        };
+        for pair in self.pairs_on(&before) {
+            self.set.move_to(pair, bound);
+        }
+        if let Some(data) = self.stream_mut(stream) {
+            data.readdress(remote, bound);
+        }
+        self.connections.make_ready(id);
+        self.resume_nomination(&bound);
+    }
+
+    /// Whether two paths are carried by the same connection, or are the same.
+    pub(super) fn is_same_way(&self, one: &Path, other: &Path) -> bool {
+        let connection = |path| self.connections.find(path).map(|connection| connection.id);
+        one == other || connection(one).is_some() && connection(one) == connection(other)
+    }
+
+    /// Records that a check was answered on a path: data may follow on its connection.
+    pub(super) fn prove_connection(&mut self, path: &Path) {
+        let Some(id) = self.connections.find(path).map(|connection| connection.id) else { return };
+        if let Some(connection) = self.connections.get_mut(id) {
+            connection.carrier_mut().is_proven = true;
+        }
+        self.connections.forget_redial(path);
+    }
+
+    /// Whether data may go on this path: its connection is open, and a check was answered on it. A lite agent sends no
+    /// checks.
+    pub(super) fn is_carried(&self, path: &Path) -> bool {
+        let open = self.connections.find_open(path);
+        open.is_some_and(|connection| connection.carrier().is_proven || self.config.lite)
+    }
+
+    /// Ends a connection, and draws the consequences.
+    fn end_connection(&mut self, id: ConnectionId, reason: ConnectionEnd) {
+        let is_ours = !matches!(reason, ConnectionEnd::Failed | ConnectionEnd::Lost);
+        let ended = if is_ours { self.connections.close(self.now, id) } else { self.connections.remove(self.now, id) };
+        let Some(connection) = ended else { return };
+        let carrier = connection.carrier();
+        if let Some(key) = carrier.waiting {
+            // It counts as lost with its pair below.
+            self.transactions.remove(key);
+        }
+        self.emit(Event::ConnectionEnded {
+            connection: id,
+            stream: carrier.stream,
+            component: carrier.component,
+            local: connection.local,
+            remote: connection.remote,
+            reason,
+            at: self.now,
+        });
+        self.lose_path(&carrier.path);
+        if let Some(former) = carrier.former {
+            self.lose_path(&former);
+        }
+        if reason == ConnectionEnd::NotStun {
+            self.fail_remote(carrier);
+        }
+    }
+
+    /// Fails all pairs with a remote candidate that is no ICE agent (RFC 6544 §7.1).
+    fn fail_remote(&mut self, carrier: &Carrier) {
+        let remote = self.set.find(&carrier.path).and_then(|id| self.set.get(id)).map(|pair| pair.remote);
+        let is_hit = |pair: &&CandidatePair| pair.stream == carrier.stream && Some(pair.remote) == remote;
+        let hit: Vec<PairId> = self.set.iter().filter(is_hit).map(|pair| pair.id).collect();
+        for id in hit {
+            self.set.give_up(id);
+            self.discard(id);
+        }
+    }
+
+    fn pairs_on(&self, path: &Path) -> SmallVec<[PairId; 2]> {
+        self.set.iter().filter(|pair| pair.path == *path).map(|pair| pair.id).collect()
+    }
+
+    /// Deals with the pairs of a path whose connection is gone. One that is in use is suspected, and gets its connection
+    /// back if it is for us to open it; any other has failed.
+    fn lose_path(&mut self, path: &Path) {
+        self.is_dirty = true;
+        let now = self.now;
+        let kept: SmallVec<[PairId; 2]> =
+            self.watched().filter(|id| self.set.get(*id).is_some_and(|pair| pair.path == *path)).collect();
+        for id in self.pairs_on(path) {
+            if let Some(key) = self.set.get(id).and_then(|pair| pair.state.transaction()) {
+                self.transactions.remove(key);
+                self.fail_pair(id);
+            } else if kept.is_empty() {
+                self.discard(id);
+            }
+        }
+        let Some(id) = kept.first().copied() else { return };
+        if let Some(consent) = self.set.get_mut(id).and_then(|pair| pair.consent.as_mut()) {
+            consent.suspect(now);
+        }
+        if self.tcp_type(id).is_some_and(TcpType::is_opening) {
+            self.connections.plan_redial(now, *path);
+        }
+        self.resume_nomination(path);
+    }
+
+    /// Nominates once more where the connection was lost before the answer came.
+    fn resume_nomination(&mut self, path: &Path) {
+        let attempts: SmallVec<[PairId; 1]> = self
+            .streams
+            .iter()
+            .flat_map(|stream| &stream.components)
+            .filter_map(|component| Some(component.attempt?.checked))
+            .filter(|id| self.set.get(*id).is_some_and(|pair| pair.path == *path))
+            .collect();
+        attempts.into_iter().for_each(|id| self.trigger(id));
+    }
+
+    /// Takes a pair off the valid list that nobody uses and that does not work any more.
+    fn discard(&mut self, id: PairId) {
+        let Some(pair) = self.set.get_mut(id) else { return };
+        let place = (pair.stream, pair.component);
+        (pair.is_valid, pair.produced) = (false, None);
+        let (state, is_listed) = (pair.state.get(), pair.group.is_some());
+        if self.component(place).and_then(|component| component.attempt).is_some_and(|attempt| attempt.valid == id) {
+            self.drop_attempt(place);
+        }
+        if let Some(component) = self.component_mut(place) {
+            component.valid.retain(|valid| *valid != id);
+            component.nominated.take_if(|nominated| *nominated == id);
+        }
+        if !is_listed {
+            self.forget_pair(id);
+        } else if state == CandidatePairState::Succeeded {
+            self.fail_pair(id);
+        }
+    }
+
+    /// Gives up a nomination over TCP that was not answered: it is not repeated there (RFC 8489 §6.2.2).
+    pub(super) fn handle_lost_nomination(&mut self, key: TransactionKey, transaction: &Transaction) {
+        if transaction.start.purpose != Purpose::Nomination || !transaction.start.is_reliable {
+            return;
+        }
+        let Some(pair) = self.set.get(transaction.start.pair) else { return };
+        let place = (pair.stream, pair.component);
+        let attempt = self.component(place).and_then(|component| component.attempt);
+        if attempt.is_some_and(|attempt| attempt.latest == Some(key)) {
+            self.fail_nomination(place);
+        }
+    }
+
+    /// Does what is due about connections.
+    pub(super) fn expire_connections(&mut self) {
+        while let Some(id) = self.connections.poll_due(self.now) {
+            let Some(connection) = self.connections.get(id) else { continue };
+            let carrier = connection.carrier();
+            let reason = match connection.stage {
+                Stage::Queued | Stage::Opening => ConnectionEnd::TimedOut,
+                Stage::Open if carrier.path.flow.is_none() => ConnectionEnd::Silent,
+                Stage::Open if self.is_wanted(carrier) => continue,
+                Stage::Open => ConnectionEnd::Unused,
+            };
+            self.end_connection(id, reason);
+        }
+        while let Some(path) = self.connections.poll_redial(self.now) {
+            let in_use = self.watched().find(|id| self.set.get(*id).is_some_and(|pair| pair.path == path));
+            match in_use {
+                Some(_) if self.connections.find(&path).is_some() => {}
+                Some(id) if self.dial(id).is_some() => {}
+                Some(_) | None => self.connections.forget_redial(&path),
+            }
+        }
+    }
+
+    /// Whether a connection carries a pair that is in use, or may yet be (RFC 6544 §8).
+    fn is_wanted(&self, carrier: &Carrier) -> bool {
+        let is_carried = |path: &Path| carrier.path == *path || carrier.former == Some(*path);
+        if self.watched().filter_map(|id| self.set.get(id)).any(|pair| is_carried(&pair.path)) {
+            return true;
+        }
+        let Some(pair) = self.set.find(&carrier.path).and_then(|id| self.set.get(id)) else {
+            // A check that came before the credentials of its peer makes a pair later.
+            let data = self.stream(carrier.stream);
+            let waits = |data: &super::Stream| {
+                let pending = data.pending.as_ref().map(|pending| pending.early.as_slice()).unwrap_or_default();
+                data.early.iter().chain(pending).any(|early| early.path == carrier.path)
+            };
+            return data.is_some_and(waits);
+        };
+        let produced = pair.produced.and_then(|id| self.set.get(id));
+        let is_open = self.component((pair.stream, pair.component)).is_some_and(|one| one.nominated.is_none());
+        let is_busy = pair.is_queued || pair.is_nominating || pair.consent.is_some();
+        is_busy || produced.is_some_and(|valid| valid.consent.is_some()) || is_open
+    }
+
+    /// Gives connections that nobody needs a while to live.
+    pub(super) fn tidy_connections(&mut self) {
+        for id in self.connections.ids() {
+            let Some(connection) = self.connections.get(id) else { continue };
+            let carrier = connection.carrier();
+            if carrier.path.flow.is_none() || connection.stage != Stage::Open {
+                continue;
+            }
+            let is_wanted = self.is_wanted(carrier);
+            if is_wanted || !connection.is_limited() {
+                let until = after(self.now, Self::GRACE);
+                self.connections.set_deadline(id, (!is_wanted).then_some(until));
+            }
+        }
+    }
+
+    /// Ends the connections of a candidate that is gone.
+    pub(super) fn drop_connections(&mut self, which: impl Fn(&Carrier) -> bool) {
+        let is_hit = |id: &ConnectionId| self.connections.get(*id).is_some_and(|one| which(one.carrier()));
+        let gone: Vec<ConnectionId> = self.connections.ids().into_iter().filter(is_hit).collect();
+        gone.into_iter().for_each(|id| self.end_connection(id, ConnectionEnd::Unused));
+    }
+
+    /// Closes all connections.
+    pub(super) fn close_connections(&mut self) {
+        for id in self.connections.ids() {
+            self.connections.close(self.now, id);
+        }
+    }
+}
+
+/// What is in a frame.
+fn payload_of(frame: &[u8]) -> &[u8] {
+    frame.split_first_chunk::<2>().map(|(_, payload)| payload).unwrap_or_default()
+}

@@ -1,0 +1,7 @@
+//! ICE over TCP (RFC 6544): connections, and the frames on them (RFC 4571).
+
+mod frame;
+mod table;
+
+pub(crate) use frame::{Frame, Framer};
+pub(crate) use table::{Carrier, Connection, Connections, Owner, Stage};

@@ -1,0 +1,350 @@
+//! The connections of an agent: by name, and by the paths that they carry.
+
+use alloc::collections::{BTreeMap, VecDeque};
+use alloc::vec::Vec;
+use core::net::{IpAddr, SocketAddr};
+use core::time::Duration;
+
+use super::Framer;
+use crate::check::TransactionKey;
+use crate::connection::{ConnectionId, ConnectionRequest, ConnectionSecurity};
+use crate::pair::Path;
+use crate::stream::{ComponentId, StreamId};
+use crate::time::{Instant, after, earliest};
+
+/// What a connection is for.
+#[derive(Clone, Debug)]
+pub(crate) enum Owner {
+    /// Pairs of TCP candidates (RFC 6544).
+    Candidates(Carrier),
+}
+
+/// A connection that carries pairs of TCP candidates.
+#[derive(Clone, Debug)]
+pub(crate) struct Carrier {
+    pub(crate) stream: StreamId,
+    pub(crate) component: ComponentId,
+    /// The path of its pairs. Without a flow as long as nobody knows whose an accepted connection is.
+    pub(crate) path: Path,
+    /// The path that it had before a restart, whose pairs may still be in use.
+    pub(crate) former: Option<Path>,
+    /// The peer has opened it.
+    pub(crate) is_accepted: bool,
+    /// STUN has come on it.
+    pub(crate) is_heard: bool,
+    /// A check of ours was answered on it, so that data may follow (RFC 6544 §11.1).
+    pub(crate) is_proven: bool,
+    /// The check that is sent once it is open.
+    pub(crate) waiting: Option<TransactionKey>,
+}
+
+/// How far a connection has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Stage {
+    /// It waits for its turn: too many to the same address are being opened.
+    Queued,
+    /// It is being opened.
+    Opening,
+    /// Bytes go to and fro.
+    Open,
+}
+
+/// A connection.
+#[derive(Clone, Debug)]
+pub(crate) struct Connection {
+    pub(crate) id: ConnectionId,
+    /// The local address to open it from, and once it is open the one that it has.
+    pub(crate) local: SocketAddr,
+    pub(crate) remote: SocketAddr,
+    pub(crate) security: ConnectionSecurity,
+    pub(crate) stage: Stage,
+    pub(crate) owner: Owner,
+    pub(crate) framer: Framer,
+    /// When something is to be done about it: it takes too long to open, says nothing, or is not used.
+    deadline: Option<Instant>,
+}
+
+impl Connection {
+    /// Whether something is to be done about it at some time.
+    pub(crate) const fn is_limited(&self) -> bool {
+        self.deadline.is_some()
+    }
+
+    pub(crate) const fn carrier(&self) -> &Carrier {
+        let Owner::Candidates(carrier) = &self.owner;
+        carrier
+    }
+
+    pub(crate) const fn carrier_mut(&mut self) -> &mut Carrier {
+        let Owner::Candidates(carrier) = &mut self.owner;
+        carrier
+    }
+}
+
+/// A path in use that wants its connection back.
+#[derive(Clone, Copy, Debug)]
+struct Redial {
+    path: Path,
+    attempts: u8,
+    /// When it is tried again; `None` while it is.
+    at: Option<Instant>,
+}
+
+/// All connections of an agent.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Connections {
+    slots: Vec<Option<Connection>>,
+    free: Vec<u32>,
+    next_serial: u32,
+    by_path: BTreeMap<Path, ConnectionId>,
+    /// How many are being opened to each address.
+    opening: BTreeMap<IpAddr, usize>,
+    queued: VecDeque<ConnectionId>,
+    requests: VecDeque<ConnectionRequest>,
+    /// Connections that were opened, on which something is to be said first.
+    ready: VecDeque<ConnectionId>,
+    /// The earliest deadline.
+    deadline: Option<Instant>,
+    /// Paths in use whose connection was lost.
+    redials: Vec<Redial>,
+    /// A buffer for frames that come in pieces.
+    pub(crate) spare: Vec<u8>,
+}
+
+impl Connections {
+    /// Most connections that are opened to one address at a time (RFC 6544 §12).
+    const MAX_OPENING: usize = 5;
+    /// How long a connection may take to open.
+    const PATIENCE: Duration = Duration::from_secs(10);
+
+    pub(crate) fn get(&self, id: ConnectionId) -> Option<&Connection> {
+        self.slots.get(id.slot as usize)?.as_ref().filter(|connection| connection.id == id)
+    }
+
+    pub(crate) fn get_mut(&mut self, id: ConnectionId) -> Option<&mut Connection> {
+        self.slots.get_mut(id.slot as usize)?.as_mut().filter(|connection| connection.id == id)
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Connection> {
+        self.slots.iter().flatten()
+    }
+
+    /// The connection that carries this path.
+    pub(crate) fn find(&self, path: &Path) -> Option<&Connection> {
+        self.get(*self.by_path.get(path)?)
+    }
+
+    /// The connection of this path, if bytes go to and fro on it.
+    pub(crate) fn find_open(&self, path: &Path) -> Option<&Connection> {
+        self.find(path).filter(|connection| connection.stage == Stage::Open)
+    }
+
+    /// Adds a connection; it is asked for when there is room for it.
+    pub(crate) fn open(
+        &mut self,
+        now: Instant,
+        local: SocketAddr,
+        remote: SocketAddr,
+        security: ConnectionSecurity,
+        owner: Owner,
+    ) -> ConnectionId {
+        let id = self.store(local, remote, security, Stage::Queued, owner);
+        self.queued.push_back(id);
+        self.request_queued(now);
+        id
+    }
+
+    /// Adds a connection that the peer has opened, which is looked at again at `until`.
+    pub(crate) fn accept(
+        &mut self,
+        local: SocketAddr,
+        remote: SocketAddr,
+        owner: Owner,
+        until: Instant,
+    ) -> ConnectionId {
+        let id = self.store(local, remote, ConnectionSecurity::Plain, Stage::Open, owner);
+        self.set_deadline(id, Some(until));
+        id
+    }
+
+    fn store(
+        &mut self,
+        local: SocketAddr,
+        remote: SocketAddr,
+        security: ConnectionSecurity,
+        stage: Stage,
+        owner: Owner,
+    ) -> ConnectionId {
+        let slot = self.free.pop().unwrap_or_else(|| {
+            self.slots.push(None);
+            u32::try_from(self.slots.len() - 1).unwrap_or(u32::MAX)
+        });
+        let id = ConnectionId { serial: self.next_serial, slot };
+        self.next_serial = self.next_serial.wrapping_add(1);
+        let framer = Framer::default();
+        let Owner::Candidates(carrier) = &owner;
+        self.by_path.insert(carrier.path, id);
+        let connection = Connection { id, local, remote, security, stage, owner, framer, deadline: None };
+        if let Some(entry) = self.slots.get_mut(slot as usize) {
+            *entry = Some(connection);
+        }
+        id
+    }
+
+    /// Asks for those that wait, as far as there is room: at the most [`Self::MAX_OPENING`] to one address.
+    fn request_queued(&mut self, now: Instant) {
+        for _ in 0..self.queued.len() {
+            let Some(id) = self.queued.pop_front() else { return };
+            let Some(connection) = self.get(id).filter(|connection| connection.stage == Stage::Queued) else {
+                continue;
+            };
+            let (local, remote, security) = (connection.local, connection.remote, connection.security.clone());
+            let count = self.opening.entry(remote.ip()).or_default();
+            if *count >= Self::MAX_OPENING {
+                self.queued.push_back(id);
+                continue;
+            }
+            *count += 1;
+            if let Some(connection) = self.get_mut(id) {
+                connection.stage = Stage::Opening;
+            }
+            self.set_deadline(id, Some(after(now, Self::PATIENCE)));
+            self.requests.push_back(ConnectionRequest::Open { id, local, remote, security });
+        }
+    }
+
+    /// Records that a connection is open, if anybody waits for that.
+    pub(crate) fn opened(&mut self, now: Instant, id: ConnectionId, local: SocketAddr) {
+        let Some(connection) = self.get_mut(id).filter(|connection| connection.stage == Stage::Opening) else { return };
+        connection.stage = Stage::Open;
+        connection.local = local;
+        let remote = connection.remote;
+        self.set_deadline(id, None);
+        self.ready.push_back(id);
+        self.release(now, remote.ip());
+    }
+
+    fn release(&mut self, now: Instant, ip: IpAddr) {
+        if let Some(count) = self.opening.get_mut(&ip) {
+            *count = count.saturating_sub(1);
+            if *count == 0 {
+                self.opening.remove(&ip);
+            }
+        }
+        self.request_queued(now);
+    }
+
+    /// Forgets a connection.
+    pub(crate) fn remove(&mut self, now: Instant, id: ConnectionId) -> Option<Connection> {
+        let entry = self.slots.get_mut(id.slot as usize)?;
+        let connection = entry.take_if(|connection| connection.id == id)?;
+        self.free.push(id.slot);
+        self.by_path.retain(|_, of| *of != id);
+        self.queued.retain(|of| *of != id);
+        self.ready.retain(|of| *of != id);
+        if connection.deadline.is_some() {
+            self.find_deadline();
+        }
+        if connection.stage == Stage::Opening {
+            self.release(now, connection.remote.ip());
+        }
+        Some(connection)
+    }
+
+    /// Forgets a connection, and asks the caller to close it.
+    pub(crate) fn close(&mut self, now: Instant, id: ConnectionId) -> Option<Connection> {
+        let connection = self.remove(now, id)?;
+        let before = self.requests.len();
+        self.requests.retain(|request| !matches!(request, ConnectionRequest::Open { id: of, .. } if *of == id));
+        // What was never asked for needs no end.
+        if connection.stage != Stage::Queued && self.requests.len() == before {
+            self.requests.push_back(ConnectionRequest::Close { id });
+        }
+        Some(connection)
+    }
+
+    /// Records that a connection carries this path from now on, and the one before as well.
+    pub(crate) fn bind(&mut self, id: ConnectionId, path: Path) {
+        let Some(connection) = self.get_mut(id) else { return };
+        let carrier = connection.carrier_mut();
+        let before = core::mem::replace(&mut carrier.path, path);
+        carrier.former = Some(before).filter(|before| before.flow.is_some());
+        self.by_path.insert(path, id);
+        self.set_deadline(id, None);
+    }
+
+    /// Records that something is to be said first on an open connection.
+    pub(crate) fn make_ready(&mut self, id: ConnectionId) {
+        self.ready.push_back(id);
+    }
+
+    /// Sees to it that the path of a pair in use gets a connection again, after a while that grows with each attempt.
+    pub(crate) fn plan_redial(&mut self, now: Instant, path: Path) {
+        let place = self.redials.iter().position(|redial| redial.path == path).unwrap_or_else(|| {
+            self.redials.push(Redial { path, attempts: 0, at: None });
+            self.redials.len() - 1
+        });
+        let Some(redial) = self.redials.get_mut(place) else { return };
+        let wait = match redial.attempts {
+            0 => Duration::ZERO,
+            attempts => Duration::from_millis(500 << attempts.min(4)),
+        };
+        redial.attempts = redial.attempts.saturating_add(1);
+        redial.at = Some(after(now, wait));
+    }
+
+    /// The path of a pair that wants its connection back now.
+    pub(crate) fn poll_redial(&mut self, now: Instant) -> Option<Path> {
+        let due = self.redials.iter_mut().find(|redial| redial.at.is_some_and(|at| at <= now))?;
+        due.at = None;
+        Some(due.path)
+    }
+
+    /// A path works, or is not wanted any more.
+    pub(crate) fn forget_redial(&mut self, path: &Path) {
+        self.redials.retain(|redial| redial.path != *path);
+    }
+
+    pub(crate) fn poll_request(&mut self) -> Option<ConnectionRequest> {
+        self.requests.pop_front()
+    }
+
+    /// Whether somebody has to poll.
+    pub(crate) fn has_output(&self) -> bool {
+        !self.requests.is_empty() || !self.ready.is_empty()
+    }
+
+    /// The next connection on which something is to be said first.
+    pub(crate) fn poll_ready(&mut self) -> Option<ConnectionId> {
+        self.ready.pop_front()
+    }
+
+    pub(crate) fn set_deadline(&mut self, id: ConnectionId, at: Option<Instant>) {
+        let Some(connection) = self.get_mut(id) else { return };
+        if core::mem::replace(&mut connection.deadline, at) != at {
+            self.find_deadline();
+        }
+    }
+
+    fn find_deadline(&mut self) {
+        self.deadline = self.iter().fold(None, |next, connection| earliest(next, connection.deadline));
+    }
+
+    /// When [`poll_due`](Self::poll_due) or [`poll_redial`](Self::poll_redial) has something.
+    pub(crate) fn deadline(&self) -> Option<Instant> {
+        self.redials.iter().fold(self.deadline, |next, redial| earliest(next, redial.at))
+    }
+
+    /// A connection whose deadline has come; it has none any more.
+    pub(crate) fn poll_due(&mut self, now: Instant) -> Option<ConnectionId> {
+        self.deadline.filter(|at| *at <= now)?;
+        let due = self.iter().find(|connection| connection.deadline.is_some_and(|at| at <= now))?.id;
+        self.set_deadline(due, None);
+        Some(due)
+    }
+
+    /// All of them.
+    pub(crate) fn ids(&self) -> Vec<ConnectionId> {
+        self.iter().map(|connection| connection.id).collect()
+    }
+}
