@@ -1,7 +1,20 @@
-//! Handles and answers one request so many times, for `count.sh` to count the instructions of.
+//! Does one thing so many times, for `count.sh` to count the instructions of.
 //!
-//! `cargo bench --bench instructions -- 1000 30` does it 1000 times on an agent with 30 x 30 pairs, by default 100 times on
-//! one with a single pair. Other arguments, such as `--bench` and `--test`, are passed over.
+//! `cargo bench --bench instructions -- request 1000 30` handles and answers 1000 requests on an agent with 30 x 30 pairs;
+//! by default there are 100 rounds on one with a single pair. Other arguments, such as `--bench` and `--test`, are passed
+//! over. What can be done:
+//!
+//! | | |
+//! |---|---|
+//! | `request` | handle a request and write its answer |
+//! | `copy` | copy a payload of 1200 bytes into the send buffer: what any sender does |
+//! | `send` | the same by `Agent::send` |
+//! | `batch` | the same, ten datagrams at once |
+//! | `route` | ask for a route and count a datagram that the application has written itself |
+//! | `current` | the same with a route that was kept |
+//! | `receive` | take a datagram of 1200 bytes |
+//! | `stray` | the same on another valid pair than the one in use |
+//! | `segments` | take ten of them that came in one read |
 
 #![allow(missing_docs, clippy::unwrap_used, clippy::print_stdout, reason = "a benchmark")]
 
@@ -10,18 +23,66 @@ mod support;
 
 use std::hint::black_box;
 
-use nilas::Received;
-use support::{Duo, quiet};
+use nilas::{Datagram, Payload, Received};
+use support::{COMPONENT, Duo, quiet};
+
+/// How many datagrams a batch has.
+const BATCH: usize = 10;
 
 fn main() {
-    let rounds: u32 = std::env::args().skip(1).find_map(|argument| argument.parse().ok()).unwrap_or(100);
-    let mut duo = Duo::connected(&quiet(), 1);
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    let mut numbers = words.iter().filter_map(|argument| argument.parse::<u32>().ok());
+    let rounds = numbers.next().unwrap_or(100);
+    let sockets = numbers.next().and_then(|count| u8::try_from(count).ok()).unwrap_or(1);
+    let what = words.iter().find(|word| !word.starts_with('-') && word.parse::<u32>().is_err());
+    let what = what.map_or("request", String::as_str);
+    let config = if sockets == 1 { quiet() } else { Duo::keeping_all_pairs(sockets) };
+    let mut duo = Duo::connected(&config, sockets);
     let check = duo.check.take().unwrap();
-    let mut buffer = Vec::with_capacity(2048);
+    let (payload, batch) = ([0x80; 1200], [0x80; 1200 * BATCH]);
+    let kept = duo.l.route(duo.now, duo.stream, COMPONENT).unwrap();
+    // What L sends comes on the pair that R uses, too, or on another one.
+    let data = Datagram::new(kept.source, kept.destination, &payload);
+    let stray = Datagram { payload: &payload, ..check.as_datagram() };
+    let read = Datagram { payload: &batch, ..data };
+    let mut buffer = Vec::with_capacity(16_384);
     for _ in 0..rounds {
-        assert_eq!(duo.r.handle_datagram(duo.now, black_box(&check.as_datagram())), Received::Handled);
         buffer.clear();
-        let _ = black_box(duo.r.poll_transmit(duo.now, &mut buffer)).unwrap();
+        match what {
+            "copy" => buffer.extend_from_slice(black_box(&payload)),
+            "send" => {
+                let sent = duo.l.send(duo.now, duo.stream, COMPONENT, black_box(&payload), &mut buffer);
+                let _ = black_box(sent).unwrap();
+            }
+            "batch" => {
+                let payload = Payload::from(black_box(&batch)).with_segment_size(1200);
+                let _ = black_box(duo.l.send(duo.now, duo.stream, COMPONENT, payload, &mut buffer)).unwrap();
+            }
+            "route" => {
+                let route = black_box(duo.l.route(duo.now, duo.stream, COMPONENT)).unwrap();
+                duo.l.record_sent(duo.now, &route, 1, payload.len());
+            }
+            "current" => {
+                assert!(duo.l.is_current(duo.now, black_box(&kept)));
+                duo.l.record_sent(duo.now, &kept, 1, payload.len());
+            }
+            "receive" => {
+                assert!(matches!(duo.r.handle_datagram(duo.now, black_box(&data)), Received::Data { .. }));
+            }
+            "stray" => {
+                assert!(matches!(duo.r.handle_datagram(duo.now, black_box(&stray)), Received::Data { .. }));
+            }
+            "segments" => {
+                for segment in black_box(read).segments(1200) {
+                    assert!(matches!(duo.r.handle_datagram(duo.now, &segment), Received::Data { .. }));
+                }
+            }
+            _ => {
+                assert_eq!(duo.r.handle_datagram(duo.now, black_box(&check.as_datagram())), Received::Handled);
+                let _ = black_box(duo.r.poll_transmit(duo.now, &mut buffer)).unwrap();
+            }
+        }
+        black_box(&buffer);
     }
-    println!("{rounds} requests handled and answered");
+    println!("{rounds} times {what}");
 }

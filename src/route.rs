@@ -130,6 +130,10 @@ impl Framing {
 
     /// Appends a message with what stands around it; gives the number of bytes, or `None` if it is too long.
     pub(crate) fn put(self, message: &[u8], buf: &mut impl BufMut) -> Option<usize> {
+        if self == Self::NONE {
+            buf.put_slice(message);
+            return Some(message.len());
+        }
         let (prefix, length) = self.prefix(message.len())?;
         let padding = self.trailer_len(message.len());
         buf.put_slice(prefix.get(..length)?);

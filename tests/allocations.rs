@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use allocation_counter::measure;
 use nilas::sim::{MessageBuilder, Wire};
-use nilas::{Agent, Config, Datagram, Received};
+use nilas::{Agent, Config, Datagram, Payload, Received};
 use support::{COMPONENT, Duo, Packet, poll, quiet};
 
 const ROUNDS: u32 = 10_000;
@@ -73,6 +73,31 @@ fn data_both_ways_allocates_nothing() {
         }
     });
     assert_eq!((info.count_total, info.bytes_total), (0, 0));
+}
+
+/// The same for those who own their buffers, or send and receive several datagrams at once.
+#[test]
+fn data_in_batches_and_on_routes_allocates_nothing() {
+    let mut duo = Duo::connected(&quiet(), 1);
+    let mut buffer = Vec::with_capacity(16_384);
+    let payload = [0x80; 12_000];
+    let mut received = 0;
+    let info = measure(|| {
+        for _ in 0..ROUNDS {
+            duo.now += Duration::from_millis(1);
+            let route = duo.l.route(duo.now, duo.stream, COMPONENT).unwrap();
+            assert!(duo.l.is_current(duo.now, &route));
+            duo.l.record_sent(duo.now, &route, 10, payload.len());
+            buffer.clear();
+            let batch = Payload::from(&payload).with_segment_size(1200);
+            let sent = duo.l.send(duo.now, duo.stream, COMPONENT, batch, &mut buffer).unwrap();
+            for segment in Datagram::new(sent.source, sent.destination, &buffer).segments(sent.segment_size.unwrap()) {
+                received += u32::from(matches!(duo.r.handle_datagram(duo.now, &segment), Received::Data { .. }));
+            }
+        }
+    });
+    assert_eq!((info.count_total, info.bytes_total), (0, 0));
+    assert_eq!(received, 10 * ROUNDS);
 }
 
 /// What an attacker sends costs no memory either, whatever it is.

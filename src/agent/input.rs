@@ -129,10 +129,14 @@ impl Agent {
         }
         let now = self.now;
         let Arrival { stream, component, path, .. } = arrival;
-        let previous = self.component((stream, component)).and_then(|component| component.previous);
-        let is_previous = |id: &PairId| self.set.get(*id).is_some_and(|pair| pair.path == path);
-        let found = previous.filter(is_previous).or_else(|| self.set.find(&path));
-        let Some(pair) = found.and_then(|id| self.set.get_mut(id)).filter(|pair| pair.is_trusted()) else {
+        // Nearly all data comes on the pair in use.
+        let likely = self.component((stream, component)).map(|component| [component.kept, component.previous]);
+        let is_on_path = |id: &PairId| self.set.get(*id).is_some_and(|pair| pair.path == path);
+        let likely = likely.into_iter().flatten().flatten().find(is_on_path);
+        let found = likely.or_else(|| self.set.find(&path)).and_then(|id| self.set.get(id));
+        // What comes on a pair whose check has produced another one counts for that: data goes back on it.
+        let found = found.filter(|pair| pair.is_trusted()).map(|pair| pair.produced.unwrap_or(pair.id));
+        let Some(pair) = found.and_then(|id| self.set.get_mut(id)) else {
             // A check that came before the peer's credentials was authenticated, too.
             let early = self.stream(stream).map(|data| data.early.as_slice()).unwrap_or_default();
             let is_early = early.iter().any(|early| early.path == path);
@@ -145,7 +149,7 @@ impl Agent {
         pair.stats.packets_received += 1;
         pair.stats.bytes_received += payload.len() as u64;
         pair.stats.last_packet_received_at = Some(now);
-        let pair = Some(pair.produced.unwrap_or(pair.id));
+        let pair = Some(pair.id);
         Received::Data { stream, component, pair, traffic_class, payload }
     }
 

@@ -3,10 +3,10 @@
 use std::collections::BTreeSet;
 
 use nilas::sim::{Link, SideName};
-use nilas::{CandidatePairState, ComponentId, Config, Event, Role};
+use nilas::{CandidatePairState, ComponentId, Config, Datagram, Event, PairStats, Received, Role};
 
 use crate::help::{at, ms, secs, setup};
-use crate::script::{BEST, LOCAL, Script};
+use crate::script::{BEST, LOCAL, OTHER, Script, socket};
 
 /// S168
 /// Req: wst-pair-c
@@ -100,6 +100,43 @@ fn a_scripted_run_gives_exact_counters_on_both_sides() {
     assert_eq!((sent.packets_received, sent.bytes_received), (1, 7));
     assert_eq!((sent.last_packet_sent_at, received.last_packet_received_at), (Some(at(1040)), Some(at(1080))));
     assert_eq!((received.last_packet_sent_at, sent.last_packet_received_at), (Some(at(1050)), Some(at(1090))));
+}
+
+/// Behind a NAT the selected pair is not the one that was checked. Its data is counted on it all the same, and so is that of
+/// another valid pair on itself.
+///
+/// Req: wst-pair-b
+#[test]
+fn data_both_ways_counts_on_the_selected_pair_behind_a_nat() {
+    let mut script = Script::new(Role::Controlled, Config::default(), |remote| remote.with_ice2(true));
+    let public = "192.0.2.77:1024";
+    for to in [BEST, OTHER] {
+        script.run_for(ms(60));
+        let id = script.requests_to(to).last().unwrap().1.id;
+        assert!(script.answer_as(to, id, public));
+    }
+    script.check(BEST, true);
+    let (stream, now) = (script.stream, script.now);
+    let selected = script.agent.selected_pair(stream, ComponentId::RTP).unwrap();
+    let (id, local) = (selected.id, selected.local.socket_address());
+    assert_eq!((local, selected.base), (Some(socket(public)), socket(LOCAL)), "a pair that was not checked");
+    let _ = script.agent.send(now, stream, ComponentId::RTP, &[200; 30], &mut Vec::new()).unwrap();
+    for (from, length) in [(BEST, 10), (OTHER, 20)] {
+        let payload = vec![200; length];
+        let datagram = Datagram::new(socket(from), socket(LOCAL), &payload);
+        let received = script.agent.handle_datagram(now, &datagram);
+        assert!(matches!(received, Received::Data { pair: Some(pair), .. } if (pair == id) == (from == BEST)));
+    }
+    let counts =
+        |stats: &PairStats| (stats.packets_sent, stats.bytes_sent, stats.packets_received, stats.bytes_received);
+    let found: Vec<_> = script
+        .agent
+        .pairs()
+        .filter(|pair| pair.stats.packets_received > 0)
+        .map(|pair| (pair.local.socket_address(), pair.remote.socket_address(), counts(&pair.stats)))
+        .collect();
+    let expected = |to, counts| (Some(socket(public)), Some(socket(to)), counts);
+    assert_eq!(found, [expected(BEST, (1, 30, 1, 10)), expected(OTHER, (0, 0, 1, 20))]);
 }
 
 /// Req: wst-pair-b
