@@ -22,6 +22,7 @@ mod role;
 mod sockets;
 mod state;
 mod stream_data;
+mod streams;
 mod view;
 mod wrap;
 
@@ -175,7 +176,7 @@ impl Agent {
         let credentials = Credentials::generate(&mut self.random);
         self.streams.push(Stream::new(id, components, credentials));
         self.set.add_list(id);
-        self.is_dirty = true;
+        self.update_gathering();
         Ok(id)
     }
 

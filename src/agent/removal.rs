@@ -99,7 +99,7 @@ impl Agent {
     }
 
     /// Forgets pairs, and all that refers to them.
-    fn forget_pairs(&mut self, which: impl Fn(&CandidatePair) -> bool) {
+    pub(super) fn forget_pairs(&mut self, which: impl Fn(&CandidatePair) -> bool) {
         let gone: Vec<PairId> = self.set.iter().filter(|pair| which(pair)).map(|pair| pair.id).collect();
         let is_gone = |id: &PairId| gone.contains(id);
         for component in self.streams.iter_mut().flat_map(|stream| &mut stream.components) {

@@ -75,6 +75,14 @@ impl ChecklistSet {
         self.lists.push(Checklist::new(stream));
     }
 
+    /// Takes a list out of the set whose pairs were removed before.
+    pub(crate) fn remove_list(&mut self, stream: StreamId) {
+        let Some(place) = self.lists.iter().position(|list| list.stream == stream) else { return };
+        self.lists.remove(place);
+        // Whose turn it is stays so.
+        self.turn -= usize::from(place < self.turn);
+    }
+
     pub(crate) fn list(&self, stream: StreamId) -> Option<&Checklist> {
         self.lists.iter().find(|list| list.stream == stream)
     }

@@ -509,6 +509,16 @@ impl Pair {
     #[expect(clippy::expect_used, reason = "a set-up that makes no sense is a mistake in a test")]
     fn take_message(&mut self, side: SideName, message: Message) {
         let now = self.now();
+        let of = match &message {
+            Message::Start => None,
+            Message::Description(stream, _) | Message::Candidate(stream, _) | Message::EndOfCandidates(stream, _) => {
+                Some(*stream)
+            }
+        };
+        if of.is_some_and(|stream| self.peer(side).agent.local_credentials(stream).is_none()) {
+            // The stream was removed while this was under way.
+            return;
+        }
         match message {
             Message::Start => self.start(side),
             Message::Description(stream, description) => {

@@ -46,6 +46,7 @@ mod server_node;
 mod solo;
 mod states;
 mod stats;
+mod streams;
 mod tcp;
 mod topologies;
 mod trickle;
