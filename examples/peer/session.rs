@@ -6,8 +6,8 @@ use std::net::SocketAddr;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender};
 
 use nilas::{
-    Agent, Candidate, ComponentId, Config, ConnectionState, Credentials, DataFilter, Datagram, Event, IceServer, Instant, PairId,
-    Received, RemoteCandidateOutcome, RemoteDescription, Role, Seed, StateReason, StreamId, Transport,
+    Agent, Candidate, ComponentId, Config, ConnectionState, Credentials, DataFilter, Datagram, Event, IceServer,
+    Instant, PairId, Received, RemoteCandidateOutcome, RemoteDescription, Role, Seed, StateReason, StreamId, Transport,
 };
 
 use crate::input::Input;

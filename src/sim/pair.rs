@@ -14,7 +14,7 @@ use super::peer::{Peer, Signal};
 use super::server::Server;
 use crate::time::{Instant, after};
 use crate::{
-    Agent, Candidate, ComponentId, Config, RemoteCandidateOutcome, RemoteDescription, Renomination, Role, Seed,
+    Agent, Candidate, ComponentId, Config, IceServer, RemoteCandidateOutcome, RemoteDescription, Renomination, Role, Seed,
     SendError, StreamId, Ufrag,
 };
 
@@ -69,7 +69,9 @@ pub struct SideSetup {
     pub candidate_interval: Duration,
     /// Candidates that the other side is told of before the true ones.
     pub extra_candidates: Vec<Candidate>,
-    /// The server toward which each socket learns a server-reflexive candidate.
+    /// The servers with which its agent gathers candidates, if it is to gather by itself.
+    pub servers: Vec<IceServer>,
+    /// The server toward which each socket learns a server-reflexive candidate, without asking it.
     pub reflexive_toward: Option<SocketAddr>,
     /// When its agent is given its sockets.
     pub start: Duration,
@@ -91,6 +93,7 @@ impl SideSetup {
             candidate_delay: Duration::ZERO,
             candidate_interval: Duration::ZERO,
             extra_candidates: Vec::new(),
+            servers: Vec::new(),
             reflexive_toward: None,
             start: Duration::ZERO,
         }
@@ -121,6 +124,8 @@ pub struct PairSetup {
     pub streams: usize,
     /// NATs in front of both sides and of their own NATs, the outermost first: that of a carrier, or of a common home.
     pub shared_nats: Vec<NatConfig>,
+    /// The addresses of STUN and TURN servers, see [`Pair::add_server`].
+    pub servers: Vec<IpAddr>,
     /// The link between the two hosts.
     pub link: Link,
     /// What the clock shows at the start.
@@ -137,6 +142,7 @@ impl PairSetup {
             r: SideSetup::new(Role::Controlled, "203.0.113.1"),
             streams: 1,
             shared_nats: Vec::new(),
+            servers: Vec::new(),
             link: Link::with_delay(Duration::from_millis(25)),
             epoch: Instant::ZERO,
         }
@@ -283,6 +289,9 @@ impl Pair {
             epoch,
             setup,
         };
+        for ip in pair.setup.servers.clone() {
+            pair.add_server(ip);
+        }
         for side in [SideName::L, SideName::R] {
             let setup = pair.side_setup(side);
             let (start, delay) = (setup.start, setup.description_delay);
@@ -558,9 +567,14 @@ impl Pair {
     #[expect(clippy::expect_used, reason = "tests name their own streams")]
     pub fn restart(&mut self, side: SideName, stream: StreamId) {
         let now = self.now();
+        let servers = self.side_setup(side).servers.clone();
         let agent = &mut self.peer_mut(side).agent;
         let credentials = agent.prepare_restart(now, stream).expect("the stream exists");
-        agent.end_of_local_candidates(now, stream).expect("the stream exists");
+        if servers.is_empty() {
+            agent.end_of_local_candidates(now, stream).expect("the stream exists");
+        } else {
+            agent.gather(now, &servers).expect("the servers can be used");
+        }
         let mut description = self.description(side, stream);
         description.credentials = credentials;
         self.sent_candidates.remove(&side);
@@ -595,9 +609,12 @@ impl Pair {
                 }
                 port += 1;
             }
-            if setup.signals_end {
+            if setup.signals_end && setup.servers.is_empty() {
                 self.peer_mut(side).agent.end_of_local_candidates(now, stream).expect("the stream exists");
             }
+        }
+        if !setup.servers.is_empty() {
+            self.peer_mut(side).agent.gather(now, &setup.servers).expect("the servers can be used");
         }
     }
 
