@@ -14,8 +14,8 @@ use super::peer::{Peer, Signal};
 use super::server::Server;
 use crate::time::{Instant, after};
 use crate::{
-    Agent, Candidate, ComponentId, Config, IceServer, RemoteCandidateOutcome, RemoteDescription, Renomination, Role, Seed,
-    SendError, StreamId, Ufrag,
+    Agent, Candidate, ComponentId, Config, IceServer, RemoteCandidateOutcome, RemoteDescription, Renomination, Role,
+    Seed, SendError, StreamId, Ufrag,
 };
 
 /// One of the two sides.
@@ -548,6 +548,7 @@ impl Pair {
                         | RemoteCandidateOutcome::Known(_)
                         | RemoteCandidateOutcome::UnknownComponent
                         | RemoteCandidateOutcome::Deferred
+                        | RemoteCandidateOutcome::Resolving
                         | RemoteCandidateOutcome::OtherGeneration
                         | RemoteCandidateOutcome::TooMany)
                 );
@@ -682,7 +683,7 @@ impl Pair {
             let Some(selected) = other.agent.selected_pair(stream, component) else { return false };
             return delivery.host == other.host()
                 && delivery.destination == selected.base
-                && Some(delivery.source) == selected.remote.socket_address();
+                && delivery.source == selected.remote_address;
         }
         false
     }

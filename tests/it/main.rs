@@ -35,6 +35,7 @@ mod nat;
 mod nomination;
 mod pairing;
 mod peers;
+mod policies;
 mod removal;
 mod restart;
 mod roles;
