@@ -74,6 +74,11 @@ impl Pace {
         Self::within(interval)
     }
 
+    /// Of a pair in reserve for which consent is kept as if it were in use.
+    pub(crate) fn kept(base: Duration) -> Self {
+        Self { duty: Duty::Spare, ..Self::active(base) }
+    }
+
     fn within(interval: Duration) -> Self {
         Self { duty: Duty::Spare, least: interval.saturating_sub(interval / 5), spread: interval / 5 }
     }
@@ -106,6 +111,8 @@ pub(crate) struct Consent {
     unanswered_since: Option<Instant>,
     /// When its answer should have come.
     missing_at: Option<Instant>,
+    /// The next answer is waited for no longer than it usually takes: there is reason to doubt the path.
+    is_doubted: bool,
     /// A check waits for its turn.
     pub(crate) is_queued: bool,
     /// It was found that nobody had looked at the clock for long, and no answer has come since.
@@ -130,6 +137,8 @@ pub(crate) enum Demand {
 impl Consent {
     /// The longest wait for an answer of a peer that is not suspected, beyond the round-trip time.
     const PATIENCE: Duration = Duration::from_millis(500);
+    /// The same of a path that there is reason to doubt.
+    const LEAST_PATIENCE: Duration = Duration::from_millis(50);
     /// Time between two probes while there is suspicion.
     const PROBE: Duration = Duration::from_millis(150);
     /// How late a check can be before the machine must have slept: its silence then says nothing of the peer.
@@ -154,6 +163,7 @@ impl Consent {
             probe_at: None,
             unanswered_since: None,
             missing_at: None,
+            is_doubted: false,
             is_queued: false,
             has_overslept: false,
             loss: 0,
@@ -282,7 +292,8 @@ impl Consent {
             self.regular_at = after(now, self.pace.gap(random));
         }
         let measured = round_trip.unwrap_or_default();
-        let patience = Self::PATIENCE.max(measured.saturating_add(measured / 2));
+        let usual = measured.saturating_add(measured / 2);
+        let patience = if self.is_doubted { usual.max(Self::LEAST_PATIENCE) } else { usual.max(Self::PATIENCE) };
         if self.answered_at >= self.asked_at {
             self.loss -= self.loss / 16;
         } else if after(self.asked_at, patience) <= now {
@@ -290,7 +301,8 @@ impl Consent {
         }
         self.asked_at = now;
         self.unanswered_since.get_or_insert(now);
-        self.missing_at.get_or_insert(after(now, patience));
+        let missing_at = after(now, patience);
+        self.missing_at = Some(self.missing_at.map_or(missing_at, |at| at.min(missing_at)));
         self.probe_at = match (self.health, self.pace.duty) {
             (PathHealth::Healthy, _) => None,
             (PathHealth::Suspect, Duty::Active | Duty::Idle) => Some(after(now, Self::PROBE)),
@@ -307,6 +319,7 @@ impl Consent {
         self.unanswered_since = None;
         self.missing_at = None;
         self.probe_at = None;
+        self.is_doubted = false;
         self.has_overslept = false;
         self.health = PathHealth::Healthy;
     }
@@ -314,6 +327,12 @@ impl Consent {
     /// Wants a check now: something has made the path doubtful.
     pub(crate) const fn ask_at_once(&mut self, now: Instant) {
         self.regular_at = now;
+    }
+
+    /// Wants a check now, and an answer as soon as one can come: something speaks for another path.
+    pub(crate) const fn doubt(&mut self, now: Instant) {
+        self.is_doubted = true;
+        self.ask_at_once(now);
     }
 
     /// Records that the host says that the path does not work: it is probed at once.

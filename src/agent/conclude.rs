@@ -237,7 +237,7 @@ impl Agent {
         if component.attempt.is_some_and(|attempt| attempt.valid == valid && asked_at < attempt.since) {
             return;
         }
-        let (now, before) = (self.now, component.nominated);
+        let (now, serial, before) = (self.now, self.set.next_serial(), component.nominated);
         let is_repeated = before == Some(valid);
         self.drop_attempt(place);
         if is_repeated {
@@ -252,7 +252,7 @@ impl Agent {
         self.emit_pair_event(Event::PairNominated { pair: valid });
         if let Some(component) = self.component_mut(place) {
             component.nominated = Some(valid);
-            component.nominated_at = Some(now);
+            component.note_nomination(now, serial);
             component.was_nominated = true;
         }
         // Where another pair may be nominated later, there has to be one to nominate.
@@ -277,6 +277,7 @@ impl Agent {
         if is_new {
             self.emit_pair_event(Event::PairNominated { pair: valid });
         }
+        let (now, serial) = (self.now, self.set.next_serial());
         let current = self.component(place).and_then(|component| component.nominated);
         let held = current.filter(|current| *current != valid).and_then(|current| self.set.get(current));
         let is_better = match held.map(|held| (held.nomination, held.priority)) {
@@ -294,6 +295,7 @@ impl Agent {
         }
         if let Some(component) = self.component_mut(place) {
             component.nominated = Some(valid);
+            component.note_nomination(now, serial);
             component.was_nominated = true;
         }
         let can_renominate = self.can_renominate(place.0);

@@ -28,7 +28,7 @@ impl Agent {
         pair.has_received_check = true;
         if is_new {
             // A lite agent cannot judge pairs: the last nomination counts (RFC 8445 §8.2).
-            pair.nomination = Some(Nomination { is_deliberate: true, order });
+            pair.nomination = Some(Nomination { is_deliberate: true, order, value });
             self.nominations = order;
             if let Some(component) = self.component_mut(place) {
                 component.highest_value = component.highest_value.max(value);

@@ -327,6 +327,7 @@ impl Agent {
             component.spares.retain(|spare| !gone.contains(spare));
             component.detour.take_if(|detour| gone.contains(detour));
             component.pinned.take_if(|pinned| gone.contains(pinned));
+            component.rival.take_if(|rival| gone.contains(rival));
             component.has_lost_consent |= is_over;
         }
         if self.set.get(id).is_some_and(|pair| pair.group.is_none()) {

@@ -111,6 +111,7 @@ impl Agent {
                 &mut component.kept,
                 &mut component.detour,
                 &mut component.pinned,
+                &mut component.rival,
             ];
             for place in places {
                 place.take_if(|id| is_gone(id));

@@ -201,7 +201,11 @@ impl Agent {
         pair.has_plain_check |= is_plain && claimed == Role::Controlling;
         let is_nominated_anew = nominating.is_some_and(|one| pair.is_new_nomination(one.transaction));
         if is_nominated_anew {
-            pair.nomination = Some(Nomination { is_deliberate: is_deliberate || pair.has_plain_check, order });
+            pair.nomination = Some(Nomination {
+                is_deliberate: is_deliberate || pair.has_plain_check,
+                order,
+                value: nominating.and_then(|one| one.value),
+            });
             self.nominations = order;
             if let Some(component) = self.component_mut(place) {
                 component.highest_value = component.highest_value.max(nominating.and_then(|one| one.value));
@@ -221,11 +225,11 @@ impl Agent {
     pub(super) fn is_outdated(&self, place: (StreamId, ComponentId), pair: PairId, value: Option<u32>) -> bool {
         let Some(data) = self.stream(place.0).filter(|data| data.renomination.is_some()) else { return false };
         let Some(component) = data.component(place.1) else { return false };
-        let is_known = self.set.get(pair).is_some_and(|pair| pair.nomination.is_some());
+        let known = self.set.get(pair).and_then(|pair| pair.nomination).and_then(|nomination| nomination.value);
         match (value, component.highest_value) {
             (_, None) => false,
             (None, Some(_)) => true,
-            (Some(value), Some(highest)) => value < highest || value == highest && !is_known,
+            (Some(value), Some(highest)) => value < highest || value == highest && known != Some(value),
         }
     }
 

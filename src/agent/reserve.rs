@@ -8,7 +8,7 @@
 use smallvec::SmallVec;
 
 use super::stream_data::{Component, Retry};
-use super::{Agent, Role, UnknownStream};
+use super::{Agent, Renomination, Role, UnknownStream};
 use crate::check::{Purpose, Start};
 use crate::consent::{Consent, Pace, PathHealth};
 use crate::pair::{CandidatePair, CandidatePairState, PairId};
@@ -132,7 +132,10 @@ impl Agent {
         let can_renominate = data.renomination.is_some();
         if component.nominated.is_some() && (can_renominate || is_lost) {
             let spares = self.spares(component, in_use, &wanted);
-            let pace = Pace::spare(config.standby_interval);
+            let pace = match data.renomination {
+                Some(Renomination::Draft2026) => Pace::kept(config.consent_interval),
+                Some(Renomination::Draft2016) | None => Pace::spare(config.standby_interval),
+            };
             wanted.extend(spares.into_iter().map(|id| (id, pace)));
         }
         wanted
@@ -165,7 +168,7 @@ impl Agent {
         for component in &data.components {
             let detour = self.detour(component);
             if detour != component.detour {
-                changes.push((component.id, detour, component.has_moved && detour.is_some()));
+                changes.push((component.id, detour, detour.is_some() && detour == component.rival));
             }
         }
         let now = self.now;
@@ -187,6 +190,12 @@ impl Agent {
             return Some(detour).filter(|_| !has_recovered);
         }
         let silent_since = of_nominated.unanswered_since()?;
+        if of_nominated.health() == PathHealth::Healthy {
+            return None;
+        }
+        if let Some(rival) = component.rival.filter(|id| *id != nominated).filter(is_usable) {
+            return Some(rival);
+        }
         if of_nominated.health() != PathHealth::Lost {
             return None;
         }
@@ -196,32 +205,41 @@ impl Agent {
         })
     }
 
-    /// Sends data to where the peer has moved, if it has: its checks come from a new address on behalf of the candidate
-    /// that the selected pair has, after a NAT has forgotten it. The selected pair is asked at once what is true.
+    /// Looks whether the peer has moved to a pair that has come to work.
+    ///
+    /// If its checks come from a new address on behalf of the candidate that the selected pair has, a NAT has forgotten it,
+    /// and data goes there at once. Any other pair that is younger than the nomination only raises doubt about the selected
+    /// one, which is asked what is true; if it is silent, the new one takes its place.
     pub(super) fn follow_move(&mut self, checked: PairId, valid: PairId) {
         let now = self.now;
         let Some((checked, new)) = self.set.get(checked).zip(self.set.get(valid)) else { return };
         let place = (new.stream, new.component);
         let Some(data) = self.stream(place.0) else { return };
-        let Some(component) = data.component(place.1) else { return };
+        let Some(component) = data.component(place.1).filter(|component| component.previous.is_none()) else { return };
         let Some(old) = component.nominated.filter(|id| *id != valid).and_then(|id| self.set.get(id)) else { return };
         let is_new_address = data.remotes.get(new.remote).is_some_and(|remote| !remote.is_signalled);
         let old_checks = self.set.get(old.produced_by.unwrap_or(old.id)).unwrap_or(old);
-        let is_same_candidate = old.path.base == new.path.base
+        let is_same_candidate = is_new_address
+            && old.path.base == new.path.base
             && checked.announced.is_some()
             && old_checks.announced == checked.announced
             && checked.heard_check_at > old_checks.heard_check_at;
-        if component.previous.is_some() || !is_new_address || !is_same_candidate {
+        let is_younger = checked.id.serial >= component.first_later_pair && checked.has_received_check;
+        let is_known = component.detour == Some(valid) || component.rival == Some(valid);
+        if is_known || !is_same_candidate && !is_younger || old.path == new.path {
             return;
         }
-        let (old, is_known) = (old.id, component.detour == Some(valid));
+        let old = old.id;
         if let Some(consent) = self.set.get_mut(old).and_then(|pair| pair.consent.as_mut()) {
-            consent.ask_at_once(now);
+            consent.doubt(now);
         }
-        if let Some(component) = self.component_mut(place).filter(|_| !is_known) {
-            component.detour = Some(valid);
-            component.has_moved = true;
-            component.detour_at = Some(now);
+        if let Some(component) = self.component_mut(place) {
+            component.rival = Some(valid);
+            if is_same_candidate {
+                component.detour = Some(valid);
+                component.has_moved = true;
+                component.detour_at = Some(now);
+            }
         }
         self.is_dirty = true;
     }

@@ -107,6 +107,10 @@ pub(crate) struct Component {
     pub(crate) nominating_transactions: Vec<TransactionId>,
     /// When the nomination policy wants to be asked again.
     pub(crate) decide_at: Option<Instant>,
+    /// A pair that came to work after the nominated one was: the peer may have moved there.
+    pub(crate) rival: Option<PairId>,
+    /// The first pair that is made after the nomination has at least this number.
+    pub(crate) first_later_pair: u32,
     /// Since when the nominated pair is.
     pub(crate) nominated_at: Option<Instant>,
     /// The application has nominated this pair itself.
@@ -143,6 +147,8 @@ impl Component {
             highest_value: None,
             nominating_transactions: Vec::new(),
             decide_at: None,
+            rival: None,
+            first_later_pair: 0,
             nominated_at: None,
             pinned: None,
             kept: None,
@@ -155,6 +161,13 @@ impl Component {
             was_nominated: false,
             has_lost_consent: false,
         }
+    }
+
+    /// Notes when a pair was nominated, and which pairs are younger.
+    pub(crate) const fn note_nomination(&mut self, now: Instant, next_pair: u32) {
+        self.nominated_at = Some(now);
+        self.first_later_pair = next_pair;
+        self.rival = None;
     }
 
     /// Begins a new generation, in which a pair of the old one is used for the time being.

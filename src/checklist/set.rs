@@ -114,6 +114,11 @@ impl ChecklistSet {
         self.slots.iter().flatten()
     }
 
+    /// The number of the next pair.
+    pub(crate) const fn next_serial(&self) -> u32 {
+        self.next_serial
+    }
+
     /// Number of pairs on the checklists.
     pub(crate) const fn len(&self) -> usize {
         self.listed

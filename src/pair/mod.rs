@@ -90,6 +90,8 @@ pub(crate) struct Nomination {
     pub(crate) is_deliberate: bool,
     /// Counts up with each nomination of the agent's peer.
     pub(crate) order: u32,
+    /// Its value, where that was negotiated.
+    pub(crate) value: Option<u32>,
 }
 
 /// Counters of a pair as the WebRTC statistics define them.

@@ -108,10 +108,15 @@ impl Peer {
         address: SocketAddr,
     ) -> Result<crate::CandidateId, crate::AddLocalCandidateError> {
         let id = self.agent.add_socket(now, stream, component, Transport::Udp, address)?;
+        self.note_socket(address);
+        Ok(id)
+    }
+
+    /// Notes a socket that a test has given to the agent itself.
+    pub fn note_socket(&mut self, address: SocketAddr) {
         if !self.sockets.contains(&address) {
             self.sockets.push(address);
         }
-        Ok(id)
     }
 
     /// Hands a delivered datagram to the agent.

@@ -113,6 +113,15 @@ impl Script {
 
     /// A check of the peer, not sent yet.
     pub(crate) fn write_check(&mut self, claims: Role, use_candidate: bool) -> Vec<u8> {
+        self.write_check_with(claims, |message| if use_candidate { message.use_candidate() } else { message })
+    }
+
+    /// The same with whatever attributes in it.
+    pub(crate) fn write_check_with(
+        &mut self,
+        claims: Role,
+        add: impl FnOnce(MessageBuilder) -> MessageBuilder,
+    ) -> Vec<u8> {
         self.next_id += 1;
         let message = MessageBuilder::binding_request([self.next_id; 12])
             .username(self.ours.ufrag.as_str(), self.theirs.ufrag.as_str())
@@ -121,8 +130,7 @@ impl Script {
             Role::Controlling => message.controlling(7),
             Role::Controlled => message.controlled(7),
         };
-        let message = if use_candidate { message.use_candidate() } else { message };
-        message.integrity(&self.ours.password).fingerprint().build()
+        add(message).integrity(&self.ours.password).fingerprint().build()
     }
 
     /// The peer, in the opposite role, checks. Gives the message, to be sent again.
