@@ -325,8 +325,9 @@ impl Config {
     }
 
     /// How soon pairs that have failed, and would be better than the selected one, are checked again, where another pair can
-    /// be nominated: see [`with_renomination`](Self::with_renomination). 1 s to 1 h, default 5 s. It doubles each time up to
-    /// 12 times the value, and begins anew when the network or the candidates change. At most 8 pairs get one check each.
+    /// be nominated: see [`with_renomination`](Self::with_renomination). 1 s to 1 h, default 5 s. The first time is after a
+    /// fifth of it; then it doubles each time up to 12 times the value, and begins anew when the network or the candidates
+    /// change. At most 8 pairs get one check each. While too few pairs are in reserve, worse ones are checked, too.
     #[must_use]
     pub const fn with_retry_interval(mut self, interval: Duration) -> Self {
         self.retry_interval = interval;

@@ -119,6 +119,8 @@ pub(crate) struct Consent {
     has_overslept: bool,
     /// Share of the checks that were not answered in time, in thousandths, the last few dozen counting most.
     loss: u16,
+    /// How many checks that is made of.
+    checks: u16,
 }
 
 /// What consent wants done.
@@ -145,6 +147,8 @@ impl Consent {
     const OVERSLEPT: Duration = Duration::from_secs(5);
     /// Time between two probes of a path that was given up, or that is in reserve.
     const SLOW_PROBE: Duration = Duration::from_secs(1);
+    /// Each check counts one part in so many.
+    const LOSS_WEIGHT: u16 = 16;
     /// How long a pair in reserve is asked in vain.
     const SPARE_PATIENCE: Duration = Duration::from_secs(5);
 
@@ -167,6 +171,7 @@ impl Consent {
             is_queued: false,
             has_overslept: false,
             loss: 0,
+            checks: 0,
         }
     }
 
@@ -201,9 +206,9 @@ impl Consent {
         self.unanswered_since
     }
 
-    /// Share of the checks that were not answered in time, in thousandths.
-    pub(crate) const fn loss(&self) -> u16 {
-        self.loss
+    /// Share of the checks that were not answered in time, in thousandths; `None` while there were too few.
+    pub(crate) fn loss(&self) -> Option<u16> {
+        Some(self.loss).filter(|_| self.checks >= 2 * Self::LOSS_WEIGHT)
     }
 
     /// When data may not be sent any more unless an answer comes.
@@ -295,9 +300,11 @@ impl Consent {
         let usual = measured.saturating_add(measured / 2);
         let patience = if self.is_doubted { usual.max(Self::LEAST_PATIENCE) } else { usual.max(Self::PATIENCE) };
         if self.answered_at >= self.asked_at {
-            self.loss -= self.loss / 16;
+            self.loss -= self.loss / Self::LOSS_WEIGHT;
+            self.checks = self.checks.saturating_add(1);
         } else if after(self.asked_at, patience) <= now {
-            self.loss += (1000 - self.loss.min(1000)) / 16;
+            self.loss += (1000 - self.loss.min(1000)) / Self::LOSS_WEIGHT;
+            self.checks = self.checks.saturating_add(1);
         }
         self.asked_at = now;
         self.unanswered_since.get_or_insert(now);

@@ -57,8 +57,9 @@ pub struct PathQuality {
     pub round_trip_time: Option<Duration>,
     /// How many round-trip times that is made of.
     pub measurements: u64,
-    /// Share of the checks of late that were not answered in time, in thousandths.
-    pub loss: u16,
+    /// Share of the checks of late that were not answered in time, in thousandths; `None` while there were too few to
+    /// tell.
+    pub loss: Option<u16>,
     /// How it is doing.
     pub health: PathHealth,
     /// When its last answer came.
@@ -141,11 +142,12 @@ impl SteadySelection {
         let is_faster = times.is_some_and(|(one, current)| {
             one.saturating_add(self.round_trip_gain) <= current && one <= current.saturating_sub(current / 5)
         });
-        is_faster && one.loss <= current.loss.saturating_add(self.loss_gain / 4)
+        let losses = one.loss.zip(current.loss);
+        is_faster && losses.is_none_or(|(one, current)| one <= current.saturating_add(self.loss_gain / 4))
     }
 
     fn loses_much_less(&self, one: &PathQuality, current: &PathQuality) -> bool {
-        one.measurements >= Self::MEASUREMENTS && one.loss.saturating_add(self.loss_gain) <= current.loss
+        one.loss.zip(current.loss).is_some_and(|(one, current)| one.saturating_add(self.loss_gain) <= current)
     }
 }
 
@@ -219,7 +221,7 @@ mod tests {
             network_cost: 0,
             round_trip_time: Some(Duration::from_millis(round_trip)),
             measurements: 3,
-            loss: 0,
+            loss: Some(0),
             health: PathHealth::Healthy,
             answered_at: at(10_000),
             unanswered_since: None,
@@ -275,9 +277,9 @@ mod tests {
 
     #[test]
     fn a_pair_that_loses_much_less_takes_over() {
-        let lossy = PathQuality { loss: 300, ..path(0, HOST, 50) };
+        let lossy = PathQuality { loss: Some(300), ..path(0, HOST, 50) };
         assert_eq!(decide(60_000, lossy, &[path(1, HOST, 50)]), SelectionDecision::Move(path(1, HOST, 0).pair));
-        let slightly = PathQuality { loss: 150, ..path(0, HOST, 50) };
+        let slightly = PathQuality { loss: Some(150), ..path(0, HOST, 50) };
         assert_eq!(decide(60_000, slightly, &[path(1, HOST, 50)]), SelectionDecision::Keep);
     }
 }

@@ -255,8 +255,11 @@ impl Agent {
             component.note_nomination(now, serial);
             component.was_nominated = true;
         }
-        // Where another pair may be nominated later, there has to be one to nominate.
-        self.retire(place, |_| can_renominate);
+        if can_renominate {
+            self.shelve(place);
+        } else {
+            self.retire(place, |_| false);
+        }
     }
 
     /// Lets the peer's nomination of a pair take effect once our own check of it has succeeded (RFC 8445 §7.3.1.5).
@@ -299,10 +302,14 @@ impl Agent {
             component.was_nominated = true;
         }
         let can_renominate = self.can_renominate(place.0);
+        if can_renominate {
+            self.shelve(place);
+            self.is_dirty = true;
+            return;
+        }
         // Other pairs that may still be selected: better ones of a peer that may nominate them all, and later nominations.
         self.retire(place, |pair| {
-            can_renominate
-                || pair.nomination.is_some_and(|other| other.order > nomination.order)
+            pair.nomination.is_some_and(|other| other.order > nomination.order)
                 || !nomination.is_deliberate && pair.priority > priority
         });
         self.is_dirty = true;
@@ -325,6 +332,13 @@ impl Agent {
             self.emit_pair_event(Event::PairRemoved { pair: pair.id });
         }
         for key in cancelled {
+            self.transactions.cancel(key);
+        }
+    }
+
+    /// Puts off the checks of the other pairs of a component. Another one may be nominated later, so that none is forgotten.
+    fn shelve(&mut self, place: Place) {
+        for key in self.set.shelve(place) {
             self.transactions.cancel(key);
         }
     }

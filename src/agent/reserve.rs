@@ -5,6 +5,8 @@
 //! be better, with a back-off. When the selected pair dies, the controlling side nominates one of the reserve. Any agent
 //! sends its data on another pair meanwhile, if one is known to work: a detour.
 
+use core::cmp::Reverse;
+
 use smallvec::SmallVec;
 
 use super::stream_data::{Component, Retry};
@@ -92,7 +94,7 @@ impl Agent {
             network_cost: local.network_cost.saturating_add(remote.network_cost()),
             round_trip_time: pair.smoothed_round_trip,
             measurements: pair.stats.round_trip_time_measurements,
-            loss: consent.map_or(0, Consent::loss),
+            loss: consent.and_then(Consent::loss),
             health: consent.map_or(unwatched, Consent::health),
             answered_at,
             unanswered_since: consent.and_then(Consent::unanswered_since),
@@ -224,7 +226,10 @@ impl Agent {
             && checked.announced.is_some()
             && old_checks.announced == checked.announced
             && checked.heard_check_at > old_checks.heard_check_at;
-        let is_younger = checked.id.serial >= component.first_later_pair && checked.has_received_check;
+        // A peer that is nominated to once has no reason to move there.
+        let is_younger = data.renomination.is_some()
+            && checked.id.serial >= component.first_later_pair
+            && checked.has_received_check;
         let is_known = component.detour == Some(valid) || component.rival == Some(valid);
         if is_known || !is_same_candidate && !is_younger || old.path == new.path {
             return;
@@ -254,14 +259,15 @@ impl Agent {
         if !self.can_renominate(stream) || self.config.lite {
             return;
         }
-        let at = after(self.now, self.config.retry_interval);
+        // The first round is soon: pairs were put off when the selected one was nominated.
+        let (at, gap) = (after(self.now, self.config.retry_interval / 5), self.config.retry_interval);
         let Some(data) = self.stream(stream) else { return };
         let mut changes: SmallVec<[(ComponentId, Option<Retry>); 1]> = SmallVec::new();
         for component in &data.components {
             let wanted =
                 component.nominated.is_some_and(|id| self.retriable((stream, component.id), id).next().is_some());
             match (wanted, component.retry) {
-                (true, None) => changes.push((component.id, Some(Retry { at, gap: self.config.retry_interval }))),
+                (true, None) => changes.push((component.id, Some(Retry { at, gap }))),
                 (false, Some(_)) => changes.push((component.id, None)),
                 (true, Some(_)) | (false, None) => {}
             }
@@ -273,19 +279,17 @@ impl Agent {
         }
     }
 
-    /// The failed pairs that would be better than this one.
+    /// The failed pairs that would be better than this one, or, as long as there are too few in reserve, all of them.
     fn retriable(&self, place: Place, nominated: PairId) -> impl Iterator<Item = PairId> + '_ {
         let than = self.set.get(nominated).map(|pair| pair.priority);
+        let spares = self.component(place).map_or(0, |component| component.spares.len());
+        let is_short = spares < self.config.standby_pairs;
         let failed = self.set.list(place.0).into_iter().flat_map(|list| list.failed());
         failed.filter(move |id| {
             self.set.get(*id).is_some_and(|pair| {
                 // Over TCP it would take a connection of its own.
-                let is_free = pair.path.transport == Transport::Udp;
-                is_free
-                    && pair.component == place.1
-                    && !pair.is_barred
-                    && pair.produced.is_none()
-                    && Some(pair.priority) > than
+                let is_free = pair.path.transport == Transport::Udp && !pair.is_barred && pair.produced.is_none();
+                is_free && pair.component == place.1 && (is_short || Some(pair.priority) > than)
             })
         })
     }
@@ -312,12 +316,13 @@ impl Agent {
                 let id = data.id;
                 let Some(component) = data.components.get_mut(index) else { continue };
                 let Some(retry) = component.retry.as_mut().filter(|retry| retry.at <= now) else { continue };
-                retry.gap = retry.gap.saturating_mul(2).min(longest);
                 retry.at = after(now, retry.gap);
+                retry.gap = retry.gap.saturating_mul(2).min(longest);
                 let (place, nominated) = ((id, component.id), component.nominated);
                 let Some(nominated) = nominated else { continue };
                 let mut round: SmallVec<[PairId; 8]> = self.retriable(place, nominated).collect();
-                round.sort_by_key(|id| core::cmp::Reverse(self.set.get(*id).map(|pair| pair.priority)));
+                // All get their turn: those first that were not checked for longest.
+                round.sort_by_key(|id| self.set.get(*id).map(|pair| (pair.last_check_at, Reverse(pair.priority))));
                 round.truncate(Self::MOST_RETRIES);
                 round.into_iter().for_each(|id| self.outbox.queue_probe(id));
             }

@@ -551,6 +551,26 @@ impl ChecklistSet {
         }
     }
 
+    /// Puts the pairs of a component off that are not done: they are checked again when nothing else is to do, and hold up
+    /// no other list meanwhile. Gives the checks in progress.
+    pub(crate) fn shelve(&mut self, component: (StreamId, ComponentId)) -> SmallVec<[TransactionKey; 8]> {
+        let mut cancelled = SmallVec::new();
+        for slot in 0..self.slots.len() {
+            let Some(pair) = self.slots.get(slot).and_then(Option::as_ref) else { continue };
+            let is_done = matches!(pair.state.get(), CandidatePairState::Succeeded | CandidatePairState::Failed);
+            if (pair.stream, pair.component) != component || pair.group.is_none() {
+                continue;
+            }
+            let id = pair.id;
+            cancelled.extend(pair.state.transaction());
+            self.dequeue(id);
+            if !is_done {
+                self.change(id, PairState::shelve);
+            }
+        }
+        cancelled
+    }
+
     /// Forgets the pairs of a component that were not checked yet, save those that `keep` holds for; gives the checks in
     /// progress of the others, for which nobody waits any more: neither their list nor their foundation (RFC 8445 §8.1.2).
     pub(crate) fn retire(

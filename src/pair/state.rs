@@ -107,6 +107,16 @@ impl PairState {
         true
     }
 
+    /// Puts a pair off that nothing is known of yet: it counts as failed until it is checked again.
+    #[must_use]
+    pub(crate) const fn shelve(&mut self) -> bool {
+        if matches!(self.0, Inner::Succeeded | Inner::Failed) {
+            return false;
+        }
+        self.0 = Inner::Failed;
+        true
+    }
+
     /// Records that there will be no usable answer.
     #[must_use]
     pub(crate) const fn fail(&mut self) -> bool {

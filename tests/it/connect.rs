@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use nilas::sim::{Link, Pair, PairSetup, SideName, Verdict};
-use nilas::{Config, ConnectionState, Role, Seed};
+use nilas::{Config, ConnectionState, Renomination, Role, Seed};
 
 use crate::help::{at, ms, packets, requests, secs, setup, states};
 
@@ -234,4 +234,28 @@ fn roles_may_be_exchanged() {
     let mut pair = setup("swapped").roles(Role::Controlled, Role::Controlling).build();
     assert!(pair.run_until_selected(secs(1)));
     assert_eq!((pair.l.selected_at(), pair.r.selected_at()), (Some(at(75)), Some(at(100))));
+}
+
+/// Req: renom1-3-a
+/// Req: renom2-3-b
+#[test]
+fn where_nominations_are_repeated_loss_moves_nobody_for_good_and_nobody_disconnects() {
+    let mut moves = 0;
+    for seed in 0..60 {
+        let draft = if seed % 2 == 0 { Renomination::Draft2016 } else { Renomination::Draft2026 };
+        let link = Link { loss: 0.3, ..Link::with_delay(ms(25)) };
+        let setup = PairSetup::new(Seed::from_number(seed)).addresses(2, 2).link(link).renomination(draft);
+        let mut pair = setup.build();
+        assert!(pair.run_until_selected(secs(30)), "seed {seed} has not connected");
+        pair.run_for(secs(300));
+        for peer in [&pair.l, &pair.r] {
+            assert_eq!(peer.reached(ConnectionState::Disconnected), None, "seed {seed}");
+        }
+        moves += pair.l.selections() - 1;
+        pair.network.set_default_link(Link::with_delay(ms(25)));
+        pair.run_for(secs(30));
+        assert!(pair.agrees(), "seed {seed} ends with two different pairs");
+    }
+    println!("{moves} moves in 60 sessions of 5 minutes at 30 % loss");
+    assert!(moves <= 60, "{moves} moves");
 }

@@ -127,14 +127,14 @@ fn an_application_moves_both_ends_back_and_forth_with_growing_values() {
         let config = silent(Config::default()).with_selection_policy(policy);
         let mut pair = setup("back and forth").addresses(2, 1).config(config).renomination(draft).build();
         assert!(pair.run_until_selected(secs(2)));
-        pair.run_for(secs(1));
+        pair.run_for(secs(3));
         let (stream, mut used) = (pair.stream(), Vec::new());
         for _ in 0..4 {
             let current = pair.l.agent.selected_pair(stream, ComponentId::RTP).unwrap().id;
             let other = pair.l.agent.pairs().find(|one| one.is_valid && one.id != current).unwrap().id;
             pair.l.agent.nominate(pair.now(), other).unwrap();
             pair.drain(SideName::L);
-            pair.run_for(secs(1));
+            pair.run_for(secs(3));
             assert_eq!(pair.l.agent.selected_pair(stream, ComponentId::RTP).unwrap().id, other);
             assert!(pair.agrees(), "{draft:?}");
             used.push(other);
@@ -178,7 +178,7 @@ fn a_lost_renomination_is_repeated_with_the_same_value() {
     let config = silent(Config::default()).with_selection_policy(policy);
     let mut pair = setup("lost").addresses(2, 1).config(config).renomination(Renomination::Draft2026).build();
     assert!(pair.run_until_selected(secs(2)));
-    pair.run_for(secs(1));
+    pair.run_for(secs(3));
     let stream = pair.stream();
     let current = pair.l.agent.selected_pair(stream, ComponentId::RTP).unwrap().id;
     let other = pair.l.agent.pairs().find(|one| one.is_valid && one.id != current).unwrap().id;
