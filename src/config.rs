@@ -1,5 +1,6 @@
 //! Knobs of an agent, each with its default and the reason for it.
 
+use alloc::boxed::Box;
 use alloc::sync::Arc;
 use core::time::Duration;
 
@@ -7,7 +8,6 @@ use crate::candidate::{Preferences, TransportOrder, TypePreferences};
 use crate::check::Schedule;
 use crate::consent;
 use crate::demux::DataFilter;
-use crate::gather::{AddressFilter, AddressMapping, CandidateTypes};
 use crate::nomination::{NominationPolicy, SettleWindow};
 use crate::selection::{SelectionPolicy, SteadySelection};
 
@@ -56,10 +56,8 @@ pub struct Config {
     pub(crate) consent_interval: Duration,
     pub(crate) detection: Duration,
     pub(crate) gathering_timeout: Duration,
-    pub(crate) candidate_types: CandidateTypes,
-    pub(crate) address_filter: AddressFilter,
-    pub(crate) address_mapping: AddressMapping,
-    pub(crate) mdns: bool,
+    pub(crate) relay_families: RelayFamilies,
+    pub(crate) software: Box<str>,
 }
 
 /// How the retransmission timeout of a check grows with the number of checks (RFC 8445 §14.3).
@@ -71,6 +69,17 @@ pub enum RtoFormula {
     Checks,
     /// `Ta * N * (Waiting + In-Progress)` with N the number of pairs, as RFC 8445 prints it. It reaches minutes.
     Literal,
+}
+
+/// Which relayed addresses a TURN server is asked for (RFC 8656 §7.1).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum RelayFamilies {
+    /// One of the family in which the server is reached.
+    #[default]
+    OfServer,
+    /// One of each family, in one allocation. A server that has but one of them gives that one.
+    Both,
 }
 
 /// Which nomination counts when the peer nominates several pairs.
@@ -124,10 +133,8 @@ impl Default for Config {
             consent_interval: Duration::from_secs(5),
             detection: Duration::from_secs(10),
             gathering_timeout: Duration::from_secs(10),
-            candidate_types: CandidateTypes::ALL,
-            address_filter: AddressFilter::default(),
-            address_mapping: AddressMapping::default(),
-            mdns: false,
+            relay_families: RelayFamilies::OfServer,
+            software: Box::default(),
         }
     }
 }
@@ -399,33 +406,18 @@ impl Config {
         self
     }
 
-    /// Which types of candidates there are. Default [`CandidateTypes::ALL`].
+    /// Which relayed addresses a TURN server is asked for. Default [`RelayFamilies::OfServer`].
     #[must_use]
-    pub const fn with_candidate_types(mut self, types: CandidateTypes) -> Self {
-        self.candidate_types = types;
+    pub const fn with_relay_families(mut self, families: RelayFamilies) -> Self {
+        self.relay_families = families;
         self
     }
 
-    /// Which addresses of the host are used. Default all of them.
+    /// The name of the software that TURN servers are told (RFC 8656 §5), at most 128 characters. Default: none, which tells
+    /// nobody what could be attacked.
     #[must_use]
-    pub fn with_address_filter(mut self, filter: AddressFilter) -> Self {
-        self.address_filter = filter;
-        self
-    }
-
-    /// Which public addresses stand for those of the host. Default none.
-    #[must_use]
-    pub fn with_address_mapping(mut self, mapping: AddressMapping) -> Self {
-        self.address_mapping = mapping;
-        self
-    }
-
-    /// Whether host candidates have a random name in `.local` instead of their address, as browsers do it for pages that
-    /// may not know it (draft-ietf-mmusic-mdns-ice-candidates). Default no. What has to answer for the name is told by
-    /// [`Event::RegisterName`](crate::Event::RegisterName).
-    #[must_use]
-    pub const fn with_mdns(mut self, wanted: bool) -> Self {
-        self.mdns = wanted;
+    pub fn with_software(mut self, name: &str) -> Self {
+        self.software = name.chars().take(128).collect::<alloc::string::String>().into();
         self
     }
 

@@ -2,7 +2,7 @@
 
 use alloc::boxed::Box;
 use alloc::sync::Arc;
-use core::net::{IpAddr, SocketAddr};
+use core::net::SocketAddr;
 
 use crate::agent::{ConnectionState, GatheringState, Role, StateReason};
 use crate::candidate::{Candidate, CandidateId};
@@ -48,20 +48,6 @@ pub enum Event {
         current: GatheringState,
         /// When it changed.
         at: Instant,
-    },
-    /// A name that stands for an address of the host, and has to be answered for by multicast DNS (RFC 6762) as long as the
-    /// session lasts. The candidate with it does not wait for that. Only with [`Config::with_mdns`](crate::Config::with_mdns).
-    RegisterName {
-        /// The name, which ends in `.local`.
-        name: Arc<str>,
-        /// The address that it stands for.
-        address: IpAddr,
-    },
-    /// A candidate of the peer has this name, which has to be asked for by multicast DNS (RFC 6762); the answer goes to
-    /// [`Agent::resolved`](crate::Agent::resolved). Nothing waits for it, and one that never comes does no harm.
-    ResolveName {
-        /// The name, which ends in `.local`.
-        name: Arc<str>,
     },
     /// A server did not help to gather candidates (W3C `icecandidateerror`).
     IceCandidateError {
@@ -162,6 +148,49 @@ pub enum Event {
         /// Why it has ended.
         reason: ConnectionEnd,
         /// When it has ended.
+        at: Instant,
+    },
+    /// A TURN server has lost an allocation, or the way to it is gone. The relayed candidate was removed, and so were its
+    /// pairs; another allocation is asked for, with growing intervals. Its candidate is an event like any other before the
+    /// end of the candidates; after it, the peer learns of it by checks. Peers that both lost theirs need an ICE restart.
+    RelayLost {
+        /// The stream.
+        stream: StreamId,
+        /// The component.
+        component: ComponentId,
+        /// URI of the server.
+        url: Arc<str>,
+        /// The local address that it was reached from.
+        base: SocketAddr,
+        /// The error code of the server; 701 if it said nothing.
+        code: u16,
+        /// What the server said, or what happened.
+        text: Box<str>,
+        /// When it was noticed.
+        at: Instant,
+    },
+    /// A TURN server was told that its allocation is not needed any more, and has confirmed it or not answered two requests.
+    RelayReleased {
+        /// URI of the server.
+        url: Arc<str>,
+        /// The local address that it was reached from.
+        base: SocketAddr,
+        /// When that was over.
+        at: Instant,
+    },
+    /// A TURN server got an ICMP message for what was sent to a peer (RFC 8656 §11.5). It changes nothing: it may be forged.
+    RelayIcmp {
+        /// The stream.
+        stream: StreamId,
+        /// The component.
+        component: ComponentId,
+        /// The peer.
+        peer: SocketAddr,
+        /// ICMP type.
+        kind: u8,
+        /// ICMP code.
+        code: u8,
+        /// When the server told.
         at: Instant,
     },
     /// A pair was made. Only with [`Config::with_pair_events`](crate::Config::with_pair_events).

@@ -96,6 +96,7 @@
 //! | `std` | yes | links the standard library; without it the crate is `no_std` with `alloc` |
 //! | `os-rng` | no | `Seed::from_os`, a seed from the operating system |
 //! | `serde` | no | `Serialize` and `Deserialize` for [`IceCandidateInit`], as the JSON that browsers exchange |
+//! | `turn` | yes | relayed candidates, from TURN servers |
 //! | `sim` | no | `nilas::sim`, a simulated network of hosts, links and NATs for tests |
 //!
 //! # Where to look next
@@ -138,6 +139,8 @@ mod tcp;
 mod time;
 mod traffic_class;
 mod transmit;
+#[cfg(feature = "turn")]
+mod turn;
 
 pub use agent::{
     AcceptConnectionError, AddLocalCandidateError, AddRemoteCandidateError, AddStreamError, Agent, ConnectionState,
@@ -150,15 +153,13 @@ pub use candidate::{
     TransportOrder, TypePreferences,
 };
 pub use checklist::ChecklistState;
-pub use config::{Config, ConfigError, NominationChoice, RtoFormula};
+pub use config::{Config, ConfigError, NominationChoice, RelayFamilies, RtoFormula};
 pub use connection::{ConnectionEnd, ConnectionEvent, ConnectionId, ConnectionRequest, ConnectionSecurity};
 pub use consent::PathHealth;
 pub use credentials::{Credentials, ParseCredentialError, Password, Ufrag};
 pub use demux::{DataFilter, PacketKind};
 pub use event::Event;
-pub use gather::{
-    AddressFilter, AddressMapping, CandidateTypes, IceServer, IceServerKind, MappingMode, ParseIceServerError,
-};
+pub use gather::{IceServer, IceServerKind, ParseIceServerError};
 pub use nomination::{
     ApplicationNominates, BetterPairs, NominationDecision, NominationPolicy, NominationView, SettleWindow, ValidPair,
 };

@@ -93,15 +93,23 @@ pub(crate) struct Framing {
     pub(crate) has_length: bool,
     /// Whether zeros follow up to a multiple of four.
     pub(crate) is_padded: bool,
+    /// The peer, if the message is inside of an indication to a TURN server (RFC 8656 §11.1).
+    pub(crate) indication: Option<SocketAddr>,
 }
 
 impl Framing {
     /// The message as it is: over UDP.
-    pub(crate) const NONE: Self = Self { channel: None, has_length: false, is_padded: false };
+    pub(crate) const NONE: Self = Self { channel: None, has_length: false, is_padded: false, indication: None };
     /// In a stream of bytes (RFC 4571 §2).
-    pub(crate) const STREAM: Self = Self { channel: None, has_length: true, is_padded: false };
+    pub(crate) const STREAM: Self = Self { channel: None, has_length: true, is_padded: false, indication: None };
 
     pub(crate) const fn prefix_len(self) -> usize {
+        // Header, XOR-PEER-ADDRESS, and the head of DATA.
+        match self.indication {
+            Some(SocketAddr::V4(_)) => return 36,
+            Some(SocketAddr::V6(_)) => return 48,
+            None => {}
+        }
         let channel = if self.channel.is_some() { 2 } else { 0 };
         if self.has_length { channel + 2 } else { channel }
     }
@@ -117,7 +125,11 @@ impl Framing {
 
     /// Whether a message of this length can be said to have it.
     pub(crate) const fn can_hold(self, message_len: usize) -> bool {
-        !self.has_length || message_len <= u16::MAX as usize
+        match self.indication {
+            // The length field counts more than the message.
+            Some(_) => message_len <= u16::MAX as usize - 32,
+            None => !self.has_length || message_len <= u16::MAX as usize,
+        }
     }
 
     fn prefix(self, message_len: usize) -> Option<([u8; 4], usize)> {
@@ -149,7 +161,7 @@ mod tests {
 
     use super::*;
 
-    const CHANNEL: Framing = Framing { channel: Some(0x4001), has_length: true, is_padded: false };
+    const CHANNEL: Framing = Framing { channel: Some(0x4001), has_length: true, is_padded: false, indication: None };
     const CHANNEL_IN_STREAM: Framing = Framing { is_padded: true, ..CHANNEL };
 
     fn framed(framing: Framing, message: &[u8]) -> Vec<u8> {

@@ -53,9 +53,6 @@ pub(crate) struct Start {
     /// Be a lite agent.
     #[serde(default)]
     pub(crate) lite: bool,
-    /// STUN servers, as `host:port`.
-    #[serde(default)]
-    pub(crate) stun: Vec<String>,
     /// Gather IPv6 addresses, too.
     #[serde(default)]
     pub(crate) ipv6: bool,
@@ -165,7 +162,6 @@ const FEATURES: &[&str] = &[
     "data",
     "selected",
     "role",
-    "stun",
     "ipv6",
     "addresses",
     "stats",

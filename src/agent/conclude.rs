@@ -42,6 +42,7 @@ impl Agent {
         }
         self.conclude_gathering();
         self.tidy_connections();
+        self.follow_relayed_use();
         self.report_pair_states();
         self.report_states();
         // What the conclusions have changed was part of them.
@@ -414,13 +415,14 @@ impl Agent {
         if data.failure.is_some() {
             return data.failure;
         }
-        let has_locals = data.locals.iter().any(|local| !local.is_hidden);
+        let has_locals = data.locals.iter().next().is_some();
         let is_gathered = data.is_gathered();
         if is_gathered && !has_locals {
             return Some(StateReason::NoLocalCandidates);
         }
         // A lite agent cannot know that nothing works.
-        let is_patient = data.remote.is_empty() || data.pac_deadline.is_some() || self.config.lite;
+        let is_patient =
+            data.remote.is_empty() || data.pac_deadline.is_some() || self.config.lite || self.awaits_relay(stream);
         if is_patient {
             return None;
         }
@@ -502,7 +504,8 @@ impl Agent {
                     local.is_announced_in(data.generation) || local.candidate.kind() == CandidateKind::PeerReflexive
                 })
                 && !self.config.lite
-                && self.set.list(data.id).is_some_and(crate::checklist::Checklist::is_exhausted),
+                && self.set.list(data.id).is_some_and(crate::checklist::Checklist::is_exhausted)
+                && !self.awaits_relay(data.id),
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use bytes::BufMut;
 
+use super::wrap::Leaving;
 use super::{Agent, ConnectionState, SendError, UnknownStream};
 use crate::consent::{self, Consent};
 use crate::pair::{PairId, Path};
@@ -50,7 +51,7 @@ impl Agent {
         self.observe(now);
         let payload = payload.into();
         let way = self.find_way(self.now, stream, component)?;
-        let (framing, count, (first, last)) = (Self::framing(&way.path), payload.count(), payload.lengths());
+        let (framing, count, (first, last)) = (self.framing(&way.path), payload.count(), payload.lengths());
         if !framing.can_hold(first) {
             return Err(SendError::TooLong(first));
         }
@@ -79,7 +80,8 @@ impl Agent {
     /// [`is_current`](Self::is_current) before each use. What was sent is told by [`record_sent`](Self::record_sent).
     ///
     /// # Errors
-    /// As [`send`](Self::send), without [`TooLong`](SendError::TooLong) and [`NoRoom`](SendError::NoRoom).
+    /// As [`send`](Self::send), without [`TooLong`](SendError::TooLong) and [`NoRoom`](SendError::NoRoom), and
+    /// [`NoChannel`](SendError::NoChannel) as long as a relayed pair has no channel: `send` works all the same.
     pub fn route(&mut self, now: Instant, stream: StreamId, component: ComponentId) -> Result<Route, SendError> {
         self.observe(now);
         self.find_route(self.now, stream, component)
@@ -124,15 +126,18 @@ impl Agent {
 
     fn find_route(&self, now: Instant, stream: StreamId, component: ComponentId) -> Result<Route, SendError> {
         let Way { pair, path, class, expires_at } = self.find_way(now, stream, component)?;
-        let Path { transport, remote, .. } = path;
-        let (source, connection) = self.leaving(&path).ok_or(SendError::NotConnected)?;
-        let framing = Self::framing(&path);
+        let framing = self.framing(&path);
+        if framing.indication.is_some() {
+            return Err(SendError::NoChannel);
+        }
+        let Leaving { source, destination, transport, connection } =
+            self.leaving(&path).ok_or(SendError::NotConnected)?;
         Ok(Route {
             stream,
             component,
             pair,
             source,
-            destination: remote,
+            destination,
             transport,
             connection,
             traffic_class: class,
@@ -159,6 +164,9 @@ impl Agent {
         let Some(pair) = usable else {
             return Err(if wanted.has_lost_consent { SendError::ConsentLost } else { SendError::NoPair });
         };
+        if !self.can_leave(&pair.path) {
+            return Err(SendError::NoPair);
+        }
         let mut expires_at = None;
         if self.config.consent && !self.config.lite {
             let answered_at = pair.consent.as_ref().map(Consent::answered_at).or(pair.answered_at);

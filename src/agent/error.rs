@@ -47,9 +47,6 @@ pub enum AddLocalCandidateError {
     /// A lite agent has host candidates only (RFC 8445 §5.2).
     #[error("a lite agent has host candidates only")]
     Lite,
-    /// Candidates of this type are not wanted: [`Config::with_candidate_types`](crate::Config::with_candidate_types).
-    #[error("candidates of this type are not wanted")]
-    ExcludedType,
     /// The end of the local candidates was signalled; new ones need a restart (RFC 8838 §13).
     #[error("the end of the candidates was signalled")]
     AfterEndOfCandidates,
@@ -83,9 +80,6 @@ pub enum UnusableAddress {
     /// An IPv4-mapped address, `::ffff:0:0/96`: add the IPv4 address.
     #[error("it is an IPv4-mapped address")]
     Ipv4Mapped,
-    /// One that is left out by [`Config::with_address_filter`](crate::Config::with_address_filter).
-    #[error("it is left out by the configuration")]
-    Excluded,
     /// A deprecated site-local address, `fec0::/10`.
     #[error("it is a deprecated site-local address")]
     SiteLocal,
@@ -219,6 +213,9 @@ pub enum SendError {
     /// The buffer has no room for this many bytes: the payload, and what stands around it on its way.
     #[error("the buffer has no room for {0} bytes")]
     NoRoom(usize),
+    /// The relay has no channel to the peer yet, so that no route can be given: [`Agent::send`](crate::Agent::send) works.
+    #[error("the relay has no channel to the peer yet")]
+    NoChannel,
     /// A datagram of this many bytes is too long for the way that it has to take.
     #[error("a datagram of {0} bytes is too long for its way")]
     TooLong(usize),

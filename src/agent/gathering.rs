@@ -7,7 +7,6 @@ use alloc::string::String;
 
 use super::pairing::canonical;
 use super::{Agent, GatherError, GatheringState};
-use crate::candidate::LocalCandidate;
 use crate::event::Event;
 use crate::gather::{End, IceServer, IceServerKind, TaskId, TaskKind};
 use crate::pair::Path;
@@ -47,26 +46,19 @@ impl Agent {
         if servers.len() > Self::MAX_SERVERS {
             return Err(GatherError::TooManyServers(servers.len()));
         }
-        if let Some(server) = servers.iter().find(|server| server.kind() != IceServerKind::Stun) {
+        if let Some(server) = servers.iter().find(|server| !is_supported(server)) {
             return Err(GatherError::UnsupportedServer(server.url().into()));
         }
-        let types = self.config.candidate_types;
-        let is_of_use = |server: &&IceServer| match server.kind() {
-            _ if self.config.lite => false,
-            IceServerKind::Stun => types.server_reflexive,
-            IceServerKind::Turn => types.relayed,
-        };
+        let servers = if self.config.lite { &[] } else { servers };
         let streams = &mut self.streams;
         for stream in streams.iter_mut().filter(|stream| stream.gathering != GatheringState::Complete) {
             stream.gathers = true;
             stream.gathering = GatheringState::Gathering;
         }
         let takes_part = |id: StreamId| streams.iter().any(|stream| stream.id == id && stream.gathers);
-        self.gatherer.begin(servers.iter().filter(is_of_use), takes_part);
+        self.gatherer.begin(servers, takes_part);
         for stream in streams.iter().filter(|stream| stream.gathers) {
-            let is_asked_from =
-                |local: &&LocalCandidate| local.is_host() && local.candidate.transport() == Transport::Udp;
-            for local in stream.locals.iter().filter(is_asked_from) {
+            for local in stream.locals.iter().filter(|local| local.is_host()) {
                 self.gatherer.add_base(stream.id, local.candidate.component(), local.base);
             }
         }
@@ -75,22 +67,14 @@ impl Agent {
     }
 
     /// Gathers from a socket that was added.
-    pub(super) fn gather_from(
-        &mut self,
-        stream: StreamId,
-        component: ComponentId,
-        transport: Transport,
-        base: SocketAddr,
-    ) {
+    pub(super) fn gather_from(&mut self, stream: StreamId, component: ComponentId, base: SocketAddr) {
         if !self.gatherer.is_active {
             return;
         }
         if let Some(data) = self.stream_mut(stream) {
             data.gathers = true;
         }
-        if transport == Transport::Udp {
-            self.gatherer.add_base(stream, component, base);
-        }
+        self.gatherer.add_base(stream, component, base);
         self.is_dirty = true;
     }
 
@@ -100,17 +84,8 @@ impl Agent {
         self.is_dirty = true;
     }
 
-    /// Adds the server-reflexive candidates that are known from the configuration, once all hosts have their preferences.
-    pub(super) fn add_mapped(&mut self) {
-        for (stream, base, public) in core::mem::take(&mut self.gatherer.mapped) {
-            // It is redundant, not wanted, or was removed.
-            let _ = self.add_server_reflexive(self.now, stream, base, public, None);
-        }
-    }
-
     /// Ends the gathering of streams for which nothing is left to wait for, and tells what did not work.
     pub(super) fn conclude_gathering(&mut self) {
-        self.add_mapped();
         if !self.gatherer.is_active || self.is_closed {
             return;
         }
@@ -119,10 +94,7 @@ impl Agent {
         }
         while let Some(failure) = self.gatherer.pop_failure() {
             let text = printable(&failure.text);
-            let (url, code) = (failure.url, failure.code);
-            // Not told if it is shown nowhere else (W3C `RTCPeerConnectionIceErrorEvent`).
-            let is_shown = self.config.candidate_types.host && !self.config.mdns;
-            let base = failure.base.filter(|_| is_shown);
+            let (url, base, code) = (failure.url, failure.base, failure.code);
             self.emit(Event::IceCandidateError { url, base, code, text, at: self.now });
         }
         let is_done = |stream: &super::Stream| {
@@ -180,9 +152,16 @@ impl Agent {
         if !self.pacer.is_open(self.now) {
             return None;
         }
-        let id = self.gatherer.next()?;
-        let path = match self.gatherer.get(id)?.kind {
-            TaskKind::Binding => self.start_binding(id, out)?,
+        let path = loop {
+            let id = self.gatherer.next()?;
+            match self.gatherer.get(id)?.kind {
+                TaskKind::Binding => break self.start_binding(id, out)?,
+                // Its requests take their turns by themselves.
+                TaskKind::Relay => {
+                    self.gatherer.delegate(id, after(self.now, self.config.gathering_timeout));
+                    self.open_relay(id);
+                }
+            }
         };
         self.pacer.start(self.now);
         self.gatherer.set_turn(false);
@@ -252,6 +231,11 @@ impl Agent {
         let start = self.gatherer.next().map(|_| self.pacer.next_start().unwrap_or(self.now).max(self.now));
         crate::time::earliest(self.gatherer.deadline(), start)
     }
+}
+
+/// Whether a server is of a kind that is asked.
+fn is_supported(server: &IceServer) -> bool {
+    server.kind() == IceServerKind::Stun || cfg!(feature = "turn") && server.transport() == Transport::Udp
 }
 
 fn task_address(agent: &Agent, task: TaskId) -> Option<SocketAddr> {

@@ -3,7 +3,6 @@
 use super::outbox::Reply;
 use super::pairing::{canonical, path};
 use super::{Agent, Socket};
-use crate::candidate::{CandidateId, LocalCandidate};
 use crate::check::{Due, Purpose};
 use crate::pair::{PairId, Path};
 use crate::stats::DropReason;
@@ -82,11 +81,27 @@ impl Agent {
     }
 
     fn dispatch<'a>(&mut self, datagram: &Datagram<'a>) -> Received<'a> {
+        if !self.relays.is_empty() {
+            let (base, source) = (canonical(datagram.destination), canonical(datagram.source));
+            if self.relays.is_relayed(base) {
+                // Nothing comes there but from its server.
+                return Received::Dropped(DropReason::UnknownDestination);
+            }
+            let is_gathering = response_id(datagram.payload).is_some_and(|id| self.gatherer.find(id).is_some());
+            if let Some(relay) = self.relays.find(base, source).filter(|_| !is_gathering) {
+                return self.handle_from_server(relay, datagram);
+            }
+        }
+        self.dispatch_inner(datagram)
+    }
+
+    /// Handles what came to one of our bases, be it the address of a socket or of a relay.
+    pub(super) fn dispatch_inner<'a>(&mut self, datagram: &Datagram<'a>) -> Received<'a> {
         if self.is_closed {
             return Received::Dropped(DropReason::Closed);
         }
         let base = canonical(datagram.destination);
-        let Some(&Socket { stream, component, host }) = self.sockets.get(&(datagram.transport, base)) else {
+        let Some(&Socket { stream, component, .. }) = self.sockets.get(&(datagram.transport, base)) else {
             return Received::Dropped(DropReason::UnknownDestination);
         };
         if datagram.transport == Transport::Tcp {
@@ -95,12 +110,8 @@ impl Agent {
         }
         let generation = self.stream(stream).map_or(0, |data| data.generation);
         let path = path(datagram.transport, base, canonical(datagram.source));
-        let id = response_id(datagram.payload).filter(|_| looks_like_stun(datagram.payload));
-        if let Some(result) = id.and_then(|id| self.handle_server_answer(id, datagram)) {
+        if let Some(result) = response_id(datagram.payload).and_then(|id| self.handle_server_answer(id, datagram)) {
             return result.map_or_else(Received::Dropped, |()| Received::Handled);
-        }
-        if self.is_excluded(stream, host) {
-            return Received::Dropped(DropReason::ExcludedType);
         }
         self.deliver(Arrival { stream, component, path, generation }, datagram)
     }
@@ -125,12 +136,6 @@ impl Agent {
             Class::Indication => Err(DropReason::BadFingerprint),
         };
         result.map_or_else(Received::Dropped, |()| Received::Handled)
-    }
-
-    /// Whether what arrives at this candidate is not to be noticed: only relayed ones are used.
-    fn is_excluded(&self, stream: StreamId, id: CandidateId) -> bool {
-        !self.config.candidate_types.are_direct()
-            && self.stream(stream).and_then(|data| data.locals.get(id)).is_none_or(LocalCandidate::is_host)
     }
 
     fn handle_data<'a>(&mut self, arrival: Arrival, datagram: &Datagram<'a>) -> Received<'a> {
@@ -200,6 +205,7 @@ impl Agent {
 
     /// Does what is due.
     pub(super) fn expire(&mut self) {
+        self.expire_relays();
         if self.is_closed {
             return;
         }

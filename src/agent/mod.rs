@@ -10,10 +10,14 @@ mod gathering;
 mod input;
 mod lite;
 mod liveness;
-mod names;
 mod outbox;
 mod output;
 mod pairing;
+#[cfg(not(feature = "turn"))]
+#[path = "no_relay.rs"]
+mod relay;
+#[cfg(feature = "turn")]
+mod relay;
 mod removal;
 mod requests;
 mod reserve;
@@ -30,7 +34,7 @@ mod wrap;
 use alloc::collections::BTreeMap;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
-use core::net::{IpAddr, SocketAddr};
+use core::net::SocketAddr;
 use core::time::Duration;
 
 pub use description::{RemoteCandidateOutcome, RemoteDescription, Renomination};
@@ -100,8 +104,7 @@ pub struct Agent {
     outbox: Outbox,
     gatherer: Gatherer,
     connections: Connections,
-    /// The names that hide addresses of ours.
-    names: BTreeMap<IpAddr, Arc<str>>,
+    relays: relay::Relays,
     stats: AgentStats,
     reply_limit: ReplyLimit,
     /// The latest instant that the caller has named.
@@ -148,7 +151,7 @@ impl Agent {
             outbox: Outbox::default(),
             gatherer: Gatherer::default(),
             connections: Connections::default(),
-            names: BTreeMap::new(),
+            relays: relay::Relays::default(),
             stats: AgentStats::default(),
             reply_limit: ReplyLimit { since: Instant::from_nanos(i64::MIN), used: 0 },
             now: Instant::from_nanos(i64::MIN),
@@ -191,7 +194,6 @@ impl Agent {
     /// [`UnknownStream`] if there is none of that name.
     pub fn end_of_local_candidates(&mut self, now: Instant, stream: StreamId) -> Result<(), UnknownStream> {
         self.observe(now);
-        self.add_mapped();
         let data = self.stream_mut(stream).ok_or(UnknownStream(stream))?;
         if data.gathering == GatheringState::Complete {
             return Ok(());
@@ -381,6 +383,7 @@ impl Agent {
     pub fn close(&mut self, now: Instant) {
         self.observe(now);
         self.is_closed = true;
+        self.release_relays();
         self.outbox.replies.clear();
         self.outbox.repeats.clear();
         self.outbox.consent.clear();

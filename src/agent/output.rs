@@ -29,8 +29,11 @@ impl Agent {
         self.observe(now);
         self.expire();
         self.evaluate();
-        if self.is_closed || buf.remaining_mut() < Self::MAX_DATAGRAM {
+        if buf.remaining_mut() < Self::MAX_DATAGRAM {
             return None;
+        }
+        if self.is_closed {
+            return self.write_relay(buf);
         }
         let mut scratch = Scratch::new();
         loop {
@@ -38,7 +41,13 @@ impl Agent {
                 .write_reply(&mut scratch)
                 .or_else(|| self.write_repetition(&mut scratch))
                 .or_else(|| self.write_gathering_repetition(&mut scratch))
-                .or_else(|| self.write_opening(&mut scratch))
+                .or_else(|| self.write_opening(&mut scratch));
+            if path.is_none() {
+                if let Some(transmit) = self.write_relay(buf) {
+                    return Some(transmit);
+                }
+            }
+            let path = path
                 .or_else(|| self.write_consent(&mut scratch))
                 .or_else(|| self.write_keepalive(&mut scratch))
                 .or_else(|| self.write_new(&mut scratch))
@@ -47,7 +56,7 @@ impl Agent {
             if transmit.is_some() {
                 return transmit;
             }
-            // Its connection is gone: what was to be sent is lost, like any datagram.
+            // Its connection is gone, or its relay does not let it through: what was to be sent is lost, like any datagram.
         }
     }
 
@@ -302,12 +311,13 @@ impl Agent {
             return Some(self.now);
         }
         if self.is_closed {
-            return None;
+            return self.relay_deadline();
         }
         let mut next = earliest(self.transactions.deadline(), self.consent_deadline());
         next = earliest(next, self.gathering_deadline());
         next = earliest(next, self.retry_deadline());
         next = earliest(next, self.connections.deadline());
+        next = earliest(next, self.relay_deadline());
         if self.set.has_work() {
             next = earliest(next, Some(self.pacer.next_start().unwrap_or(self.now).max(self.now)));
         }

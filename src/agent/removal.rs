@@ -34,7 +34,8 @@ impl Agent {
         self.observe(now);
         let data = self.stream(stream).ok_or(RemoveCandidateError::UnknownStream(stream))?;
         let local = data.locals.get(candidate).ok_or(RemoveCandidateError::UnknownCandidate(candidate))?;
-        let (base, is_host) = (local.base, local.candidate.kind() == CandidateKind::Host);
+        let (base, is_host) = (local.base, !local.candidate.kind().is_reflexive());
+        let is_relayed = local.candidate.kind() == CandidateKind::Relayed;
         let (component, transport) = (local.candidate.component(), local.candidate.transport());
         // Several active candidates have the same address, one for each component.
         let is_at = |stream_of, component_of, path: &Path| {
@@ -42,8 +43,11 @@ impl Agent {
         };
         if is_host {
             self.sockets.remove(&(transport, base));
-            if transport == Transport::Udp {
+            if is_relayed {
+                self.release_relayed(base);
+            } else if transport == Transport::Udp {
                 self.stop_gathering_from(base);
+                self.forget_relays_at(base);
             }
             self.outbox
                 .replies

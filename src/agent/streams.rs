@@ -76,6 +76,7 @@ impl Agent {
 
     /// Forgets sockets and pairs of some components, and all that is sent or asked from those sockets.
     fn forget_components(&mut self, stream: StreamId, which: impl Fn(ComponentId) -> bool) {
+        self.release_relays_of(stream, &which);
         let bases: Vec<(Transport, SocketAddr)> = self
             .sockets
             .iter()

@@ -105,6 +105,8 @@ pub(crate) struct Checklist {
     pub(crate) outlives_nomination: bool,
     /// How many pairs are In-Progress.
     in_progress: usize,
+    /// How many pairs are Frozen or Waiting and take no turn.
+    held: usize,
     /// How many pairs are on the list, in whatever state.
     listed: usize,
 }
@@ -120,13 +122,17 @@ impl Checklist {
             failed: VecDeque::new(),
             outlives_nomination: false,
             in_progress: 0,
+            held: 0,
             listed: 0,
         }
     }
 
     /// Whether every pair is Succeeded or Failed and none is to be checked again.
     pub(crate) fn is_exhausted(&self) -> bool {
-        self.waiting.0.is_empty() && self.frozen.0.is_empty() && self.triggered.is_empty() && self.in_progress == 0
+        self.waiting.0.is_empty()
+            && self.frozen.0.is_empty()
+            && self.triggered.is_empty()
+            && self.in_progress + self.held == 0
     }
 
     /// Whether pairs that wait are checked.

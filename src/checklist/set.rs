@@ -198,6 +198,8 @@ impl ChecklistSet {
             state,
             group,
             is_queued: false,
+            is_held: false,
+            is_triggered_later: false,
             is_retired: false,
             is_valid: false,
             produced: None,
@@ -316,6 +318,7 @@ impl ChecklistSet {
         let (Some(key), state, turn, stream) = (pair.group, pair.state.get(), Turn::of(pair), pair.stream) else {
             return;
         };
+        let is_held = pair.is_held;
         if pair.is_retired && state == CandidatePairState::InProgress {
             return;
         }
@@ -328,6 +331,7 @@ impl ChecklistSet {
         });
         let Some(list) = self.list_mut(stream) else { return };
         match (state, is_entering) {
+            (CandidatePairState::Frozen | CandidatePairState::Waiting, _) if is_held => step(&mut list.held),
             (CandidatePairState::Frozen, true) => list.frozen.insert(turn),
             (CandidatePairState::Frozen, false) => list.frozen.remove(turn),
             (CandidatePairState::Waiting, true) => list.waiting.insert(turn),
@@ -426,6 +430,10 @@ impl ChecklistSet {
         self.enter_state(id);
         self.change(id, PairState::trigger);
         let pair = self.get_mut(id)?;
+        if pair.is_held {
+            pair.is_triggered_later = true;
+            return superseded;
+        }
         let stream = pair.stream;
         if !core::mem::replace(&mut pair.is_queued, true) {
             if let Some(list) = self.list_mut(stream) {
@@ -436,6 +444,50 @@ impl ChecklistSet {
             }
         }
         superseded
+    }
+
+    /// Lets a pair take no turn until it is [released](Self::release).
+    #[cfg(feature = "turn")]
+    pub(crate) fn hold(&mut self, id: PairId) {
+        let is_queued = self.get(id).is_some_and(|pair| pair.is_queued);
+        self.dequeue(id);
+        self.leave_state(id);
+        if let Some(pair) = self.get_mut(id) {
+            pair.is_held = true;
+            pair.is_triggered_later |= is_queued;
+        }
+        self.enter_state(id);
+    }
+
+    /// Lets a pair take its turn.
+    #[cfg(feature = "turn")]
+    pub(crate) fn release(&mut self, id: PairId) {
+        if !self.get(id).is_some_and(|pair| pair.is_held) {
+            return;
+        }
+        self.leave_state(id);
+        let mut is_triggered = false;
+        if let Some(pair) = self.get_mut(id) {
+            pair.is_held = false;
+            is_triggered = core::mem::take(&mut pair.is_triggered_later);
+        }
+        self.enter_state(id);
+        if is_triggered {
+            self.trigger(id);
+        }
+    }
+
+    /// Fails a pair that can never take its turn.
+    #[cfg(feature = "turn")]
+    pub(crate) fn refuse(&mut self, id: PairId) {
+        if let Some(pair) = self.get_mut(id) {
+            pair.is_triggered_later = false;
+        }
+        self.release(id);
+        self.dequeue(id);
+        self.change(id, PairState::unfreeze);
+        self.change(id, PairState::abandon);
+        self.change(id, PairState::fail);
     }
 
     /// Takes a pair out of the triggered-check queue.
@@ -479,8 +531,14 @@ impl ChecklistSet {
             let Some(list) = self.lists.get(index) else { continue };
             let mut found = list.triggered.front().copied();
             if found.is_none() && list.is_checked() {
-                if list.waiting.next().is_none() && !list.frozen.0.is_empty() {
-                    let stream = list.stream;
+                let stream = list.stream;
+                // What is unfrozen may be held: then it is the turn of others.
+                while self
+                    .lists
+                    .get(index)
+                    .is_some_and(|list| list.waiting.next().is_none() && !list.frozen.0.is_empty())
+                    && self.can_unfreeze(stream)
+                {
                     self.unfreeze_idle(stream);
                 }
                 found = self.lists.get(index).and_then(|list| list.waiting.next());

@@ -14,7 +14,6 @@
 //! the business of the TURN client. A server that never answers costs its own tasks alone: each of them ends when its
 //! time is up, and the others do not wait for it. The engine is pure: it says what is due, and is told what happened.
 
-mod policy;
 mod server;
 #[cfg(test)]
 mod tests;
@@ -26,8 +25,6 @@ use alloc::vec::Vec;
 use core::net::{IpAddr, SocketAddr};
 use core::time::Duration;
 
-pub(crate) use policy::masked;
-pub use policy::{AddressFilter, AddressMapping, CandidateTypes, MappingMode};
 pub use server::{IceServer, IceServerKind, ParseIceServerError};
 
 use crate::candidate::CandidateId;
@@ -45,6 +42,8 @@ pub(crate) struct TaskId(u32);
 pub(crate) enum TaskKind {
     /// A server-reflexive address, by a Binding request over UDP.
     Binding,
+    /// A relayed address: the asking is the business of the TURN client.
+    Relay,
 }
 
 /// Where the asking stands.
@@ -54,6 +53,8 @@ enum Step {
     Waiting,
     /// A request is on its way.
     Running(Request),
+    /// Somebody else asks.
+    Delegated,
     /// The address is known, and is asked for again when `due` says.
     Kept,
     /// Nothing more happens.
@@ -154,8 +155,6 @@ pub(crate) struct Gatherer {
     timers: BTreeSet<(Instant, TaskId)>,
     by_transaction: BTreeMap<TransactionId, TaskId>,
     failures: VecDeque<Failure>,
-    /// Sockets with a public address that is known from the configuration, and will be a candidate.
-    pub(crate) mapped: Vec<(StreamId, SocketAddr, SocketAddr)>,
     /// A check was the last to start: gathering is next.
     is_turn: bool,
 }
@@ -167,11 +166,7 @@ impl Gatherer {
     pub(crate) const UNREACHABLE: u16 = 701;
 
     /// Begins a gathering with these servers. Tasks of the streams that take part are forgotten.
-    pub(crate) fn begin<'a>(
-        &mut self,
-        servers: impl Iterator<Item = &'a IceServer>,
-        takes_part: impl Fn(StreamId) -> bool,
-    ) {
+    pub(crate) fn begin(&mut self, servers: &[IceServer], takes_part: impl Fn(StreamId) -> bool) {
         self.is_active = true;
         self.remove(|task| takes_part(task.stream));
         self.first_entry = self.next_entry;
@@ -196,7 +191,7 @@ impl Gatherer {
         let first = self.first_entry;
         for entry in self.entries.iter_mut().filter(|entry| entry.id >= first) {
             let address = entry.server.address();
-            if entry.server.kind() != IceServerKind::Stun || !can_reach(base.ip(), address.ip()) {
+            if !can_reach(base.ip(), address.ip()) {
                 continue;
             }
             let id = TaskId(self.next_task);
@@ -207,7 +202,7 @@ impl Gatherer {
             entry.base = Some(base);
             let task = Task {
                 id,
-                kind: TaskKind::Binding,
+                kind: if entry.server.kind() == IceServerKind::Turn { TaskKind::Relay } else { TaskKind::Binding },
                 stream,
                 component,
                 base,
@@ -280,6 +275,18 @@ impl Gatherer {
         self.is_turn = is_turn;
     }
 
+    /// Leaves the asking of the first in line to somebody else, until then at the most.
+    pub(crate) fn delegate(&mut self, id: TaskId, until: Instant) {
+        self.waiting.retain(|waiting| *waiting != id);
+        self.pause(id, Step::Delegated, Some(until));
+    }
+
+    /// Whether the first answer of a task is still waited for.
+    #[cfg(feature = "turn")]
+    pub(crate) fn is_open(&self, id: TaskId) -> bool {
+        self.tasks.get(&id).is_some_and(|task| task.is_open)
+    }
+
     /// Records that the first in line was started by a Binding request.
     pub(crate) fn start(&mut self, id: TaskId, now: Instant, request: TransactionId, rto: Duration, until: Instant) {
         self.waiting.retain(|waiting| *waiting != id);
@@ -329,7 +336,7 @@ impl Gatherer {
                     self.set(id, step, None);
                     self.repeats.push_back(id);
                 }
-                Step::Running(_) => self.finish(id, now, End::Silent),
+                Step::Running(_) | Step::Delegated => self.finish(id, now, End::Silent),
                 Step::Kept => {
                     self.set(id, step, None);
                     refresh.push(id);

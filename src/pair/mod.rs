@@ -151,6 +151,10 @@ pub(crate) struct CandidatePair {
     pub(crate) group: Option<GroupKey>,
     /// It waits in the triggered-check queue.
     pub(crate) is_queued: bool,
+    /// It takes no turn: the server that relays for it does not let its packets through yet (RFC 8656 §9).
+    pub(crate) is_held: bool,
+    /// A triggered check is wanted as soon as it takes turns.
+    pub(crate) is_triggered_later: bool,
     /// Another pair of its component was nominated while it was checked. Its check goes on only to be answered.
     pub(crate) is_retired: bool,
     /// It is on the valid list.

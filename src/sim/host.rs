@@ -42,6 +42,8 @@ pub enum PeerMatch {
     Any,
     /// Every port of one address.
     Ip(IpAddr),
+    /// Every port of every address but this one.
+    NotIp(IpAddr),
     /// One port of one address.
     Address(SocketAddr),
 }
@@ -51,6 +53,7 @@ impl PeerMatch {
         match self {
             Self::Any => true,
             Self::Ip(ip) => ip == peer.ip(),
+            Self::NotIp(ip) => ip != peer.ip(),
             Self::Address(address) => address == peer,
         }
     }

@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 use std::vec::Vec;
 
-use super::host::HostId;
+use super::host::{Direction, FirewallRule, HostId, PeerMatch};
 use super::invariants::{self, Watch};
 use super::link::Link;
 use super::nat::{NatConfig, NatId};
@@ -69,10 +69,12 @@ pub struct SideSetup {
     pub candidate_interval: Duration,
     /// Candidates that the other side is told of before the true ones.
     pub extra_candidates: Vec<Candidate>,
-    /// The servers with which its agent gathers candidates, if it is to gather by itself.
-    pub servers: Vec<IceServer>,
-    /// The server toward which each socket learns a server-reflexive candidate, without asking it.
+    /// The server toward which each socket learns a server-reflexive candidate.
     pub reflexive_toward: Option<SocketAddr>,
+    /// The servers that it gathers from. If there are any, the end of its candidates is when gathering is complete.
+    pub ice_servers: Vec<IceServer>,
+    /// The only host that its firewall lets it reach, if there is one.
+    pub only_reaches: Option<IpAddr>,
     /// When its agent is given its sockets.
     pub start: Duration,
 }
@@ -93,8 +95,9 @@ impl SideSetup {
             candidate_delay: Duration::ZERO,
             candidate_interval: Duration::ZERO,
             extra_candidates: Vec::new(),
-            servers: Vec::new(),
             reflexive_toward: None,
+            ice_servers: Vec::new(),
+            only_reaches: None,
             start: Duration::ZERO,
         }
     }
@@ -124,7 +127,7 @@ pub struct PairSetup {
     pub streams: usize,
     /// NATs in front of both sides and of their own NATs, the outermost first: that of a carrier, or of a common home.
     pub shared_nats: Vec<NatConfig>,
-    /// The addresses of STUN and TURN servers, see [`Pair::add_server`].
+    /// STUN and TURN servers, each on a host of its own, port 3478: they relay for the user `user` with the password `pass`.
     pub servers: Vec<IpAddr>,
     /// The link between the two hosts.
     pub link: Link,
@@ -159,6 +162,16 @@ impl PairSetup {
     #[must_use]
     pub fn link(mut self, link: Link) -> Self {
         self.link = link;
+        self
+    }
+
+    /// The same with a server at this address, from which both sides gather.
+    #[must_use]
+    pub fn with_turn(mut self, ip: IpAddr) -> Self {
+        self.servers.push(ip);
+        let server = IceServer::turn(SocketAddr::new(ip, 3478), "user", "pass");
+        self.l.ice_servers.push(server.clone());
+        self.r.ice_servers.push(server);
         self
     }
 
@@ -261,6 +274,13 @@ impl Pair {
                 added.expect("the address can be used");
             }
             nats.insert(side, chain);
+            if let Some(ip) = data.only_reaches {
+                for direction in [Direction::In, Direction::Out] {
+                    network
+                        .block(host, FirewallRule { direction, peer: PeerMatch::NotIp(ip) })
+                        .expect("the host exists");
+                }
+            }
             let seed = setup.seed.derive(if side == SideName::L { "L" } else { "R" });
             Peer::new(host, Agent::new(data.config.clone(), data.role, seed).expect("the configuration is good"))
         });
@@ -548,7 +568,6 @@ impl Pair {
                         | RemoteCandidateOutcome::Known(_)
                         | RemoteCandidateOutcome::UnknownComponent
                         | RemoteCandidateOutcome::Deferred
-                        | RemoteCandidateOutcome::Resolving
                         | RemoteCandidateOutcome::OtherGeneration
                         | RemoteCandidateOutcome::TooMany)
                 );
@@ -568,14 +587,9 @@ impl Pair {
     #[expect(clippy::expect_used, reason = "tests name their own streams")]
     pub fn restart(&mut self, side: SideName, stream: StreamId) {
         let now = self.now();
-        let servers = self.side_setup(side).servers.clone();
         let agent = &mut self.peer_mut(side).agent;
         let credentials = agent.prepare_restart(now, stream).expect("the stream exists");
-        if servers.is_empty() {
-            agent.end_of_local_candidates(now, stream).expect("the stream exists");
-        } else {
-            agent.gather(now, &servers).expect("the servers can be used");
-        }
+        agent.end_of_local_candidates(now, stream).expect("the stream exists");
         let mut description = self.description(side, stream);
         description.credentials = credentials;
         self.sent_candidates.remove(&side);
@@ -598,6 +612,9 @@ impl Pair {
         let now = self.now();
         let setup = self.side_setup(side).clone();
         let mut port = 5000;
+        if !setup.ice_servers.is_empty() {
+            self.peer_mut(side).agent.gather(now, &setup.ice_servers).expect("the servers can be used");
+        }
         for stream in self.streams.clone() {
             for component in (1..=setup.components).filter_map(ComponentId::new) {
                 for ip in &setup.addresses {
@@ -610,12 +627,9 @@ impl Pair {
                 }
                 port += 1;
             }
-            if setup.signals_end && setup.servers.is_empty() {
+            if setup.signals_end && setup.ice_servers.is_empty() {
                 self.peer_mut(side).agent.end_of_local_candidates(now, stream).expect("the stream exists");
             }
-        }
-        if !setup.servers.is_empty() {
-            self.peer_mut(side).agent.gather(now, &setup.servers).expect("the servers can be used");
         }
     }
 
@@ -683,7 +697,7 @@ impl Pair {
             let Some(selected) = other.agent.selected_pair(stream, component) else { return false };
             return delivery.host == other.host()
                 && delivery.destination == selected.base
-                && delivery.source == selected.remote_address;
+                && Some(delivery.source) == selected.remote.socket_address();
         }
         false
     }

@@ -6,7 +6,7 @@ use core::fmt;
 use hmac::{Hmac, Mac};
 use sha1::Sha1;
 use sha2::Sha256;
-#[cfg(feature = "sim")]
+#[cfg(feature = "turn")]
 use sha2::digest::Digest;
 
 use crate::credentials::Password;
@@ -42,7 +42,7 @@ impl IntegrityKey {
 
     /// The key of a long-term credential with a server of this realm (RFC 8489 §9.2.2, §18.5.1): all three as they are
     /// on the wire.
-    #[cfg(feature = "sim")]
+    #[cfg(feature = "turn")]
     pub(crate) fn long_term(username: &[u8], realm: &[u8], password: &[u8], algorithm: Integrity) -> Self {
         let parts = [username, b":", realm, b":", password];
         match algorithm {
@@ -84,12 +84,12 @@ impl IntegrityKey {
 }
 
 /// USERHASH of a user with a server of this realm (RFC 8489 §14.4).
-#[cfg(feature = "sim")]
+#[cfg(feature = "turn")]
 pub(crate) fn userhash(username: &[u8], realm: &[u8]) -> [u8; 32] {
     digest::<Sha256>(&[username, b":", realm]).into()
 }
 
-#[cfg(feature = "sim")]
+#[cfg(feature = "turn")]
 fn digest<D: Digest>(parts: &[&[u8]]) -> sha2::digest::Output<D> {
     let mut hash = D::new();
     parts.iter().for_each(|part| hash.update(part));
@@ -102,7 +102,7 @@ impl fmt::Debug for IntegrityKey {
     }
 }
 
-#[cfg(all(test, feature = "sim"))]
+#[cfg(all(test, feature = "turn"))]
 mod tests {
     use super::*;
 

@@ -10,7 +10,7 @@ mod key;
 mod message;
 #[cfg(any(test, feature = "sim"))]
 pub(crate) mod reference;
-#[cfg(feature = "sim")]
+#[cfg(feature = "turn")]
 pub(crate) mod server;
 #[cfg(test)]
 mod tests;
@@ -18,7 +18,7 @@ mod writer;
 
 pub(crate) use answer::{ServerAnswer, read_answer, response_id};
 pub(crate) use attributes::{NOMINATION, UnknownAttributes};
-#[cfg(feature = "sim")]
+#[cfg(feature = "turn")]
 pub(crate) use key::userhash;
 pub(crate) use key::{Integrity, IntegrityKey};
 pub(crate) use message::{Authenticated, Class, Message, Unreadable, looks_like_stun};

@@ -7,7 +7,7 @@ use core::net::SocketAddr;
 use stun_types::message::MAGIC_COOKIE;
 
 use super::key::{Integrity, IntegrityKey};
-use super::message::{Class, is_genuine, xor_address, xor_v6};
+use super::message::{Class, error_code, is_genuine, xor_address, xor_v6};
 use super::{TransactionId, attributes};
 
 /// Methods (RFC 8489 §18.2, RFC 8656 §17).
@@ -65,6 +65,8 @@ pub(crate) mod kinds {
     pub(crate) const ADDITIONAL_ADDRESS_FAMILY: u16 = 0x8000;
     pub(crate) const ADDRESS_ERROR_CODE: u16 = 0x8001;
     pub(crate) const PASSWORD_ALGORITHMS: u16 = 0x8002;
+    pub(crate) const ICMP: u16 = 0x8004;
+    pub(crate) const SOFTWARE: u16 = 0x8022;
     pub(crate) const ALTERNATE_SERVER: u16 = 0x8023;
 }
 
@@ -152,6 +154,7 @@ impl<'a> ServerMessage<'a> {
     }
 
     /// Whether there is an integrity attribute, right or wrong.
+    #[cfg(any(test, feature = "sim"))]
     pub(crate) fn has_integrity(&self) -> bool {
         self.walk().any(|(_, kind, _)| matches!(kind, kinds::MESSAGE_INTEGRITY | kinds::MESSAGE_INTEGRITY_SHA256))
     }
@@ -167,7 +170,6 @@ impl<'a> ServerMessage<'a> {
         self.all(kind).filter_map(move |value| xor_address(value, id))
     }
 
-    #[cfg(test)]
     /// ALTERNATE-SERVER: an address as it is (RFC 8489 §14.15).
     pub(crate) fn alternate_server(&self) -> Option<SocketAddr> {
         let (&[_, family, p1, p2], address) = self.get(kinds::ALTERNATE_SERVER)?.split_first_chunk::<4>()?;
@@ -184,12 +186,17 @@ impl<'a> ServerMessage<'a> {
         Some(u32::from_be_bytes(self.get(kind)?.try_into().ok()?))
     }
 
-    #[cfg(test)]
     /// ERROR-CODE: number and text (RFC 8489 §14.8).
     pub(crate) fn error(&self) -> Option<(u16, &'a str)> {
         let value = self.get(kinds::ERROR_CODE)?;
         let text = value.get(4..).and_then(|text| core::str::from_utf8(text).ok());
-        Some((super::message::error_code(value)?, text.unwrap_or_default()))
+        Some((error_code(value)?, text.unwrap_or_default()))
+    }
+
+    /// ADDRESS-ERROR-CODE: family and number (RFC 8656 §18.13).
+    pub(crate) fn address_error(&self) -> Option<(u8, u16)> {
+        let value = self.get(kinds::ADDRESS_ERROR_CODE)?;
+        Some((*value.first()?, error_code(value)?))
     }
 }
 
@@ -253,7 +260,7 @@ impl ServerWriter {
     }
 
     /// Appends ERROR-CODE.
-    #[cfg(feature = "sim")]
+    #[cfg(any(test, feature = "sim"))]
     pub(crate) fn put_error(&mut self, code: u16, text: &str) -> &mut Self {
         let mut value = Vec::with_capacity(4 + text.len());
         let [_, class] = (code / 100).to_be_bytes();
@@ -264,7 +271,7 @@ impl ServerWriter {
     }
 
     /// Appends ALTERNATE-SERVER.
-    #[cfg(feature = "sim")]
+    #[cfg(any(test, feature = "sim"))]
     pub(crate) fn put_alternate_server(&mut self, address: SocketAddr) -> &mut Self {
         let [p1, p2] = address.port().to_be_bytes();
         let mut value = Vec::from([0, if address.is_ipv4() { 1 } else { 2 }, p1, p2]);
@@ -318,7 +325,7 @@ pub(crate) fn write_xor_address(out: &mut [u8; 20], address: SocketAddr, id: Tra
     out.get(..length).unwrap_or_default()
 }
 
-#[cfg(all(test, feature = "sim"))]
+#[cfg(test)]
 mod tests {
     use super::*;
     use stun_types::attribute::XorMappedAddress;

@@ -35,7 +35,7 @@ mod nat;
 mod nomination;
 mod pairing;
 mod peers;
-mod policies;
+mod relay;
 mod removal;
 mod renomination;
 mod reserve;

@@ -1,0 +1,653 @@
+//! The client side of TURN (RFC 8656): one allocation with one server, from the first request to its release.
+//!
+//! ```text
+//! Asking -- Allocate --> Held -- refreshed a minute early --> Held ...
+//!    |                    | \-- 437, expiry, connection lost --> Over (Lost)
+//!    |                    \---- release --> Releasing -- answer, or two tries --> Over (Released)
+//!    \-- refused, silent --> Over (Failed)      \-- 300 --> Over (Redirected)
+//! ```
+//!
+//! It knows nothing of ICE. What it wants to send is polled: [`start`](Allocation::start) gives a new request, which
+//! counts against Ta, and [`repeat`](Allocation::repeat) one that is sent again, the same bytes. Whatever comes from the
+//! server is authenticated before it changes anything; see `auth`.
+
+pub(crate) mod auth;
+pub(crate) mod data;
+pub(crate) mod permission;
+#[cfg(test)]
+mod tests;
+
+use alloc::boxed::Box;
+use alloc::collections::VecDeque;
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::net::{IpAddr, SocketAddr};
+use core::time::Duration;
+
+use smallvec::SmallVec;
+
+use crate::check::Schedule;
+use crate::random::Random;
+use crate::stats::DropReason;
+use crate::stun::server::{Method, ServerMessage, ServerWriter, kinds};
+use crate::stun::{Class, TransactionId};
+use crate::time::{Instant, after, earliest};
+use auth::{Auth, Verdict};
+use permission::{Batch, Channels, Permissions};
+
+/// Families of relayed addresses to ask for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Families {
+    V4,
+    V6,
+    Both,
+}
+
+/// What an allocation is to be like.
+#[derive(Clone, Debug)]
+pub(crate) struct Terms {
+    pub(crate) families: Families,
+    /// The server is reached over a stream: nothing is sent twice.
+    pub(crate) is_stream: bool,
+    pub(crate) schedule: Schedule,
+    /// How long the first transmission of a request is waited for.
+    pub(crate) rto: Duration,
+    /// SOFTWARE in Allocate and Refresh; empty for none.
+    pub(crate) software: Box<str>,
+}
+
+/// What happened to an allocation.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum TurnEvent {
+    /// The server has allocated these addresses, and sees us at `mapped`.
+    Allocated { relayed: SmallVec<[SocketAddr; 2]>, mapped: SocketAddr },
+    /// The server has no address of this family: 1 is IPv4, 2 is IPv6 (RFC 8656 §7.3).
+    FamilyRefused { family: u8, code: u16 },
+    /// There will be no allocation. 701 if the server does not answer.
+    Failed { code: u16, text: String },
+    /// The server names another one to ask.
+    Redirected(SocketAddr),
+    /// The allocation is gone.
+    Lost { code: u16, text: String },
+    /// Whatever was to be sent to this address may be sent.
+    Permitted(IpAddr),
+    /// The server relays nothing to this address.
+    Refused { ip: IpAddr, code: u16 },
+    /// The server got an ICMP message for what was sent to this peer.
+    Icmp { peer: SocketAddr, kind: u8, code: u8 },
+    /// The server was told that the allocation is not needed any more.
+    Released,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Purpose {
+    Allocate(Families),
+    Refresh,
+    Release,
+    Permit(Batch),
+    Bind(u16, SocketAddr),
+}
+
+/// A request to be sent when Ta allows.
+#[derive(Clone, Debug)]
+struct Wish {
+    purpose: Purpose,
+    /// How often it was refused for what the server tells about itself.
+    challenges: u8,
+}
+
+/// A request that waits for its answer.
+#[derive(Clone, Debug)]
+struct Exchange {
+    id: TransactionId,
+    wish: Wish,
+    bytes: Vec<u8>,
+    is_signed: bool,
+    first_sent: Instant,
+    sent: u8,
+    /// When it is sent again or given up; `None` while it waits to be sent again.
+    due: Option<Instant>,
+}
+
+#[derive(Clone, Debug)]
+struct Holding {
+    relayed: SmallVec<[SocketAddr; 2]>,
+    expires_at: Instant,
+    refreshed_at: Instant,
+    /// `None` while a Refresh is under way.
+    refresh_at: Option<Instant>,
+}
+
+#[derive(Clone, Debug)]
+enum State {
+    Asking,
+    Held(Holding),
+    /// What to say in the end: that it was released, or that it was lost for this reason.
+    Releasing(Option<(u16, String)>),
+    Over,
+}
+
+/// One allocation with one server.
+#[derive(Clone, Debug)]
+pub(crate) struct Allocation {
+    terms: Terms,
+    auth: Auth,
+    state: State,
+    wishes: VecDeque<Wish>,
+    exchanges: SmallVec<[Exchange; 2]>,
+    permissions: Permissions,
+    channels: Channels,
+    events: VecDeque<TurnEvent>,
+}
+
+impl Allocation {
+    /// Most times that a request is sent anew because of 401 or 438 (RFC 8489 §9.2.5 leaves it open).
+    const MAX_CHALLENGES: u8 = 4;
+    /// Transmissions of the request that releases an allocation.
+    const RELEASE_TRIES: u8 = 2;
+    /// How early an allocation is refreshed; one that is shorter than twice that at half of its life (RFC 8656 §8).
+    const EARLY: Duration = Duration::from_secs(60);
+    /// How long after a Refresh the next one may be sent ahead of time.
+    const LEAST_INTERVAL: Duration = Duration::from_secs(10);
+    /// How long after a Refresh that was refused or not answered the next one goes.
+    const REFRESH_AGAIN: Duration = Duration::from_secs(5);
+    /// Code of failures that no server reported (W3C `icecandidateerror`).
+    pub(crate) const UNREACHABLE: u16 = 701;
+
+    pub(crate) fn new(username: &str, password: &str, terms: Terms) -> Self {
+        let purpose = Purpose::Allocate(terms.families);
+        Self {
+            terms,
+            auth: Auth::new(username, password),
+            state: State::Asking,
+            wishes: VecDeque::from([Wish { purpose, challenges: 0 }]),
+            exchanges: SmallVec::new(),
+            permissions: Permissions::default(),
+            channels: Channels::default(),
+            events: VecDeque::new(),
+        }
+    }
+
+    /// The relayed addresses, while they are held.
+    pub(crate) fn relayed(&self) -> &[SocketAddr] {
+        match &self.state {
+            State::Held(holding) => &holding.relayed,
+            State::Asking | State::Releasing(_) | State::Over => &[],
+        }
+    }
+
+    pub(crate) const fn is_over(&self) -> bool {
+        matches!(self.state, State::Over)
+    }
+
+    pub(crate) const fn is_stream(&self) -> bool {
+        self.terms.is_stream
+    }
+
+    /// The oldest event.
+    pub(crate) fn poll_event(&mut self) -> Option<TurnEvent> {
+        self.events.pop_front()
+    }
+
+    /// Wants to send to this address. Its answer is an event, unless it is permitted already; `false` if that can never be.
+    #[must_use]
+    pub(crate) fn permit(&mut self, ip: IpAddr) -> bool {
+        let has_family = self.relayed().iter().any(|relayed| relayed.is_ipv4() == ip.is_ipv4());
+        has_family && self.permissions.want(ip)
+    }
+
+    /// Whether data may be sent to this address.
+    pub(crate) fn is_permitted(&self, now: Instant, ip: IpAddr) -> bool {
+        matches!(self.state, State::Held(_)) && self.permissions.holds(now, ip)
+    }
+
+    /// Wants a channel to this peer. If there is none to be had, data goes by indications.
+    pub(crate) fn bind(&mut self, now: Instant, peer: SocketAddr) {
+        if matches!(self.state, State::Held(_)) {
+            self.channels.want(now, peer);
+        }
+    }
+
+    /// The channel to send to this peer with.
+    pub(crate) fn channel_to(&self, now: Instant, peer: SocketAddr) -> Option<u16> {
+        self.channels.number_of(now, peer)
+    }
+
+    /// The peer whose data came on this channel.
+    pub(crate) fn peer_of(&self, now: Instant, number: u16) -> Option<SocketAddr> {
+        self.channels.peer_of(now, number).filter(|_| matches!(self.state, State::Held(_)))
+    }
+
+    /// Refreshes the allocation ahead of time, unless that was done a moment ago.
+    pub(crate) fn refresh_now(&mut self, now: Instant) {
+        if let State::Held(holding) = &mut self.state {
+            if after(holding.refreshed_at, Self::LEAST_INTERVAL) <= now {
+                holding.refresh_at = holding.refresh_at.map(|_| now);
+            }
+        }
+    }
+
+    /// Whether permissions are due for renewal: then is the time to [say which are needed](Self::keep_only).
+    pub(crate) fn is_renewal_due(&self, now: Instant) -> bool {
+        self.permissions.is_due(now) || self.channels.deadline().is_some_and(|at| at <= now)
+    }
+
+    /// Lets permissions and channels lapse but for those of these peers.
+    pub(crate) fn keep_only(&mut self, addresses: &[IpAddr], peers: &[SocketAddr]) {
+        self.permissions.keep_only(|ip| addresses.contains(&ip));
+        self.channels.keep_only(|peer| peers.contains(&peer));
+    }
+
+    /// Tells the server that the allocation is not needed any more. `Released` follows, at the latest after two tries.
+    pub(crate) fn release(&mut self) {
+        self.release_for(None);
+    }
+
+    fn release_for(&mut self, reason: Option<(u16, String)>) {
+        // An Allocate that the server has answered in the meantime leaves an allocation, too.
+        let was_asked = self.exchanges.iter().any(|one| one.is_signed);
+        let is_needed = match &self.state {
+            State::Held(_) => true,
+            State::Asking => was_asked,
+            State::Releasing(_) | State::Over => return,
+        };
+        self.wishes.clear();
+        self.exchanges.clear();
+        self.state = State::Releasing(reason);
+        if is_needed {
+            self.wishes.push_back(Wish { purpose: Purpose::Release, challenges: 0 });
+        } else {
+            self.finish_release();
+        }
+    }
+
+    fn finish_release(&mut self) {
+        let State::Releasing(reason) = core::mem::replace(&mut self.state, State::Over) else { return };
+        self.clear();
+        self.events.push_back(match reason {
+            None => TurnEvent::Released,
+            Some((code, text)) => TurnEvent::Lost { code, text },
+        });
+    }
+
+    fn clear(&mut self) {
+        self.wishes.clear();
+        self.exchanges.clear();
+        self.permissions = Permissions::default();
+        self.channels = Channels::default();
+    }
+
+    fn fail(&mut self, code: u16, text: String) {
+        self.state = State::Over;
+        self.clear();
+        self.events.push_back(TurnEvent::Failed { code, text });
+    }
+
+    fn lose(&mut self, code: u16, text: String) {
+        self.state = State::Over;
+        self.clear();
+        self.events.push_back(TurnEvent::Lost { code, text });
+    }
+
+    // What goes out.
+
+    /// Whether a new request waits for Ta.
+    pub(crate) fn has_start(&self) -> bool {
+        let is_held = matches!(self.state, State::Held(_));
+        !self.wishes.is_empty() || (is_held && (self.permissions.has_wanted() || self.channels.has_wanted()))
+    }
+
+    /// The most bytes that a request of this allocation has.
+    pub(crate) fn longest_request(&self) -> usize {
+        // Header, SOFTWARE, and the addresses of the longest CreatePermission.
+        20 + 4 + self.terms.software.len() + 24 * Permissions::MOST_AT_ONCE + self.auth.longest()
+    }
+
+    /// Whether a request waits to be sent again.
+    pub(crate) fn has_repeat(&self) -> bool {
+        self.exchanges.iter().any(|exchange| exchange.due.is_none())
+    }
+
+    /// The next new request, which leaves now.
+    pub(crate) fn start(&mut self, now: Instant, random: &mut Random) -> Option<&[u8]> {
+        let wish = self.next_wish()?;
+        let id = TransactionId::draw(random);
+        let bytes = self.auth.sign(self.write(&wish.purpose, id));
+        let first_wait = match (self.terms.is_stream, self.tries(&wish.purpose)) {
+            (true, _) if wish.purpose == Purpose::Release => self.terms.rto,
+            (true, _) | (false, 1) => self.terms.schedule.total(self.terms.rto),
+            (false, _) => self.terms.rto,
+        };
+        let is_signed = self.auth.has_session();
+        let due = Some(after(now, first_wait));
+        self.exchanges.push(Exchange { id, wish, bytes, is_signed, first_sent: now, sent: 1, due });
+        self.exchanges.last().map(|exchange| &*exchange.bytes)
+    }
+
+    fn next_wish(&mut self) -> Option<Wish> {
+        if let Some(wish) = self.wishes.pop_front() {
+            return Some(wish);
+        }
+        if !matches!(self.state, State::Held(_)) {
+            return None;
+        }
+        let permits = Some(self.permissions.take_wanted()).filter(|batch| !batch.is_empty()).map(Purpose::Permit);
+        let purpose = match permits {
+            Some(purpose) => purpose,
+            None => self.channels.take_wanted().map(|(number, peer)| Purpose::Bind(number, peer))?,
+        };
+        Some(Wish { purpose, challenges: 0 })
+    }
+
+    /// The next request that is sent again.
+    pub(crate) fn repeat(&mut self, now: Instant) -> Option<&[u8]> {
+        let place = self.exchanges.iter().position(|exchange| exchange.due.is_none())?;
+        let most = self.exchanges.get(place).map(|exchange| self.tries(&exchange.wish.purpose))?;
+        let Terms { schedule, rto, .. } = self.terms;
+        let exchange = self.exchanges.get_mut(place)?;
+        exchange.sent += 1;
+        let factor = if exchange.wish.purpose == Purpose::Release {
+            2
+        } else if exchange.sent >= most {
+            schedule.rm
+        } else {
+            1_u32 << (exchange.sent - 1).min(31)
+        };
+        exchange.due = Some(after(now, rto.saturating_mul(factor)));
+        Some(&exchange.bytes)
+    }
+
+    fn tries(&self, purpose: &Purpose) -> u8 {
+        if self.terms.is_stream {
+            1
+        } else if *purpose == Purpose::Release {
+            Self::RELEASE_TRIES
+        } else {
+            self.terms.schedule.rc
+        }
+    }
+
+    fn write(&self, purpose: &Purpose, id: TransactionId) -> ServerWriter {
+        let new = |method| ServerWriter::new(Class::Request, method, id);
+        let software = |out: &mut ServerWriter| {
+            if !self.terms.software.is_empty() {
+                out.put(kinds::SOFTWARE, self.terms.software.as_bytes());
+            }
+        };
+        match purpose {
+            Purpose::Allocate(families) => {
+                let mut out = new(Method::Allocate);
+                software(&mut out);
+                // UDP (RFC 8656 §7.1).
+                out.put(kinds::REQUESTED_TRANSPORT, &[17, 0, 0, 0]);
+                match families {
+                    // Without either attribute it is IPv4, and servers that know neither are served, too.
+                    Families::V4 => {}
+                    Families::V6 => {
+                        out.put(kinds::REQUESTED_ADDRESS_FAMILY, &[2, 0, 0, 0]);
+                    }
+                    Families::Both => {
+                        out.put(kinds::ADDITIONAL_ADDRESS_FAMILY, &[2, 0, 0, 0]);
+                    }
+                }
+                out
+            }
+            // Without REQUESTED-ADDRESS-FAMILY all addresses are meant (RFC 8656 §8.1).
+            Purpose::Refresh => {
+                let mut out = new(Method::Refresh);
+                software(&mut out);
+                out
+            }
+            Purpose::Release => {
+                let mut out = new(Method::Refresh);
+                software(&mut out);
+                out.put(kinds::LIFETIME, &[0; 4]);
+                out
+            }
+            Purpose::Permit(ips) => {
+                let mut out = new(Method::CreatePermission);
+                for ip in ips {
+                    out.put_xor_address(kinds::XOR_PEER_ADDRESS, SocketAddr::new(*ip, 0));
+                }
+                out
+            }
+            Purpose::Bind(number, peer) => {
+                let [n1, n2] = number.to_be_bytes();
+                let mut out = new(Method::ChannelBind);
+                out.put(kinds::CHANNEL_NUMBER, &[n1, n2, 0, 0]).put_xor_address(kinds::XOR_PEER_ADDRESS, *peer);
+                out
+            }
+        }
+    }
+
+    // What comes in.
+
+    /// Takes an answer of the server.
+    pub(crate) fn handle_answer(&mut self, now: Instant, message: &ServerMessage<'_>) -> Result<(), DropReason> {
+        if matches!(message.class, Class::Request | Class::Indication) {
+            return Err(DropReason::UnknownMethod);
+        }
+        let is_it = |exchange: &Exchange| exchange.id == message.id && method(&exchange.wish.purpose) == message.method;
+        let place = self.exchanges.iter().position(is_it).ok_or(DropReason::UnknownTransaction)?;
+        let was_signed = self.exchanges.get(place).is_some_and(|exchange| exchange.is_signed);
+        let verdict = self.auth.judge(message, was_signed);
+        if verdict == Verdict::Drop && !self.terms.is_stream {
+            return Err(DropReason::BadIntegrity);
+        }
+        let Exchange { mut wish, first_sent, .. } = self.exchanges.remove(place);
+        match verdict {
+            Verdict::Believe if message.class == Class::Success => self.succeed(now, wish, first_sent, message),
+            Verdict::Believe => {
+                let (code, text) = message.error().unwrap_or((500, ""));
+                self.refuse(now, wish, code, auth::bounded(text), message.alternate_server());
+            }
+            Verdict::Retry if wish.challenges < Self::MAX_CHALLENGES => {
+                wish.challenges += 1;
+                self.wishes.push_front(wish);
+            }
+            Verdict::Retry => {
+                let (code, text) = message.error().unwrap_or((500, ""));
+                self.refuse(now, wish, code, auth::bounded(text), None);
+            }
+            Verdict::Refused(code, text) => self.refuse(now, wish, code, text, None),
+            // Over a stream no other answer will come (RFC 8489 §9.2.5).
+            Verdict::Drop => {
+                self.time_out(now, wish);
+                return Err(DropReason::BadIntegrity);
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes an ICMP message that the server reports.
+    pub(crate) fn handle_icmp(&mut self, now: Instant, peer: SocketAddr, kind: u8, code: u8) -> Result<(), DropReason> {
+        if !self.is_permitted(now, peer.ip()) {
+            return Err(DropReason::UnvalidatedSource);
+        }
+        if self.events.len() < Self::MAX_EVENTS {
+            self.events.push_back(TurnEvent::Icmp { peer, kind, code });
+        }
+        Ok(())
+    }
+
+    const MAX_EVENTS: usize = 64;
+
+    fn succeed(&mut self, now: Instant, wish: Wish, asked_at: Instant, message: &ServerMessage<'_>) {
+        let lifetime = message.number(kinds::LIFETIME).map(|secs| Duration::from_secs(secs.into()));
+        match wish.purpose {
+            Purpose::Allocate(families) => self.hold(now, families, asked_at, lifetime, message),
+            Purpose::Refresh => {
+                if let (State::Held(holding), Some(lifetime)) = (&mut self.state, lifetime) {
+                    holding.expires_at = after(asked_at, lifetime);
+                    holding.refreshed_at = asked_at;
+                    holding.refresh_at = Some(refresh_at(asked_at, lifetime));
+                }
+            }
+            Purpose::Release => self.finish_release(),
+            Purpose::Permit(ips) => {
+                for ip in ips {
+                    let is_new = !self.permissions.holds(now, ip);
+                    self.permissions.install(ip, asked_at);
+                    if is_new {
+                        self.events.push_back(TurnEvent::Permitted(ip));
+                    }
+                }
+            }
+            Purpose::Bind(number, peer) => {
+                self.channels.bind(number, asked_at);
+                self.permissions.install(peer.ip(), asked_at);
+            }
+        }
+    }
+
+    fn hold(
+        &mut self,
+        now: Instant,
+        families: Families,
+        asked_at: Instant,
+        lifetime: Option<Duration>,
+        message: &ServerMessage<'_>,
+    ) {
+        let mapped = message.xor_address(kinds::XOR_MAPPED_ADDRESS);
+        let mut relayed: SmallVec<[SocketAddr; 2]> = SmallVec::new();
+        for address in message.xor_addresses(kinds::XOR_RELAYED_ADDRESS) {
+            let is_wanted = match families {
+                Families::V4 => address.is_ipv4(),
+                Families::V6 => address.is_ipv6(),
+                Families::Both => true,
+            };
+            let is_second = relayed.iter().any(|known| known.is_ipv4() == address.is_ipv4());
+            if is_wanted && !is_second && address.port() != 0 && !address.ip().is_unspecified() {
+                relayed.push(address);
+            }
+        }
+        let (Some(mapped), Some(lifetime), false) = (mapped, lifetime, relayed.is_empty()) else {
+            // Nothing to use: given back, and not tried again (RFC 8656 §7.3).
+            self.state = State::Releasing(Some((0, "unusable allocation".into())));
+            self.wishes.push_back(Wish { purpose: Purpose::Release, challenges: 0 });
+            return;
+        };
+        if let Some((family, code)) = message.address_error() {
+            self.events.push_back(TurnEvent::FamilyRefused { family, code });
+        }
+        let (expires_at, refresh_at) = (after(asked_at, lifetime), Some(refresh_at(asked_at, lifetime)));
+        let expires_at = expires_at.max(now);
+        self.state = State::Held(Holding { relayed: relayed.clone(), expires_at, refreshed_at: asked_at, refresh_at });
+        self.events.push_back(TurnEvent::Allocated { relayed, mapped });
+    }
+
+    /// The server does not do what it was asked for (RFC 8656 §7.4, §8.3, §10.3, §12.3).
+    fn refuse(&mut self, now: Instant, wish: Wish, code: u16, text: String, alternate: Option<SocketAddr>) {
+        match wish.purpose {
+            Purpose::Allocate(families) => match (code, alternate) {
+                (300, Some(alternate)) => {
+                    self.state = State::Over;
+                    self.clear();
+                    self.events.push_back(TurnEvent::Redirected(alternate));
+                }
+                // It may have one of the two, or not know the attribute.
+                (440 | 420, _) if families == Families::Both => {
+                    self.events.push_back(TurnEvent::FamilyRefused { family: 2, code });
+                    self.wishes.push_front(Wish { purpose: Purpose::Allocate(Families::V4), ..wish });
+                }
+                _ => self.fail(code, text),
+            },
+            Purpose::Refresh if matches!(code, 401 | 437 | 438 | 441) => self.lose(code, text),
+            Purpose::Refresh => self.refresh_again(now),
+            // 437 says that it is gone already (RFC 8656 §8.1).
+            Purpose::Release => self.finish_release(),
+            Purpose::Permit(_) | Purpose::Bind(..) if code == 437 => self.lose(code, text),
+            Purpose::Permit(ips) if ips.len() > 1 => self.permissions.ask_alone(&ips),
+            Purpose::Permit(ips) => self.refuse_permissions(&ips, code),
+            // The server and we have lost each other (RFC 8656 §12.3).
+            Purpose::Bind(..) if code == 400 => self.release_for(Some((code, text))),
+            Purpose::Bind(number, peer) => {
+                self.channels.refuse(now, number);
+                if code == 403 {
+                    self.refuse_permissions(&[peer.ip()], code);
+                }
+            }
+        }
+    }
+
+    fn refuse_permissions(&mut self, ips: &[IpAddr], code: u16) {
+        for ip in ips {
+            self.permissions.refuse(*ip);
+            self.events.push_back(TurnEvent::Refused { ip: *ip, code });
+        }
+    }
+
+    fn refresh_again(&mut self, now: Instant) {
+        if let State::Held(holding) = &mut self.state {
+            holding.refresh_at = Some(after(now, Self::REFRESH_AGAIN));
+        }
+    }
+
+    /// No answer came in time.
+    fn time_out(&mut self, now: Instant, wish: Wish) {
+        match wish.purpose {
+            Purpose::Allocate(_) => self.fail(Self::UNREACHABLE, "no answer".into()),
+            // There may be time for another one.
+            Purpose::Refresh => self.refresh_again(now),
+            Purpose::Release => self.finish_release(),
+            Purpose::Permit(ips) => self.refuse_permissions(&ips, Self::UNREACHABLE),
+            Purpose::Bind(number, _) => self.channels.refuse(now, number),
+        }
+    }
+
+    // Time.
+
+    /// Does what is due.
+    pub(crate) fn expire(&mut self, now: Instant) {
+        let is_due = |exchange: &Exchange| exchange.due.is_some_and(|due| due <= now);
+        let mut place = 0;
+        while let Some(exchange) = self.exchanges.get(place) {
+            if is_due(exchange) && exchange.sent >= self.tries(&exchange.wish.purpose) {
+                let exchange = self.exchanges.remove(place);
+                self.time_out(now, exchange.wish);
+                // What follows may have changed everything.
+                place = 0;
+                continue;
+            }
+            if let Some(exchange) = self.exchanges.get_mut(place).filter(|exchange| is_due(exchange)) {
+                exchange.due = None;
+            }
+            place += 1;
+        }
+        self.permissions.expire(now);
+        self.channels.expire(now);
+        let State::Held(holding) = &mut self.state else { return };
+        if holding.expires_at <= now {
+            self.lose(Self::UNREACHABLE, "expired".into());
+        } else if holding.refresh_at.take_if(|at| *at <= now).is_some() {
+            self.wishes.push_back(Wish { purpose: Purpose::Refresh, challenges: 0 });
+        }
+    }
+
+    /// When [`expire`](Self::expire) has something to do.
+    pub(crate) fn deadline(&self) -> Option<Instant> {
+        let mut next = self.exchanges.iter().filter_map(|exchange| exchange.due).min();
+        if let State::Held(holding) = &self.state {
+            next = earliest(next, Some(holding.expires_at));
+            next = earliest(next, holding.refresh_at);
+            next = earliest(next, self.permissions.deadline());
+            next = earliest(next, self.channels.deadline());
+        }
+        next
+    }
+}
+
+const fn method(purpose: &Purpose) -> Method {
+    match purpose {
+        Purpose::Allocate(_) => Method::Allocate,
+        Purpose::Refresh | Purpose::Release => Method::Refresh,
+        Purpose::Permit(_) => Method::CreatePermission,
+        Purpose::Bind(..) => Method::ChannelBind,
+    }
+}
+
+/// When an allocation that was granted then for so long is refreshed.
+fn refresh_at(granted: Instant, lifetime: Duration) -> Instant {
+    let early = lifetime.checked_sub(Allocation::EARLY).filter(|rest| *rest >= Allocation::EARLY);
+    after(granted, early.unwrap_or(lifetime / 2))
+}

@@ -1,0 +1,412 @@
+//! Permissions and channels of an allocation, with their lifetimes (RFC 8656 §9, §12).
+
+use alloc::collections::BTreeMap;
+use core::net::{IpAddr, SocketAddr};
+use core::time::Duration;
+
+use smallvec::SmallVec;
+
+use crate::time::{Instant, after, earliest};
+
+/// Addresses that one CreatePermission asks for.
+pub(crate) type Batch = SmallVec<[IpAddr; Permissions::MOST_AT_ONCE]>;
+
+#[derive(Clone, Copy, Debug)]
+enum PermissionState {
+    Wanted,
+    Asked,
+    Refused,
+    /// Installed, and due for renewal then.
+    Installed(Instant),
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Permission {
+    state: PermissionState,
+    /// It holds until then, whatever is asked meanwhile.
+    until: Option<Instant>,
+    /// A pair needs it.
+    is_kept: bool,
+    /// It is asked for alone: a request with others was refused.
+    is_alone: bool,
+}
+
+/// Which addresses may send through an allocation (RFC 8656 §9): by address, whatever the port.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Permissions {
+    by_ip: BTreeMap<IpAddr, Permission>,
+}
+
+impl Permissions {
+    /// How long one lasts (RFC 8656 §9).
+    const LIFETIME: Duration = Duration::from_secs(300);
+    /// When it is renewed: a minute early, which leaves time for all retransmissions.
+    const RENEWAL: Duration = Duration::from_secs(240);
+    /// Most of them; more addresses than that are refused.
+    pub(crate) const MOST: usize = 256;
+    /// Most addresses in one request.
+    pub(crate) const MOST_AT_ONCE: usize = 8;
+
+    /// Wants one for this address; `false` if there are too many, or it was refused.
+    #[must_use]
+    pub(crate) fn want(&mut self, ip: IpAddr) -> bool {
+        if let Some(known) = self.by_ip.get_mut(&ip) {
+            known.is_kept = true;
+            return !matches!(known.state, PermissionState::Refused);
+        }
+        if self.by_ip.len() >= Self::MOST {
+            return false;
+        }
+        let fresh = Permission { state: PermissionState::Wanted, until: None, is_kept: true, is_alone: false };
+        self.by_ip.insert(ip, fresh);
+        true
+    }
+
+    /// Whether one is installed.
+    pub(crate) fn holds(&self, now: Instant, ip: IpAddr) -> bool {
+        self.by_ip.get(&ip).and_then(|known| known.until).is_some_and(|until| until > now)
+    }
+
+    /// Lets those lapse that nobody needs any more.
+    pub(crate) fn keep_only(&mut self, mut is_needed: impl FnMut(IpAddr) -> bool) {
+        self.by_ip.iter_mut().for_each(|(ip, known)| known.is_kept = is_needed(*ip));
+        self.by_ip.retain(|_, known| known.is_kept || known.until.is_some());
+    }
+
+    pub(crate) fn has_wanted(&self) -> bool {
+        self.by_ip.values().any(|known| matches!(known.state, PermissionState::Wanted))
+    }
+
+    /// Addresses to ask for in one request.
+    pub(crate) fn take_wanted(&mut self) -> Batch {
+        let mut batch = Batch::new();
+        for (ip, known) in &mut self.by_ip {
+            if !matches!(known.state, PermissionState::Wanted) || (known.is_alone && !batch.is_empty()) {
+                continue;
+            }
+            known.state = PermissionState::Asked;
+            batch.push(*ip);
+            if known.is_alone || batch.len() == Self::MOST_AT_ONCE {
+                break;
+            }
+        }
+        batch
+    }
+
+    /// One was installed by a request that was sent then.
+    pub(crate) fn install(&mut self, ip: IpAddr, asked_at: Instant) {
+        if let Some(known) = self.by_ip.get_mut(&ip) {
+            known.state = PermissionState::Installed(after(asked_at, Self::RENEWAL));
+            known.until = Some(after(asked_at, Self::LIFETIME));
+        }
+    }
+
+    /// Asks for these again, each alone: one of them spoils the request.
+    pub(crate) fn ask_alone(&mut self, ips: &[IpAddr]) {
+        for ip in ips {
+            if let Some(known) = self.by_ip.get_mut(ip) {
+                known.state = PermissionState::Wanted;
+                known.is_alone = true;
+            }
+        }
+    }
+
+    /// One was refused.
+    pub(crate) fn refuse(&mut self, ip: IpAddr) {
+        if let Some(known) = self.by_ip.get_mut(&ip) {
+            known.state = PermissionState::Refused;
+        }
+    }
+
+    /// Whether any is due for renewal: then is the time to say which are needed.
+    pub(crate) fn is_due(&self, now: Instant) -> bool {
+        self.deadline().is_some_and(|at| at <= now)
+    }
+
+    pub(crate) fn expire(&mut self, now: Instant) {
+        self.by_ip.retain(|_, known| {
+            known.until.take_if(|until| *until <= now);
+            match known.state {
+                PermissionState::Installed(renewal) if renewal <= now && known.is_kept => {
+                    known.state = PermissionState::Wanted;
+                    true
+                }
+                PermissionState::Installed(_) => known.until.is_some(),
+                PermissionState::Wanted | PermissionState::Asked | PermissionState::Refused => {
+                    known.is_kept || known.until.is_some()
+                }
+            }
+        });
+    }
+
+    pub(crate) fn deadline(&self) -> Option<Instant> {
+        let of = |known: &Permission| match known.state {
+            PermissionState::Installed(renewal) if known.is_kept => Some(renewal),
+            PermissionState::Installed(_)
+            | PermissionState::Wanted
+            | PermissionState::Asked
+            | PermissionState::Refused => known.until,
+        };
+        self.by_ip.values().filter_map(of).min()
+    }
+}
+
+#[derive(Clone, Copy, Debug)]
+enum ChannelState {
+    Wanted,
+    Asked,
+    /// The server refused it; data goes by indications.
+    Refused,
+    /// Bound, and due for renewal then.
+    Bound(Instant),
+    /// No longer bound, or perhaps bound at the server.
+    Cooling,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Channel {
+    peer: SocketAddr,
+    state: ChannelState,
+    /// The binding lasts until then at the server.
+    until: Option<Instant>,
+    /// The number and the address are not used with others until then (RFC 8656 §12).
+    free_at: Option<Instant>,
+    is_kept: bool,
+}
+
+/// Channels of an allocation: a number for each peer (RFC 8656 §12).
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Channels {
+    by_number: BTreeMap<u16, Channel>,
+    by_peer: BTreeMap<SocketAddr, u16>,
+}
+
+impl Channels {
+    /// The numbers that there are (RFC 8656 §12).
+    const FIRST: u16 = 0x4000;
+    const LAST: u16 = 0x4fff;
+    /// How long a binding lasts (RFC 8656 §12).
+    const LIFETIME: Duration = Duration::from_secs(600);
+    /// How long number and address are left alone after that (RFC 8656 §12).
+    const COOL_DOWN: Duration = Duration::from_secs(300);
+    /// When it is bound again: before the permission, which it renews as well, would be asked for.
+    const RENEWAL: Duration = Duration::from_secs(230);
+
+    /// Wants a channel to this peer; `false` if all numbers are taken.
+    pub(crate) fn want(&mut self, now: Instant, peer: SocketAddr) -> bool {
+        if let Some(known) = self.by_peer.get(&peer).and_then(|number| self.by_number.get_mut(number)) {
+            known.is_kept = true;
+            if matches!(known.state, ChannelState::Cooling) {
+                known.state = ChannelState::Wanted;
+            }
+            return true;
+        }
+        let Some(number) = self.free_number(now) else { return false };
+        let fresh = Channel { peer, state: ChannelState::Wanted, until: None, free_at: None, is_kept: true };
+        if let Some(old) = self.by_number.insert(number, fresh) {
+            self.by_peer.remove(&old.peer);
+        }
+        self.by_peer.insert(peer, number);
+        true
+    }
+
+    fn free_number(&self, now: Instant) -> Option<u16> {
+        let next = self.by_number.last_key_value().map_or(Self::FIRST, |(last, _)| last + 1);
+        if next <= Self::LAST {
+            return Some(next);
+        }
+        let is_free = |channel: &Channel| {
+            matches!(channel.state, ChannelState::Cooling) && channel.free_at.is_none_or(|at| at <= now)
+        };
+        self.by_number.iter().find(|(_, channel)| is_free(channel)).map(|(number, _)| *number)
+    }
+
+    /// The number to send to this peer with: only once the server has bound it.
+    pub(crate) fn number_of(&self, now: Instant, peer: SocketAddr) -> Option<u16> {
+        let number = *self.by_peer.get(&peer)?;
+        let channel = self.by_number.get(&number)?;
+        channel.until.is_some_and(|until| until > now).then_some(number)
+    }
+
+    /// Whose data has this number: also before the server's answer, which may be overtaken (RFC 8656 §12.4).
+    pub(crate) fn peer_of(&self, now: Instant, number: u16) -> Option<SocketAddr> {
+        let channel = self.by_number.get(&number)?;
+        let is_asked = matches!(channel.state, ChannelState::Asked);
+        (is_asked || channel.until.is_some_and(|until| until > now)).then_some(channel.peer)
+    }
+
+    /// Lets those lapse that nobody needs any more.
+    pub(crate) fn keep_only(&mut self, mut is_needed: impl FnMut(SocketAddr) -> bool) {
+        self.by_number.values_mut().for_each(|channel| channel.is_kept = is_needed(channel.peer));
+    }
+
+    pub(crate) fn has_wanted(&self) -> bool {
+        self.by_number.values().any(|channel| matches!(channel.state, ChannelState::Wanted))
+    }
+
+    /// The next one to bind.
+    pub(crate) fn take_wanted(&mut self) -> Option<(u16, SocketAddr)> {
+        let is_wanted = |(_, channel): &(&u16, &mut Channel)| matches!(channel.state, ChannelState::Wanted);
+        let (number, channel) = self.by_number.iter_mut().find(is_wanted)?;
+        channel.state = ChannelState::Asked;
+        Some((*number, channel.peer))
+    }
+
+    /// One was bound by a request that was sent then; gives the peer.
+    pub(crate) fn bind(&mut self, number: u16, asked_at: Instant) -> Option<SocketAddr> {
+        let channel = self.by_number.get_mut(&number)?;
+        let until = after(asked_at, Self::LIFETIME);
+        channel.state = ChannelState::Bound(after(asked_at, Self::RENEWAL));
+        channel.until = Some(until);
+        channel.free_at = Some(after(until, Self::COOL_DOWN));
+        Some(channel.peer)
+    }
+
+    /// One was not bound, or not in time. It may be bound at the server all the same.
+    pub(crate) fn refuse(&mut self, now: Instant, number: u16) {
+        if let Some(channel) = self.by_number.get_mut(&number) {
+            channel.state = ChannelState::Refused;
+            channel.free_at = Some(after(now, Self::LIFETIME + Self::COOL_DOWN));
+        }
+    }
+
+    pub(crate) fn expire(&mut self, now: Instant) {
+        for channel in self.by_number.values_mut() {
+            channel.until.take_if(|until| *until <= now);
+            match channel.state {
+                ChannelState::Bound(renewal) if renewal <= now => {
+                    channel.state = if channel.is_kept { ChannelState::Wanted } else { ChannelState::Cooling };
+                }
+                ChannelState::Refused if channel.free_at.is_none_or(|at| at <= now) => {
+                    channel.state = ChannelState::Cooling;
+                }
+                ChannelState::Bound(_)
+                | ChannelState::Refused
+                | ChannelState::Wanted
+                | ChannelState::Asked
+                | ChannelState::Cooling => {}
+            }
+        }
+    }
+
+    pub(crate) fn deadline(&self) -> Option<Instant> {
+        let of = |channel: &Channel| match channel.state {
+            ChannelState::Bound(renewal) => Some(renewal),
+            ChannelState::Refused => earliest(channel.free_at, channel.until),
+            ChannelState::Wanted | ChannelState::Asked | ChannelState::Cooling => channel.until,
+        };
+        self.by_number.values().filter_map(of).min()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn peer(port: u16) -> SocketAddr {
+        SocketAddr::from(([192, 0, 2, 1], port))
+    }
+
+    fn at(secs: u64) -> Instant {
+        after(Instant::ZERO, Duration::from_secs(secs))
+    }
+
+    /// Req: 8656-12-a
+    #[test]
+    fn numbers_stay_in_their_range_and_run_out() {
+        let mut channels = Channels::default();
+        assert!((0..4096).all(|port| channels.want(at(0), peer(port))));
+        assert!(!channels.want(at(0), peer(4096)), "all are taken");
+        let mut numbers = alloc::vec::Vec::new();
+        while let Some((number, _)) = channels.take_wanted() {
+            numbers.push(number);
+        }
+        numbers.dedup();
+        assert_eq!((numbers.len(), numbers.first(), numbers.last()), (4096, Some(&0x4000), Some(&0x4fff)));
+    }
+
+    /// Req: 8656-12-a
+    /// Req: 8656-12-c
+    #[test]
+    fn a_number_is_left_alone_for_five_minutes_after_its_end_but_for_its_own_peer() {
+        let mut channels = Channels::default();
+        for port in 0..4096 {
+            assert!(channels.want(at(0), peer(port)));
+        }
+        while let Some((number, _)) = channels.take_wanted() {
+            channels.bind(number, at(0));
+        }
+        channels.keep_only(|_| false);
+        for secs in [230, 600, 899] {
+            channels.expire(at(secs));
+            assert!(!channels.want(at(secs), peer(5000)), "{secs}");
+        }
+        assert_eq!(channels.number_of(at(600), peer(7)), None);
+        assert!(channels.want(at(899), peer(7)), "its own peer need not wait");
+        assert_eq!(channels.take_wanted(), Some((0x4007, peer(7))));
+        assert!(channels.want(at(900), peer(5000)));
+        assert_eq!(channels.take_wanted(), Some((0x4000, peer(5000))));
+        assert!(channels.want(at(900), peer(0)), "and whoever had it gets another");
+        assert_eq!(channels.take_wanted(), Some((0x4001, peer(0))));
+    }
+
+    /// Req: 8656-12-d
+    #[test]
+    fn channel_data_is_taken_before_the_answer_and_sent_after_it() {
+        let mut channels = Channels::default();
+        assert!(channels.want(at(0), peer(1)));
+        assert_eq!(channels.peer_of(at(0), 0x4000), None);
+        channels.take_wanted().unwrap();
+        assert_eq!((channels.peer_of(at(0), 0x4000), channels.number_of(at(0), peer(1))), (Some(peer(1)), None));
+        channels.bind(0x4000, at(0));
+        assert_eq!(channels.number_of(at(599), peer(1)), Some(0x4000));
+        assert_eq!((channels.number_of(at(600), peer(1)), channels.peer_of(at(600), 0x4000)), (None, None));
+    }
+
+    /// Req: 8656-9-a
+    /// Req: 8656-12-b
+    #[test]
+    fn both_are_renewed_within_five_minutes_while_they_are_needed() {
+        let (mut permissions, mut channels) = (Permissions::default(), Channels::default());
+        let ip = peer(1).ip();
+        assert!(permissions.want(ip) && channels.want(at(0), peer(1)));
+        assert_eq!(permissions.take_wanted().as_slice(), [ip]);
+        permissions.install(ip, at(0));
+        channels.take_wanted().unwrap();
+        channels.bind(0x4000, at(0));
+        assert_eq!((permissions.deadline(), channels.deadline()), (Some(at(240)), Some(at(230))));
+        permissions.expire(at(240));
+        channels.expire(at(240));
+        assert!(permissions.has_wanted() && channels.has_wanted() && permissions.holds(at(299), ip));
+        assert!(!permissions.holds(at(300), ip));
+        permissions.take_wanted();
+        permissions.install(ip, at(240));
+        permissions.keep_only(|_| false);
+        permissions.expire(at(480));
+        assert!(!permissions.has_wanted() && permissions.holds(at(539), ip));
+        permissions.expire(at(540));
+        assert_eq!((permissions.deadline(), permissions.by_ip.len()), (None, 0));
+    }
+
+    /// Req: 8656-10.1-a
+    #[test]
+    fn addresses_share_a_request_until_one_of_them_spoils_it() {
+        let mut permissions = Permissions::default();
+        let ips: alloc::vec::Vec<IpAddr> = (1..=5).map(|last| IpAddr::from([192, 0, 2, last])).collect();
+        assert!(ips.iter().all(|ip| permissions.want(*ip)));
+        assert_eq!(permissions.take_wanted().as_slice(), ips);
+        permissions.ask_alone(&ips);
+        for ip in &ips {
+            assert_eq!(permissions.take_wanted().as_slice(), [*ip]);
+        }
+        assert!(!permissions.has_wanted());
+    }
+
+    #[test]
+    fn there_are_only_so_many_permissions() {
+        let mut permissions = Permissions::default();
+        let ip = |number: u32| IpAddr::from(number.to_be_bytes());
+        assert!((0..256).all(|number| permissions.want(ip(number))));
+        assert!(!permissions.want(ip(256)) && permissions.want(ip(0)));
+    }
+}
