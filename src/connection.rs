@@ -97,6 +97,8 @@ pub enum ConnectionEnd {
     TimedOut,
     /// The peer or the network has ended it.
     Lost,
+    /// Nothing was heard on it for [`Config::with_detection`](crate::Config::with_detection). It is opened anew.
+    Dead,
     /// It was accepted, and no check of the peer came on it in 10 s.
     Silent,
     /// What came on it first is not STUN (RFC 6544 §7.1).
@@ -111,6 +113,7 @@ impl fmt::Display for ConnectionEnd {
             Self::Failed => "could not be opened",
             Self::TimedOut => "was not open in time",
             Self::Lost => "was lost",
+            Self::Dead => "was dead",
             Self::Silent => "carried no check in time",
             Self::NotStun => "does not carry STUN",
             Self::Unused => "is not used",

@@ -14,6 +14,7 @@ use super::{Agent, Socket};
 use crate::candidate::TcpType;
 use crate::check::{Purpose, Transaction, TransactionKey};
 use crate::connection::{ConnectionEnd, ConnectionEvent, ConnectionId, ConnectionRequest, ConnectionSecurity};
+use crate::consent::PathHealth;
 use crate::event::Event;
 use crate::pair::{CandidatePair, CandidatePairState, Flow, PairId, Path};
 use crate::stats::DropReason;
@@ -114,6 +115,7 @@ impl Agent {
             is_accepted: true,
             is_heard: false,
             is_proven: false,
+            is_asked: false,
             waiting: None,
         };
         let until = after(self.now, Self::SILENCE);
@@ -263,10 +265,16 @@ impl Agent {
             is_accepted: false,
             is_heard: false,
             is_proven: false,
+            is_asked: false,
             waiting: None,
         };
         let owner = Owner::Candidates(carrier);
-        Some(self.connections.open(self.now, local, path.remote, ConnectionSecurity::Plain, owner))
+        let id = self.connections.open(self.now, local, path.remote, ConnectionSecurity::Plain, owner);
+        if tcp_type == TcpType::SimultaneousOpen {
+            // Between two ports there is one connection, whose pair it is today or after a restart.
+            self.connections.alias(id, Path { flow: None, ..path });
+        }
+        Some(id)
     }
 
     /// Lets a check wait for a connection, in the place of an earlier one.
@@ -326,13 +334,15 @@ impl Agent {
         }
     }
 
-    /// Gives a pair in use, whose connection was lost, the one that its peer has opened instead (RFC 6544 §11.1).
+    /// Gives a pair in use, whose connection is lost or does not answer, the one that its peer has opened instead
+    /// (RFC 6544 §11.1).
     fn revive(&mut self, id: ConnectionId, bound: Path) {
         let is_lost = |pair: &CandidatePair| {
             let path = pair.path;
+            let is_silent = pair.consent.as_ref().is_some_and(|consent| consent.health() != PathHealth::Healthy);
             (path.transport, path.base, path.remote.ip(), path.flow)
                 == (bound.transport, bound.base, bound.remote.ip(), bound.flow)
-                && self.connections.find(&path).is_none()
+                && (is_silent || self.connections.find(&path).is_none())
         };
         let lost = self.watched().filter_map(|id| self.set.get(id)).find(|pair| is_lost(pair));
         let Some((before, remote, stream)) = lost.map(|pair| (pair.path, pair.remote, pair.stream)) else {
@@ -340,6 +350,9 @@ impl Agent {
         };
         for pair in self.pairs_on(&before) {
             self.set.move_to(pair, bound);
+        }
+        if let Some(dead) = self.connections.find(&before).map(|connection| connection.id) {
+            self.end_connection(dead, ConnectionEnd::Dead);
         }
         if let Some(data) = self.stream_mut(stream) {
             data.readdress(remote, bound);
@@ -358,7 +371,8 @@ impl Agent {
     pub(super) fn prove_connection(&mut self, path: &Path) {
         let Some(id) = self.connections.find(path).map(|connection| connection.id) else { return };
         if let Some(connection) = self.connections.get_mut(id) {
-            connection.carrier_mut().is_proven = true;
+            let carrier = connection.carrier_mut();
+            (carrier.is_proven, carrier.is_asked) = (true, false);
         }
         self.connections.forget_redial(path);
     }
@@ -368,6 +382,24 @@ impl Agent {
     pub(super) fn is_carried(&self, path: &Path) -> bool {
         let open = self.connections.find_open(path);
         open.is_some_and(|connection| connection.carrier().is_proven || self.config.lite)
+    }
+
+    /// Whether the answer to a consent check has to come first, or a connection, before the next one is sent.
+    pub(super) fn is_asked(&self, id: PairId) -> bool {
+        let Some(pair) = self.set.get(id).filter(|pair| pair.path.transport == Transport::Tcp) else { return false };
+        self.connections.find_open(&pair.path).is_none_or(|connection| connection.carrier().is_asked)
+    }
+
+    /// Opens the connection of a pair in use anew on which nothing comes any more, if it is ours to open: the network may
+    /// have lost it without a word.
+    pub(super) fn replace_dead_connection(&mut self, id: PairId, health: PathHealth) {
+        let path = self.set.get(id).map(|pair| pair.path);
+        if health != PathHealth::Lost || !self.tcp_type(id).is_some_and(TcpType::is_opening) {
+            return;
+        }
+        if let Some(dead) = path.and_then(|path| self.connections.find_open(&path)).map(|connection| connection.id) {
+            self.end_connection(dead, ConnectionEnd::Dead);
+        }
     }
 
     /// Ends a connection, and draws the consequences.

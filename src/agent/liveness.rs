@@ -193,6 +193,7 @@ impl Agent {
             if health != before {
                 self.is_dirty = true;
                 self.ask_spares_of(id);
+                self.replace_dead_connection(id, health);
             }
         }
     }

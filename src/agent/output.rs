@@ -99,10 +99,17 @@ impl Agent {
         if !self.pacer.is_open(self.now) {
             return None;
         }
-        let start = self.plan_consent()?;
-        let path = self.encode(out, &start)?;
-        self.record_consent(&start);
-        Some(path)
+        loop {
+            let start = self.plan_consent()?;
+            if self.is_asked(start.pair) {
+                // On a connection, the answer to the check before comes first.
+                self.record_demand(start.pair);
+                continue;
+            }
+            let path = self.encode(out, &start)?;
+            self.record_consent(&start);
+            return Some(path);
+        }
     }
 
     pub(super) fn record_consent(&mut self, start: &Start) {
@@ -113,6 +120,15 @@ impl Agent {
         pair.stats.consent_requests_sent += 1;
         pair.last_check_at = Some(now);
         pair.last_sent_at = Some(now);
+        let path = pair.path;
+        self.connections.record_question(&path);
+        self.record_demand(start.pair);
+    }
+
+    /// Plans the next consent check.
+    fn record_demand(&mut self, pair: PairId) {
+        let now = self.now;
+        let Some(pair) = self.set.get_mut(pair) else { return };
         let round_trip = pair.stats.current_round_trip_time;
         if let Some(consent) = pair.consent.as_mut() {
             consent.record_check(now, round_trip, &mut self.random);

@@ -7,6 +7,7 @@ use core::net::{IpAddr, SocketAddr};
 
 use super::link::Access;
 use super::topology::RealmId;
+use crate::Transport;
 
 /// Names a host of one [`Network`](super::Network).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -38,7 +39,7 @@ pub enum Direction {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum PeerMatch {
-    /// Every peer: blocks all UDP in the rule's direction.
+    /// Every peer: blocks everything in the rule's direction.
     Any,
     /// Every port of one address.
     Ip(IpAddr),
@@ -59,7 +60,7 @@ impl PeerMatch {
     }
 }
 
-/// UDP that the firewall of a host throws away. Stateless: for one that lets answers in, see
+/// UDP, or TCP, that the firewall of a host throws away. Stateless: for one that lets answers in, see
 /// [`NatConfig::firewall`](super::NatConfig::firewall).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[expect(clippy::exhaustive_structs, reason = "plain configuration")]
@@ -85,6 +86,8 @@ pub(super) struct Host {
     pub(super) name: String,
     pub(super) interfaces: Vec<Interface>,
     pub(super) firewall: Vec<FirewallRule>,
+    /// The same for TCP.
+    pub(super) stream_firewall: Vec<FirewallRule>,
 }
 
 impl Host {
@@ -96,7 +99,8 @@ impl Host {
         self.interfaces.iter_mut().find(|interface| interface.ip == ip)
     }
 
-    pub(super) fn blocks(&self, direction: Direction, peer: SocketAddr) -> bool {
-        self.firewall.iter().any(|rule| rule.direction == direction && rule.peer.matches(peer))
+    pub(super) fn blocks(&self, transport: Transport, direction: Direction, peer: SocketAddr) -> bool {
+        let rules = if transport == Transport::Tcp { &self.stream_firewall } else { &self.firewall };
+        rules.iter().any(|rule| rule.direction == direction && rule.peer.matches(peer))
     }
 }

@@ -40,6 +40,9 @@
 //! There is no ICMP, and there are no fragments and no queues: links have no bandwidth. A NAT that preserves ports does
 //! not give the same port to two mappings (RFC 4787 §4.2.1 calls that overloading).
 //!
+//! TCP connections ([`Network::connect`], [`Network::listen`]) cross the same links and NATs. Their bytes arrive in order,
+//! in pieces of any length; what a link loses is sent again a little later. Firewall rules for TCP are rules of their own.
+//!
 //! # Oracle
 //!
 //! [`oracle::find_paths`] says from the topology alone whether two hosts have a path that ICE must find.
@@ -60,7 +63,7 @@ mod wire;
 pub use host::{Direction, FirewallRule, HostId, PeerMatch};
 pub use link::{BurstLoss, Link};
 pub use nat::{FilterScope, Filtering, Mapping, NatConfig, NatId, Pooling, PortAssignment, Translation};
-pub use network::{Delivery, Network, Passing, Verdict};
+pub use network::{Delivery, Network, Passing, StreamEvent, StreamSocketId, Verdict};
 pub use pair::{Pair, PairSetup, SideName, SideSetup};
 pub use peer::{Peer, ReceivedData, Sent};
 pub use server::{ServedRequest, Server, ServerMethod};

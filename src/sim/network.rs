@@ -10,10 +10,14 @@ use core::time::Duration;
 use super::host::{Direction, FirewallRule, HostId};
 use super::link::{Access, Link};
 use super::nat::{NatConfig, NatId};
+use streams::Streams;
+pub use streams::{StreamEvent, StreamSocketId};
+
 use super::topology::{RealmId, Topology, TopologyError};
 use super::trace::{DropReason, Packet, PacketFate, PacketId, Trace};
 use crate::random::Random;
-use crate::{Instant, Seed};
+use crate::time::earliest;
+use crate::{Instant, Seed, Transport};
 
 /// A packet that reached a host.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -125,6 +129,7 @@ pub struct Network {
     arrived: VecDeque<Delivery>,
     trace: Trace,
     spare: Vec<Vec<u8>>,
+    streams: Streams,
 }
 
 impl Network {
@@ -149,6 +154,7 @@ impl Network {
             arrived: VecDeque::new(),
             trace: Trace::new(Self::DEFAULT_TRACE_LIMIT),
             spare: Vec::new(),
+            streams: Streams::default(),
         }
     }
 
@@ -226,13 +232,25 @@ impl Network {
         Ok(())
     }
 
+    /// Adds a rule to the firewall of a host that is about TCP.
+    ///
+    /// # Errors
+    /// [`UnknownHost`](TopologyError::UnknownHost).
+    pub fn block_streams(&mut self, host: HostId, rule: FirewallRule) -> Result<(), TopologyError> {
+        self.settle();
+        self.topology.host_mut(host)?.stream_firewall.push(rule);
+        Ok(())
+    }
+
     /// Removes all rules from the firewall of a host.
     ///
     /// # Errors
     /// [`UnknownHost`](TopologyError::UnknownHost).
     pub fn unblock(&mut self, host: HostId) -> Result<(), TopologyError> {
         self.settle();
-        self.topology.host_mut(host)?.firewall.clear();
+        let host = self.topology.host_mut(host)?;
+        host.firewall.clear();
+        host.stream_firewall.clear();
         Ok(())
     }
 
@@ -295,9 +313,9 @@ impl Network {
     /// host's firewall blocks `toward` in a direction, or a NAT has no room or no address.
     pub fn outside_address(&mut self, host: HostId, source: SocketAddr, toward: SocketAddr) -> Option<SocketAddr> {
         self.settle();
-        let realm = self.topology.leave(host, source, toward).ok()?.realm;
+        let realm = self.topology.leave(host, Transport::Udp, source, toward).ok()?.realm;
         let climbed = self.topology.climb(self.now, realm, source, toward).ok()?;
-        let answered = self.topology.descend(self.now, climbed.realm, toward, climbed.source);
+        let answered = self.topology.descend(self.now, climbed.realm, Transport::Udp, toward, climbed.source);
         answered.is_ok_and(|answered| answered == (host, source)).then_some(climbed.source)
     }
 
@@ -425,12 +443,13 @@ impl Network {
         id
     }
 
-    /// When the next packet is due, or since when one waits for [`pop_delivery`](Self::pop_delivery). It may turn out
+    /// When the next packet or stream event is due, or since when one waits for [`pop_delivery`](Self::pop_delivery). It may turn out
     /// to be dropped there. `None` if nothing is in flight.
     #[must_use]
     pub fn next_delivery(&self) -> Option<Instant> {
         let waiting = self.arrived.front().map(|delivery| delivery.at);
-        waiting.or_else(|| self.flights.first_key_value().map(|((due, _), _)| *due))
+        let packet = waiting.or_else(|| self.flights.first_key_value().map(|((due, _), _)| *due));
+        earliest(packet, self.streams.next())
     }
 
     /// The next packet that has reached a host by now, in the order of arrival, then of sending.
@@ -557,6 +576,7 @@ impl Network {
 /// Most buffers kept for reuse.
 const MAX_SPARE: usize = 64;
 
+mod streams;
 mod transit;
 
 #[cfg(test)]

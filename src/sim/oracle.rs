@@ -45,7 +45,7 @@ use core::net::{IpAddr, SocketAddr};
 use super::host::HostId;
 use super::network::Network;
 use super::topology::Topology;
-use crate::Instant;
+use crate::{Instant, Transport};
 
 /// An address that a side sends from and receives at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -257,13 +257,13 @@ impl Search<'_> {
     /// Sends one packet, and says at which base of the receiver it arrives, if it does.
     fn deliver(&mut self, from: Base, to: SocketAddr, receiver: &Agent) -> Option<Reached> {
         const NOW: Instant = Instant::ZERO;
-        let realm = self.topology.leave(from.host, from.address, to).ok()?.realm;
+        let realm = self.topology.leave(from.host, Transport::Udp, from.address, to).ok()?.realm;
         if from.is_relayed {
             self.permissions.insert((from, to.ip()));
         }
         let climbed = self.topology.climb(NOW, realm, from.address, to).ok()?;
         let source = climbed.source;
-        let (host, address) = self.topology.descend(NOW, climbed.realm, source, to).ok()?;
+        let (host, address) = self.topology.descend(NOW, climbed.realm, Transport::Udp, source, to).ok()?;
         let base = *receiver.bases.iter().find(|base| base.host == host && base.address == address)?;
         let is_permitted = !base.is_relayed || self.permissions.contains(&(base, source.ip()));
         let is_severed = self.network.is_severed((from.host, from.address.ip()), (host, address.ip()));

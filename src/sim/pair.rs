@@ -15,7 +15,7 @@ use super::server::Server;
 use crate::time::{Instant, after};
 use crate::{
     Agent, Candidate, ComponentId, Config, IceServer, RemoteCandidateOutcome, RemoteDescription, Renomination, Role,
-    Seed, SendError, StreamId, Ufrag,
+    Seed, SendError, StreamId, TcpType, Ufrag,
 };
 
 /// One of the two sides.
@@ -69,6 +69,11 @@ pub struct SideSetup {
     pub candidate_interval: Duration,
     /// Candidates that the other side is told of before the true ones.
     pub extra_candidates: Vec<Candidate>,
+    /// Whether it has UDP sockets.
+    pub udp: bool,
+    /// The TCP candidates that it has at each address: passive ones from port 7000 on, simultaneous-open ones from port
+    /// 8000 on.
+    pub tcp: Vec<TcpType>,
     /// The server toward which each socket learns a server-reflexive candidate.
     pub reflexive_toward: Option<SocketAddr>,
     /// The servers that it gathers from. If there are any, the end of its candidates is when gathering is complete.
@@ -95,6 +100,8 @@ impl SideSetup {
             candidate_delay: Duration::ZERO,
             candidate_interval: Duration::ZERO,
             extra_candidates: Vec::new(),
+            udp: true,
+            tcp: Vec::new(),
             reflexive_toward: None,
             ice_servers: Vec::new(),
             only_reaches: None,
@@ -489,6 +496,15 @@ impl Pair {
                 }
                 self.network.recycle(delivery.payload);
             }
+            while let Some(event) = self.network.pop_stream_event() {
+                is_quiet = false;
+                for peer in [&mut self.l, &mut self.r] {
+                    if event.host() == peer.host() {
+                        peer.deliver_stream(&mut self.network, &event);
+                        peer.drain(now, &mut self.network);
+                    }
+                }
+            }
             while let Some(entry) = self.signalling.first_entry().filter(|entry| entry.key().0 <= now) {
                 is_quiet = false;
                 let (to, message) = entry.remove();
@@ -618,6 +634,10 @@ impl Pair {
         for stream in self.streams.clone() {
             for component in (1..=setup.components).filter_map(ComponentId::new) {
                 for ip in &setup.addresses {
+                    self.add_tcp(side, stream, component, *ip, port - 5000);
+                    if !setup.udp {
+                        continue;
+                    }
                     let address = SocketAddr::new(*ip, port);
                     let peer = self.peer_mut(side);
                     peer.add_socket(now, stream, component, address).expect("the address can be used");
@@ -630,6 +650,23 @@ impl Pair {
             if setup.signals_end && setup.ice_servers.is_empty() {
                 self.peer_mut(side).agent.end_of_local_candidates(now, stream).expect("the stream exists");
             }
+        }
+    }
+
+    #[expect(clippy::expect_used, reason = "a set-up that makes no sense is a mistake in a test")]
+    fn add_tcp(&mut self, side: SideName, stream: StreamId, component: ComponentId, ip: IpAddr, offset: u16) {
+        for tcp_type in self.side_setup(side).tcp.clone() {
+            let port = match tcp_type {
+                TcpType::Active => 9,
+                TcpType::Passive => 7000 + offset,
+                TcpType::SimultaneousOpen => 8000 + offset,
+            };
+            let address = SocketAddr::new(ip, port);
+            let (peer, network) = match side {
+                SideName::L => (&mut self.l, &mut self.network),
+                SideName::R => (&mut self.r, &mut self.network),
+            };
+            peer.add_tcp_candidate(network, stream, component, tcp_type, address).expect("the address can be used");
         }
     }
 
@@ -686,7 +723,7 @@ impl Pair {
             SideName::L => &mut self.l,
             SideName::R => &mut self.r,
         };
-        let Ok(packet) = peer.send(&mut self.network, stream, component, b"probe") else { return false };
+        let Ok(Some(packet)) = peer.send(&mut self.network, stream, component, b"probe") else { return false };
         let now = self.now();
         self.network.advance_to(now);
         while let Some(delivery) = self.network.pop_delivery() {

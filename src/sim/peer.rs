@@ -1,15 +1,16 @@
 //! An agent on a simulated host.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::vec::Vec;
 
 use super::host::HostId;
-use super::network::{Delivery, Network};
+use super::network::{Delivery, Network, StreamEvent, StreamSocketId};
 use super::trace::PacketId;
 use crate::time::Instant;
 use crate::{
-    Agent, Candidate, ComponentId, ConnectionState, Datagram, Event, Received, SendError, StreamId, TrafficClass,
-    Transmit, Transport, Ufrag,
+    Agent, Candidate, ComponentId, ConnectionEvent, ConnectionId, ConnectionRequest, ConnectionState, Datagram, Event,
+    Received, SendError, SocketOptions, StreamId, TcpType, TrafficClass, Transmit, Transport, Ufrag,
 };
 
 /// Application data that a [`Peer`] received.
@@ -62,8 +63,14 @@ pub struct Peer {
     pub received: Vec<ReceivedData>,
     /// The datagrams that it sent: the wire log.
     pub sent: Vec<Sent>,
+    /// What it wanted done about connections, and when.
+    pub connections: Vec<(Instant, ConnectionRequest)>,
+    /// What it sent on connections: the name, and the bytes.
+    pub streamed: Vec<(Instant, ConnectionId, Vec<u8>)>,
     host: HostId,
     sockets: Vec<SocketAddr>,
+    ends: BTreeMap<ConnectionId, StreamSocketId>,
+    names: BTreeMap<StreamSocketId, ConnectionId>,
     signals: Vec<Signal>,
     buffer: Vec<u8>,
 }
@@ -77,8 +84,12 @@ impl Peer {
             events: Vec::new(),
             received: Vec::new(),
             sent: Vec::new(),
+            connections: Vec::new(),
+            streamed: Vec::new(),
             host,
             sockets: Vec::new(),
+            ends: BTreeMap::new(),
+            names: BTreeMap::new(),
             signals: Vec::new(),
             buffer: Vec::new(),
         }
@@ -119,6 +130,90 @@ impl Peer {
         }
     }
 
+    /// Gives the agent a TCP candidate, and lets its host accept connections there if it is not active.
+    ///
+    /// # Errors
+    /// Those of [`Agent::add_socket_with`].
+    pub fn add_tcp_candidate(
+        &mut self,
+        network: &mut Network,
+        stream: StreamId,
+        component: ComponentId,
+        tcp_type: TcpType,
+        address: SocketAddr,
+    ) -> Result<crate::CandidateId, crate::AddLocalCandidateError> {
+        let options = SocketOptions::default().with_tcp_type(tcp_type);
+        let now = network.now();
+        let id = self.agent.add_socket_with(now, stream, component, Transport::Tcp, address, options)?;
+        if tcp_type != TcpType::Active {
+            network.listen(self.host, address);
+        }
+        Ok(id)
+    }
+
+    /// Tells the agent what has happened to a connection.
+    pub fn deliver_stream(&mut self, network: &mut Network, event: &StreamEvent) {
+        let now = network.now();
+        match event {
+            StreamEvent::Opened { socket, local, .. } => {
+                if let Some(&id) = self.names.get(socket) {
+                    self.agent.handle_connection(now, ConnectionEvent::Opened { id, local: *local });
+                }
+            }
+            StreamEvent::Accepted { socket, local, remote, .. } => {
+                match self.agent.accept_connection(now, *local, *remote) {
+                    Ok(id) => {
+                        self.ends.insert(id, *socket);
+                        self.names.insert(*socket, id);
+                    }
+                    Err(_) => network.close_stream(*socket),
+                }
+            }
+            StreamEvent::Bytes { socket, bytes, .. } => {
+                let Some(&id) = self.names.get(socket) else { return };
+                let mut rest = bytes.as_slice();
+                while let Some(received) = self.agent.handle_stream_bytes(now, id, &mut rest) {
+                    if let Received::Data { stream, component, payload, .. } = received {
+                        self.received.push(ReceivedData { at: now, stream, component, payload: payload.into() });
+                    }
+                }
+            }
+            StreamEvent::Failed { socket, .. } => {
+                if let Some(id) = self.forget_end(*socket) {
+                    self.agent.handle_connection(now, ConnectionEvent::Failed { id });
+                }
+            }
+            StreamEvent::Closed { socket, .. } => {
+                if let Some(id) = self.forget_end(*socket) {
+                    self.agent.handle_connection(now, ConnectionEvent::Closed { id });
+                }
+            }
+        }
+    }
+
+    fn forget_end(&mut self, socket: StreamSocketId) -> Option<ConnectionId> {
+        let id = self.names.remove(&socket)?;
+        self.ends.remove(&id);
+        Some(id)
+    }
+
+    fn do_request(&mut self, network: &mut Network, request: ConnectionRequest) {
+        match &request {
+            ConnectionRequest::Open { id, local, remote, .. } => {
+                let socket = network.connect(self.host, *local, *remote);
+                self.ends.insert(*id, socket);
+                self.names.insert(socket, *id);
+            }
+            ConnectionRequest::Close { id } => {
+                if let Some(socket) = self.ends.remove(id) {
+                    self.names.remove(&socket);
+                    network.close_stream(socket);
+                }
+            }
+        }
+        self.connections.push((network.now(), request));
+    }
+
     /// Hands a delivered datagram to the agent.
     pub fn deliver(&mut self, now: Instant, delivery: &Delivery) {
         let datagram = Datagram::new(delivery.source, delivery.destination, &delivery.payload);
@@ -137,6 +232,10 @@ impl Peer {
                 self.put(now, &transmit, network);
                 self.buffer.clear();
             }
+            while let Some(request) = self.agent.poll_connection() {
+                is_done = false;
+                self.do_request(network, request);
+            }
             while let Some(event) = self.agent.poll_event() {
                 is_done = false;
                 if let Event::LocalCandidate { stream, candidate, .. } = &event {
@@ -152,7 +251,7 @@ impl Peer {
         }
     }
 
-    /// Sends application data on the pair in use.
+    /// Sends application data on the pair in use; gives the name of the packet, if it is one.
     ///
     /// # Errors
     /// Those of [`Agent::send`].
@@ -162,7 +261,7 @@ impl Peer {
         stream: StreamId,
         component: ComponentId,
         payload: &[u8],
-    ) -> Result<PacketId, SendError> {
+    ) -> Result<Option<PacketId>, SendError> {
         let now = network.now();
         self.buffer.clear();
         let transmit = self.agent.send(now, stream, component, payload, &mut self.buffer)?;
@@ -170,12 +269,19 @@ impl Peer {
     }
 
     /// Puts what is in the buffer on the network.
-    fn put(&mut self, now: Instant, transmit: &Transmit, network: &mut Network) -> PacketId {
+    fn put(&mut self, now: Instant, transmit: &Transmit, network: &mut Network) -> Option<PacketId> {
+        if let Some(id) = transmit.connection {
+            if let Some(socket) = self.ends.get(&id) {
+                network.send_stream(*socket, &self.buffer);
+            }
+            self.streamed.push((now, id, self.buffer.clone()));
+            return None;
+        }
         let Transmit { source, destination, traffic_class, .. } = *transmit;
         let packet = network.send(self.host, source, destination, &self.buffer);
         let payload = self.buffer.clone();
         self.sent.push(Sent { at: now, packet, source, destination, traffic_class, payload });
-        packet
+        Some(packet)
     }
 
     pub(super) fn take_signals(&mut self) -> impl Iterator<Item = Signal> + '_ {

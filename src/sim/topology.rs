@@ -12,8 +12,8 @@ use core::net::{IpAddr, SocketAddr};
 use super::host::{Direction, Host, HostId, Interface};
 use super::nat::{Nat, NatConfig, NatId, Translation};
 use super::trace::DropReason;
-use crate::Instant;
 use crate::random::Random;
+use crate::{Instant, Transport};
 
 /// Why the topology could not be changed as asked. Nothing was changed then.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -85,7 +85,12 @@ impl Topology {
 
     pub(super) fn add_host(&mut self, name: &str) -> HostId {
         let id = HostId(u32::try_from(self.hosts.len()).unwrap_or(u32::MAX));
-        self.hosts.push(Host { name: name.into(), interfaces: Vec::new(), firewall: Vec::new() });
+        self.hosts.push(Host {
+            name: name.into(),
+            interfaces: Vec::new(),
+            firewall: Vec::new(),
+            stream_firewall: Vec::new(),
+        });
         id
     }
 
@@ -175,11 +180,12 @@ impl Topology {
     pub(super) fn leave(
         &mut self,
         from: HostId,
+        transport: Transport,
         source: SocketAddr,
         destination: SocketAddr,
     ) -> Result<&mut Interface, DropReason> {
         let host = self.hosts.get_mut(from.index()).ok_or(DropReason::NotLocal)?;
-        let blocked = host.blocks(Direction::Out, destination);
+        let blocked = host.blocks(transport, Direction::Out, destination);
         let interface = host.interface_mut(source.ip()).ok_or(DropReason::NotLocal)?;
         if !interface.up {
             return Err(DropReason::InterfaceDown);
@@ -220,6 +226,7 @@ impl Topology {
         &mut self,
         now: Instant,
         mut realm: RealmId,
+        transport: Transport,
         source: SocketAddr,
         mut destination: SocketAddr,
     ) -> Result<(HostId, SocketAddr), DropReason> {
@@ -236,7 +243,7 @@ impl Topology {
                     if !interface.up {
                         return Err(DropReason::InterfaceDown);
                     }
-                    if host.blocks(Direction::In, source) {
+                    if host.blocks(transport, Direction::In, source) {
                         return Err(DropReason::FirewallIn);
                     }
                     return Ok((id, destination));

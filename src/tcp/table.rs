@@ -34,6 +34,8 @@ pub(crate) struct Carrier {
     pub(crate) is_heard: bool,
     /// A check of ours was answered on it, so that data may follow (RFC 6544 §11.1).
     pub(crate) is_proven: bool,
+    /// A consent check was sent on it, and not answered yet.
+    pub(crate) is_asked: bool,
     /// The check that is sent once it is open.
     pub(crate) waiting: Option<TransactionKey>,
 }
@@ -253,14 +255,14 @@ impl Connections {
 
     /// Forgets a connection, and asks the caller to close it.
     pub(crate) fn close(&mut self, now: Instant, id: ConnectionId) -> Option<Connection> {
-        let connection = self.remove(now, id)?;
+        let is_queued = self.get(id)?.stage == Stage::Queued;
         let before = self.requests.len();
         self.requests.retain(|request| !matches!(request, ConnectionRequest::Open { id: of, .. } if *of == id));
         // What was never asked for needs no end.
-        if connection.stage != Stage::Queued && self.requests.len() == before {
+        if !is_queued && self.requests.len() == before {
             self.requests.push_back(ConnectionRequest::Close { id });
         }
-        Some(connection)
+        self.remove(now, id)
     }
 
     /// Records that a connection carries this path from now on, and the one before as well.
@@ -271,6 +273,19 @@ impl Connections {
         carrier.former = Some(before).filter(|before| before.flow.is_some());
         self.by_path.insert(path, id);
         self.set_deadline(id, None);
+    }
+
+    /// Records that a consent check was sent on this path.
+    pub(crate) fn record_question(&mut self, path: &Path) {
+        let id = self.by_path.get(path).copied();
+        if let Some(connection) = id.and_then(|id| self.get_mut(id)) {
+            connection.carrier_mut().is_asked = true;
+        }
+    }
+
+    /// Lets a connection be found by this path, too.
+    pub(crate) fn alias(&mut self, id: ConnectionId, path: Path) {
+        self.by_path.insert(path, id);
     }
 
     /// Records that something is to be said first on an open connection.

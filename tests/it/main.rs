@@ -52,6 +52,7 @@ mod states;
 mod stats;
 mod streams;
 mod tcp;
+mod tcp_sim;
 mod topologies;
 mod trickle;
 mod triggered;

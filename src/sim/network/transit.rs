@@ -4,12 +4,12 @@ use core::net::{IpAddr, SocketAddr};
 use core::time::Duration;
 
 use super::{Delivery, Flight, Network, Passing, Verdict};
-use crate::Instant;
 use crate::sim::host::HostId;
 use crate::sim::link::Crossing;
 use crate::sim::topology::Climbed;
 use crate::sim::trace::{DropReason, Packet, PacketFate, PacketId};
 use crate::time::after;
+use crate::{Instant, Transport};
 
 impl Network {
     /// Takes a packet from its host into the air.
@@ -22,7 +22,7 @@ impl Network {
         payload: &[u8],
     ) -> Result<(), DropReason> {
         let size = packet_size(destination, payload);
-        let interface = self.topology.leave(from, source, destination)?;
+        let interface = self.topology.leave(from, Transport::Udp, source, destination)?;
         let realm = interface.realm;
         let egress = interface.egress.as_mut().map(|egress| egress.cross(&mut self.random, size));
         let egress = egress.transpose()?.unwrap_or_default();
@@ -58,7 +58,12 @@ impl Network {
     }
 
     /// Crosses the link between two hosts, and that of the receiver's interface.
-    fn cross(&mut self, from: HostId, to: Option<(HostId, IpAddr)>, size: usize) -> Result<Crossing, DropReason> {
+    pub(super) fn cross(
+        &mut self,
+        from: HostId,
+        to: Option<(HostId, IpAddr)>,
+        size: usize,
+    ) -> Result<Crossing, DropReason> {
         let Some((host, ip)) = to else {
             return self.default_link.cross(&mut self.nowhere, &mut self.random, size);
         };
@@ -136,11 +141,12 @@ impl Network {
             let flight = entry.remove();
             self.arrive(due, flight);
         }
+        self.settle_streams();
     }
 
     /// Takes a packet from the air to its host.
     pub(super) fn arrive(&mut self, at: Instant, flight: Flight) {
-        let arrival = self.topology.descend(at, flight.realm, flight.source, flight.destination);
+        let arrival = self.topology.descend(at, flight.realm, Transport::Udp, flight.source, flight.destination);
         let arrival = arrival.and_then(|(host, destination)| {
             let is_cut = self.paths.get(&(flight.from, host)).is_some_and(|path| path.is_cut);
             if is_cut { Err(DropReason::Cut) } else { Ok((host, destination)) }
