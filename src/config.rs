@@ -8,6 +8,7 @@ use crate::candidate::{Preferences, TransportOrder, TypePreferences};
 use crate::check::Schedule;
 use crate::consent;
 use crate::demux::DataFilter;
+use crate::gather::{AddressFilter, AddressMapping, CandidateTypes};
 use crate::nomination::{NominationPolicy, SettleWindow};
 use crate::selection::{SelectionPolicy, SteadySelection};
 
@@ -56,6 +57,10 @@ pub struct Config {
     pub(crate) consent_interval: Duration,
     pub(crate) detection: Duration,
     pub(crate) gathering_timeout: Duration,
+    pub(crate) candidate_types: CandidateTypes,
+    pub(crate) address_filter: AddressFilter,
+    pub(crate) address_mapping: AddressMapping,
+    pub(crate) mdns: bool,
     pub(crate) relay_families: RelayFamilies,
     pub(crate) software: Box<str>,
 }
@@ -133,6 +138,10 @@ impl Default for Config {
             consent_interval: Duration::from_secs(5),
             detection: Duration::from_secs(10),
             gathering_timeout: Duration::from_secs(10),
+            candidate_types: CandidateTypes::ALL,
+            address_filter: AddressFilter::default(),
+            address_mapping: AddressMapping::default(),
+            mdns: false,
             relay_families: RelayFamilies::OfServer,
             software: Box::default(),
         }
@@ -403,6 +412,36 @@ impl Config {
     #[must_use]
     pub const fn with_gathering_timeout(mut self, timeout: Duration) -> Self {
         self.gathering_timeout = timeout;
+        self
+    }
+
+    /// Which types of candidates there are. Default [`CandidateTypes::ALL`].
+    #[must_use]
+    pub const fn with_candidate_types(mut self, types: CandidateTypes) -> Self {
+        self.candidate_types = types;
+        self
+    }
+
+    /// Which addresses of the host are used. Default all of them.
+    #[must_use]
+    pub fn with_address_filter(mut self, filter: AddressFilter) -> Self {
+        self.address_filter = filter;
+        self
+    }
+
+    /// Which public addresses stand for those of the host. Default none.
+    #[must_use]
+    pub fn with_address_mapping(mut self, mapping: AddressMapping) -> Self {
+        self.address_mapping = mapping;
+        self
+    }
+
+    /// Whether host candidates have a random name in `.local` instead of their address, as browsers do it for pages that
+    /// may not know it (draft-ietf-mmusic-mdns-ice-candidates). Default no. What has to answer for the name is told by
+    /// [`Event::RegisterName`](crate::Event::RegisterName).
+    #[must_use]
+    pub const fn with_mdns(mut self, wanted: bool) -> Self {
+        self.mdns = wanted;
         self
     }
 

@@ -2,7 +2,7 @@
 
 use alloc::boxed::Box;
 use alloc::sync::Arc;
-use core::net::SocketAddr;
+use core::net::{IpAddr, SocketAddr};
 
 use crate::agent::{ConnectionState, GatheringState, Role, StateReason};
 use crate::candidate::{Candidate, CandidateId};
@@ -48,6 +48,20 @@ pub enum Event {
         current: GatheringState,
         /// When it changed.
         at: Instant,
+    },
+    /// A name that stands for an address of the host, and has to be answered for by multicast DNS (RFC 6762) as long as the
+    /// session lasts. The candidate with it does not wait for that. Only with [`Config::with_mdns`](crate::Config::with_mdns).
+    RegisterName {
+        /// The name, which ends in `.local`.
+        name: Arc<str>,
+        /// The address that it stands for.
+        address: IpAddr,
+    },
+    /// A candidate of the peer has this name, which has to be asked for by multicast DNS (RFC 6762); the answer goes to
+    /// [`Agent::resolved`](crate::Agent::resolved). Nothing waits for it, and one that never comes does no harm.
+    ResolveName {
+        /// The name, which ends in `.local`.
+        name: Arc<str>,
     },
     /// A server did not help to gather candidates (W3C `icecandidateerror`).
     IceCandidateError {

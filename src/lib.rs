@@ -159,7 +159,9 @@ pub use consent::PathHealth;
 pub use credentials::{Credentials, ParseCredentialError, Password, Ufrag};
 pub use demux::{DataFilter, PacketKind};
 pub use event::Event;
-pub use gather::{IceServer, IceServerKind, ParseIceServerError};
+pub use gather::{
+    AddressFilter, AddressMapping, CandidateTypes, IceServer, IceServerKind, MappingMode, ParseIceServerError,
+};
 pub use nomination::{
     ApplicationNominates, BetterPairs, NominationDecision, NominationPolicy, NominationView, SettleWindow, ValidPair,
 };

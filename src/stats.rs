@@ -36,6 +36,9 @@ pub enum DropReason {
     TooManyReplies,
     /// Application data from an address that was never part of a successful check.
     UnvalidatedSource,
+    /// It came to an address of the host, and only relayed ones are used:
+    /// [`Config::with_candidate_types`](crate::Config::with_candidate_types).
+    ExcludedType,
     /// Neither STUN nor data by the [`DataFilter`](crate::DataFilter).
     Unclassified,
     /// It came on a connection that the agent does not have, or no longer.
@@ -60,6 +63,7 @@ impl fmt::Display for DropReason {
             Self::BadRequest => "bad request",
             Self::TooManyReplies => "too many replies",
             Self::UnvalidatedSource => "unvalidated source",
+            Self::ExcludedType => "excluded type",
             Self::Unclassified => "unclassified",
             Self::UnknownConnection => "unknown connection",
         })
@@ -67,7 +71,7 @@ impl fmt::Display for DropReason {
 }
 
 impl DropReason {
-    const ALL: [Self; 17] = [
+    const ALL: [Self; 18] = [
         Self::UnknownDestination,
         Self::Closed,
         Self::Malformed,
@@ -83,6 +87,7 @@ impl DropReason {
         Self::BadRequest,
         Self::TooManyReplies,
         Self::UnvalidatedSource,
+        Self::ExcludedType,
         Self::Unclassified,
         Self::UnknownConnection,
     ];

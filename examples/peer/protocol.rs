@@ -53,6 +53,9 @@ pub(crate) struct Start {
     /// Be a lite agent.
     #[serde(default)]
     pub(crate) lite: bool,
+    /// STUN servers, as `host:port`.
+    #[serde(default)]
+    pub(crate) stun: Vec<String>,
     /// Gather IPv6 addresses, too.
     #[serde(default)]
     pub(crate) ipv6: bool,
@@ -162,6 +165,7 @@ const FEATURES: &[&str] = &[
     "data",
     "selected",
     "role",
+    "stun",
     "ipv6",
     "addresses",
     "stats",

@@ -6,8 +6,8 @@ use std::net::SocketAddr;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender};
 
 use nilas::{
-    Agent, Candidate, ComponentId, Config, ConnectionState, Credentials, DataFilter, Datagram, Event, Instant, PairId,
-    Received, RemoteCandidateOutcome, RemoteDescription, Role, Seed, StateReason, StreamId, Transport,
+    Agent, Candidate, ComponentId, Config, ConnectionState, Credentials, DataFilter, Datagram, Event, IceServer,
+    Instant, PairId, Received, RemoteCandidateOutcome, RemoteDescription, Role, Seed, StateReason, StreamId, Transport,
 };
 
 use crate::input::Input;
@@ -22,6 +22,8 @@ pub(crate) struct Session<'a> {
     agent: Agent,
     stream: StreamId,
     sockets: Sockets,
+    /// What candidates are gathered with.
+    servers: Vec<IceServer>,
     clock: Clock,
     output: &'a mut Output,
     is_lite: bool,
@@ -57,6 +59,7 @@ impl<'a> Session<'a> {
             agent,
             stream,
             sockets: Sockets::new(inputs),
+            servers: Vec::new(),
             clock: Clock::start(),
             output,
             is_lite: start.lite,
@@ -70,6 +73,7 @@ impl<'a> Session<'a> {
         };
         let credentials = session.agent.local_credentials(stream).ok_or("the stream is gone")?.clone();
         session.report_credentials(&credentials)?;
+        session.take_servers(start)?;
         session.open_sockets(start)?;
         Ok(session)
     }
@@ -110,10 +114,11 @@ impl<'a> Session<'a> {
 
     /// Begins this generation: new credentials, and the candidates again. The old path is used until the new one works.
     fn restart(&mut self, now: Instant, generation: u64) -> io::Result<()> {
-        let prepared = self.agent.prepare_restart(now, self.stream);
-        let ended = self.agent.end_of_local_candidates(now, self.stream);
-        match prepared.and_then(|credentials| ended.map(|()| credentials)) {
+        match self.agent.prepare_restart(now, self.stream) {
             Ok(credentials) => {
+                if let Err(error) = self.agent.gather(now, &self.servers) {
+                    self.error(&error.to_string())?;
+                }
                 self.generation = generation;
                 self.reported_state = None;
                 self.report_credentials(&credentials)?;
@@ -121,6 +126,17 @@ impl<'a> Session<'a> {
             }
             Err(error) => self.error(&error.to_string()),
         }
+    }
+
+    /// Reads where the servers are. One that cannot be used is no reason to do without the others.
+    fn take_servers(&mut self, start: &Start) -> io::Result<()> {
+        for address in &start.stun {
+            match format!("stun:{address}").parse() {
+                Ok(server) => self.servers.push(server),
+                Err(error) => self.error(&format!("no STUN server {address:?}: {error}"))?,
+            }
+        }
+        Ok(())
     }
 
     /// Opens a socket for each address. The agent makes host candidates of them.
@@ -142,7 +158,7 @@ impl<'a> Session<'a> {
                 self.log(&format!("no candidate: {error}"))?;
             }
         }
-        self.agent.end_of_local_candidates(now, self.stream)?;
+        self.agent.gather(now, &self.servers)?;
         Ok(())
     }
 
@@ -246,6 +262,10 @@ impl<'a> Session<'a> {
                 self.output.write(&Report::Candidate { candidate: candidate.to_string(), mid: MID, generation })
             }
             Event::EndOfCandidates { .. } => self.output.write(&Report::EndOfCandidates { mid: MID, generation }),
+            Event::IceCandidateError { url, base, code, text, .. } => {
+                let base = base.map_or_else(String::new, |base| format!(" from {base}"));
+                self.log(&format!("{url}{base}: {code} {text}"))
+            }
             Event::GatheringStateChanged { current, .. } => {
                 self.output.write(&Report::GatheringState { state: current.as_str(), generation })
             }

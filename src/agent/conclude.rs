@@ -415,7 +415,7 @@ impl Agent {
         if data.failure.is_some() {
             return data.failure;
         }
-        let has_locals = data.locals.iter().next().is_some();
+        let has_locals = data.locals.iter().any(|local| !local.is_hidden);
         let is_gathered = data.is_gathered();
         if is_gathered && !has_locals {
             return Some(StateReason::NoLocalCandidates);

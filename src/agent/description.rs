@@ -131,7 +131,9 @@ pub enum RemoteCandidateOutcome {
     Added(CandidateId),
     /// Its address was known already, under this name, from the peer's checks or from an earlier candidate.
     Known(CandidateId),
-    /// Its address is a name, which has to be resolved first (RFC 8839 §5.1).
+    /// Its address is a name in `.local`, which is asked for: [`Event::ResolveName`](crate::Event::ResolveName).
+    Resolving,
+    /// Its address is a name that the agent does not ask for: resolve it first (RFC 8839 §5.1).
     UnresolvedName,
     /// Its component is none of the stream's.
     UnknownComponent,

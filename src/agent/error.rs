@@ -47,6 +47,9 @@ pub enum AddLocalCandidateError {
     /// A lite agent has host candidates only (RFC 8445 §5.2).
     #[error("a lite agent has host candidates only")]
     Lite,
+    /// Candidates of this type are not wanted: [`Config::with_candidate_types`](crate::Config::with_candidate_types).
+    #[error("candidates of this type are not wanted")]
+    ExcludedType,
     /// The end of the local candidates was signalled; new ones need a restart (RFC 8838 §13).
     #[error("the end of the candidates was signalled")]
     AfterEndOfCandidates,
@@ -80,6 +83,9 @@ pub enum UnusableAddress {
     /// An IPv4-mapped address, `::ffff:0:0/96`: add the IPv4 address.
     #[error("it is an IPv4-mapped address")]
     Ipv4Mapped,
+    /// One that is left out by [`Config::with_address_filter`](crate::Config::with_address_filter).
+    #[error("it is left out by the configuration")]
+    Excluded,
     /// A deprecated site-local address, `fec0::/10`.
     #[error("it is a deprecated site-local address")]
     SiteLocal,

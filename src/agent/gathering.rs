@@ -7,6 +7,7 @@ use alloc::string::String;
 
 use super::pairing::canonical;
 use super::{Agent, GatherError, GatheringState};
+use crate::candidate::LocalCandidate;
 use crate::event::Event;
 use crate::gather::{End, IceServer, IceServerKind, TaskId, TaskKind};
 use crate::pair::Path;
@@ -49,16 +50,23 @@ impl Agent {
         if let Some(server) = servers.iter().find(|server| !is_supported(server)) {
             return Err(GatherError::UnsupportedServer(server.url().into()));
         }
-        let servers = if self.config.lite { &[] } else { servers };
+        let types = self.config.candidate_types;
+        let is_of_use = |server: &&IceServer| match server.kind() {
+            _ if self.config.lite => false,
+            IceServerKind::Stun => types.server_reflexive,
+            IceServerKind::Turn => types.relayed,
+        };
         let streams = &mut self.streams;
         for stream in streams.iter_mut().filter(|stream| stream.gathering != GatheringState::Complete) {
             stream.gathers = true;
             stream.gathering = GatheringState::Gathering;
         }
         let takes_part = |id: StreamId| streams.iter().any(|stream| stream.id == id && stream.gathers);
-        self.gatherer.begin(servers, takes_part);
+        self.gatherer.begin(servers.iter().filter(is_of_use), takes_part);
         for stream in streams.iter().filter(|stream| stream.gathers) {
-            for local in stream.locals.iter().filter(|local| local.is_host()) {
+            let is_asked_from =
+                |local: &&LocalCandidate| local.is_host() && local.candidate.transport() == Transport::Udp;
+            for local in stream.locals.iter().filter(is_asked_from) {
                 self.gatherer.add_base(stream.id, local.candidate.component(), local.base);
             }
         }
@@ -67,14 +75,22 @@ impl Agent {
     }
 
     /// Gathers from a socket that was added.
-    pub(super) fn gather_from(&mut self, stream: StreamId, component: ComponentId, base: SocketAddr) {
+    pub(super) fn gather_from(
+        &mut self,
+        stream: StreamId,
+        component: ComponentId,
+        transport: Transport,
+        base: SocketAddr,
+    ) {
         if !self.gatherer.is_active {
             return;
         }
         if let Some(data) = self.stream_mut(stream) {
             data.gathers = true;
         }
-        self.gatherer.add_base(stream, component, base);
+        if transport == Transport::Udp {
+            self.gatherer.add_base(stream, component, base);
+        }
         self.is_dirty = true;
     }
 
@@ -84,8 +100,17 @@ impl Agent {
         self.is_dirty = true;
     }
 
+    /// Adds the server-reflexive candidates that are known from the configuration, once all hosts have their preferences.
+    pub(super) fn add_mapped(&mut self) {
+        for (stream, base, public) in core::mem::take(&mut self.gatherer.mapped) {
+            // It is redundant, not wanted, or was removed.
+            let _ = self.add_server_reflexive(self.now, stream, base, public, None);
+        }
+    }
+
     /// Ends the gathering of streams for which nothing is left to wait for, and tells what did not work.
     pub(super) fn conclude_gathering(&mut self) {
+        self.add_mapped();
         if !self.gatherer.is_active || self.is_closed {
             return;
         }
@@ -94,7 +119,10 @@ impl Agent {
         }
         while let Some(failure) = self.gatherer.pop_failure() {
             let text = printable(&failure.text);
-            let (url, base, code) = (failure.url, failure.base, failure.code);
+            let (url, code) = (failure.url, failure.code);
+            // Not told if it is shown nowhere else (W3C `RTCPeerConnectionIceErrorEvent`).
+            let is_shown = self.config.candidate_types.host && !self.config.mdns;
+            let base = failure.base.filter(|_| is_shown);
             self.emit(Event::IceCandidateError { url, base, code, text, at: self.now });
         }
         let is_done = |stream: &super::Stream| {

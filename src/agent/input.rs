@@ -3,6 +3,7 @@
 use super::outbox::Reply;
 use super::pairing::{canonical, path};
 use super::{Agent, Socket};
+use crate::candidate::{CandidateId, LocalCandidate};
 use crate::check::{Due, Purpose};
 use crate::pair::{PairId, Path};
 use crate::stats::DropReason;
@@ -101,7 +102,7 @@ impl Agent {
             return Received::Dropped(DropReason::Closed);
         }
         let base = canonical(datagram.destination);
-        let Some(&Socket { stream, component, .. }) = self.sockets.get(&(datagram.transport, base)) else {
+        let Some(&Socket { stream, component, host }) = self.sockets.get(&(datagram.transport, base)) else {
             return Received::Dropped(DropReason::UnknownDestination);
         };
         if datagram.transport == Transport::Tcp {
@@ -110,8 +111,12 @@ impl Agent {
         }
         let generation = self.stream(stream).map_or(0, |data| data.generation);
         let path = path(datagram.transport, base, canonical(datagram.source));
-        if let Some(result) = response_id(datagram.payload).and_then(|id| self.handle_server_answer(id, datagram)) {
+        let id = response_id(datagram.payload).filter(|_| looks_like_stun(datagram.payload));
+        if let Some(result) = id.and_then(|id| self.handle_server_answer(id, datagram)) {
             return result.map_or_else(Received::Dropped, |()| Received::Handled);
+        }
+        if self.is_excluded(stream, host) {
+            return Received::Dropped(DropReason::ExcludedType);
         }
         self.deliver(Arrival { stream, component, path, generation }, datagram)
     }
@@ -136,6 +141,12 @@ impl Agent {
             Class::Indication => Err(DropReason::BadFingerprint),
         };
         result.map_or_else(Received::Dropped, |()| Received::Handled)
+    }
+
+    /// Whether what arrives at this candidate is not to be noticed: only relayed ones are used.
+    fn is_excluded(&self, stream: StreamId, id: CandidateId) -> bool {
+        !self.config.candidate_types.are_direct()
+            && self.stream(stream).and_then(|data| data.locals.get(id)).is_none_or(LocalCandidate::is_host)
     }
 
     fn handle_data<'a>(&mut self, arrival: Arrival, datagram: &Datagram<'a>) -> Received<'a> {

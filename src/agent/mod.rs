@@ -10,6 +10,7 @@ mod gathering;
 mod input;
 mod lite;
 mod liveness;
+mod names;
 mod outbox;
 mod output;
 mod pairing;
@@ -34,7 +35,7 @@ mod wrap;
 use alloc::collections::BTreeMap;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
-use core::net::SocketAddr;
+use core::net::{IpAddr, SocketAddr};
 use core::time::Duration;
 
 pub use description::{RemoteCandidateOutcome, RemoteDescription, Renomination};
@@ -104,6 +105,8 @@ pub struct Agent {
     outbox: Outbox,
     gatherer: Gatherer,
     connections: Connections,
+    /// The names that hide addresses of ours.
+    names: BTreeMap<IpAddr, Arc<str>>,
     relays: relay::Relays,
     stats: AgentStats,
     reply_limit: ReplyLimit,
@@ -151,6 +154,7 @@ impl Agent {
             outbox: Outbox::default(),
             gatherer: Gatherer::default(),
             connections: Connections::default(),
+            names: BTreeMap::new(),
             relays: relay::Relays::default(),
             stats: AgentStats::default(),
             reply_limit: ReplyLimit { since: Instant::from_nanos(i64::MIN), used: 0 },
@@ -194,6 +198,7 @@ impl Agent {
     /// [`UnknownStream`] if there is none of that name.
     pub fn end_of_local_candidates(&mut self, now: Instant, stream: StreamId) -> Result<(), UnknownStream> {
         self.observe(now);
+        self.add_mapped();
         let data = self.stream_mut(stream).ok_or(UnknownStream(stream))?;
         if data.gathering == GatheringState::Complete {
             return Ok(());

@@ -5,16 +5,20 @@ use core::net::{IpAddr, Ipv6Addr, SocketAddr, SocketAddrV6};
 use smallvec::SmallVec;
 
 use super::outbox::Outgoing;
-use super::stream_data::{EarlyCheck, Keyed};
+use super::stream_data::{EarlyCheck, Keyed, Stream};
 use super::{
     AddLocalCandidateError, AddRemoteCandidateError, Agent, GatheringState, RemoteCandidateOutcome, RemoteDescription,
     Socket, SocketOptions, UnusableAddress,
 };
-use crate::candidate::{Candidate, CandidateId, CandidateKind, LocalCandidate, Priority, RemoteCandidate, TcpType};
+use crate::candidate::{
+    Candidate, CandidateAddress, CandidateId, CandidateKind, LocalCandidate, NewHost, Priority, RemoteCandidate,
+    TcpType,
+};
 use crate::checklist::{GroupKey, Insert, NewPair};
 use crate::config::Config;
 use crate::credentials::Credentials;
 use crate::event::Event;
+use crate::gather::{MappingMode, masked};
 use crate::pair::{Flow, PairId, PairPriority, Path};
 use crate::stream::{ComponentId, StreamId};
 use crate::time::{Instant, after};
@@ -55,7 +59,23 @@ impl Agent {
             let is_same = (socket.stream, socket.component) == (stream, component);
             return if is_same { Ok(socket.host) } else { Err(E::AddressInUse(address)) };
         }
+        let mapped = self.config.address_mapping.of(address);
+        if let Some((public, _)) = mapped {
+            check_local_address(public, &self.config).map_err(|why| E::UnusableAddress(public, why))?;
+        }
+        if !self.config.address_filter.allows(address.ip()) {
+            return Err(E::UnusableAddress(address, UnusableAddress::Excluded));
+        }
         self.check_gathering(stream, component)?;
+        let is_hidden = !self.config.candidate_types.host;
+        let shown = match mapped {
+            Some((public, MappingMode::Replace)) => public.into(),
+            _ if self.config.mdns && !is_hidden => {
+                let host = self.name_of(address.ip()).as_ref().into();
+                CandidateAddress::Name { host, port: address.port() }
+            }
+            _ => address.into(),
+        };
         let id = self.next_candidate_id();
         let foundation = self.local_foundations.number(CandidateKind::Host, address.ip(), None, transport);
         let preferences = self.config.preferences();
@@ -63,20 +83,33 @@ impl Agent {
             self.sockets.insert((transport, address), Socket { stream, component, host: id });
         }
         if let Some(data) = self.stream_mut(stream) {
-            data.locals.add_host(id, component, foundation, (address, tcp_type), options, &preferences);
+            let host = NewHost { id, component, foundation, address, tcp_type, shown, options, is_hidden };
+            data.locals.add_host(host, &preferences);
             data.reopen();
             data.gathering = GatheringState::Gathering;
         }
         self.reset_retries();
         self.update_gathering();
         self.queue_candidate(stream, id);
-        self.gather_from(stream, component, address);
+        if let Some((public, MappingMode::Add)) = mapped.filter(|_| transport == Transport::Udp) {
+            self.gatherer.mapped.push((stream, address, public));
+        }
+        self.gather_from(stream, component, transport, address);
         Ok(id)
     }
 
+    /// Hands a candidate to signalling, unless it is not to be shown.
     pub(super) fn queue_candidate(&mut self, stream: StreamId, id: CandidateId) {
         let generation = self.stream(stream).map_or(0, |data| data.gathering_generation());
-        self.queue(Outgoing::LocalCandidate { stream, id, generation });
+        self.queue_candidate_of(stream, id, generation);
+    }
+
+    /// The same in this generation.
+    pub(super) fn queue_candidate_of(&mut self, stream: StreamId, id: CandidateId, generation: u32) {
+        let is_hidden = |data: &Stream| data.locals.get(id).is_none_or(|local| local.is_hidden);
+        if !self.stream(stream).is_none_or(is_hidden) {
+            self.queue(Outgoing::LocalCandidate { stream, id, generation });
+        }
     }
 
     /// Adds a server-reflexive candidate that the application has learned of, for example from the configuration of a 1:1
@@ -87,7 +120,8 @@ impl Agent {
     ///
     /// # Errors
     /// [`UnknownBase`](AddLocalCandidateError::UnknownBase) if `base` is not such an address,
-    /// [`Lite`](AddLocalCandidateError::Lite) for a lite agent; otherwise as [`add_socket`](Self::add_socket).
+    /// [`Lite`](AddLocalCandidateError::Lite) for a lite agent, [`ExcludedType`](AddLocalCandidateError::ExcludedType) if such
+    /// candidates are not wanted; otherwise as [`add_socket`](Self::add_socket).
     pub fn add_server_reflexive(
         &mut self,
         now: Instant,
@@ -105,22 +139,27 @@ impl Agent {
         if self.config.lite {
             return Err(E::Lite);
         }
+        if !self.config.candidate_types.server_reflexive {
+            return Err(E::ExcludedType);
+        }
         let socket = socket.ok_or(E::UnknownBase(base))?;
         check_local_address(mapped, &self.config).map_err(|why| E::UnusableAddress(mapped, why))?;
         let data = self.stream(stream).ok_or(E::UnknownStream(stream))?;
         let known = data.locals.find(component, Transport::Udp, mapped, base).filter(|known| known.base == base);
-        if let Some(known) = known {
+        // Next to an address that is not shown, the same one of another type is not redundant.
+        if let Some(known) = known.filter(|known| !known.is_concealed()) {
             return Ok(known.id);
         }
         let host = data.locals.get(socket.host).ok_or(E::UnknownBase(base))?;
         let preference = host.candidate.priority().local_preference();
+        let related = host.shown().unwrap_or_else(|| masked(base));
         self.check_gathering(stream, component)?;
         let kind = CandidateKind::ServerReflexive;
         let id = self.next_candidate_id();
         let foundation = self.local_foundations.number(kind, base.ip(), server, Transport::Udp);
         let priority = Priority::compute(self.config.type_preferences.of(kind), preference, component);
         let number = crate::candidate::Foundation::numbered("", foundation);
-        let candidate = Candidate::new(kind, component, number, priority, mapped).with_related_address(base);
+        let candidate = Candidate::new(kind, component, number, priority, mapped).with_related_address(related);
         if let Some(data) = self.stream_mut(stream) {
             // What its priority derives from must not change any more.
             data.locals.fix_priority(socket.host);
@@ -203,23 +242,38 @@ impl Agent {
         if data.component(candidate.component()).is_none() {
             return Ok(Outcome::UnknownComponent);
         }
+        let Some(address) = candidate.socket_address().map(canonical) else {
+            return Ok(self.resolve(stream, candidate));
+        };
+        Ok(self.take_remote(stream, candidate, address, peer))
+    }
+
+    /// Takes a candidate whose address is known, and pairs it.
+    pub(super) fn take_remote(
+        &mut self,
+        stream: StreamId,
+        candidate: Candidate,
+        address: SocketAddr,
+        peer: u8,
+    ) -> RemoteCandidateOutcome {
+        use RemoteCandidateOutcome as Outcome;
         let transport = candidate.transport();
-        let Some(address) = candidate.socket_address().map(canonical) else { return Ok(Outcome::UnresolvedName) };
+        let Some(data) = self.stream(stream) else { return Outcome::OtherGeneration };
         if !is_usable_remote(address) {
-            return Ok(Outcome::UnusableAddress);
+            return Outcome::UnusableAddress;
         }
         if let Some(known) = data.remotes.find(candidate.component(), transport, address) {
             let id = known.id;
             if !known.is_signalled || known.candidate.priority() < candidate.priority() {
                 self.adopt(stream, id, candidate, peer);
             }
-            return Ok(Outcome::Known(id));
+            return Outcome::Known(id);
         }
         if let Some(data) = self.stream_mut(stream) {
             data.removed.retain(|removed| *removed != address);
         }
         if !self.make_room_for_remote(stream, &candidate) {
-            return Ok(Outcome::TooMany);
+            return Outcome::TooMany;
         }
         let id = self.next_candidate_id();
         let foundation = self.remote_foundations.number(candidate.foundation());
@@ -228,7 +282,7 @@ impl Agent {
         }
         self.pair_remote(stream, id);
         self.reset_retries();
-        Ok(Outcome::Added(id))
+        Outcome::Added(id)
     }
 
     /// Keeps a candidate of a peer that is not known yet, a few of them.
@@ -483,6 +537,8 @@ pub(super) fn is_compatible(local: &LocalCandidate, remote: &RemoteCandidate) ->
     local.candidate.component() == remote.candidate.component()
         && local.candidate.transport() == remote.candidate.transport()
         && local.candidate.tcp_type() == remote.candidate.tcp_type().map(TcpType::opposite)
+        // The server would be asked to let an address in that the peer does not show (draft-ietf-mmusic-mdns-ice-candidates).
+        && (local.candidate.kind() != CandidateKind::Relayed || remote.candidate.socket_address().is_some())
         && local.base.is_ipv4() == remote.address.is_ipv4()
         && is_ipv6_link_local(local.base) == is_ipv6_link_local(remote.address)
 }

@@ -108,7 +108,7 @@ impl Agent {
         let checked = self.set.get(checked)?;
         let (id, stream, component, remote, path) =
             (checked.id, checked.stream, checked.component, checked.remote, checked.path);
-        let produced = checked.produced;
+        let (produced, checked_local) = (checked.produced, checked.local);
         // What the peer sees of a link-local address has no scope of ours.
         let mapped = in_scope_of(path.base, mapped);
         if mapped == path.base || !is_usable_remote(mapped) {
@@ -124,6 +124,10 @@ impl Agent {
             None => self.add_peer_reflexive(id, announced, mapped)?,
         };
         let path = Path { base, ..path };
+        if self.set.find(&path) == Some(id) && local == checked_local {
+            // The peer sees the address that stands for the base.
+            return Some(id);
+        }
         if let Some(other) = self.set.find(&path).filter(|other| *other != id) {
             let known = self.set.get(other).filter(|other| !other.is_barred)?;
             if known.state.get() != CandidatePairState::Succeeded {

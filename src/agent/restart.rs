@@ -23,7 +23,7 @@ use smallvec::SmallVec;
 use super::outbox::Outgoing;
 use super::stream_data::{EarlyCheck, Keyed, Stream};
 use super::{Agent, GatheringState, RemoteDescription, UnknownStream};
-use crate::candidate::{CandidateId, CandidateKind, RemoteCandidates};
+use crate::candidate::{CandidateId, CandidateKind, LocalCandidate, RemoteCandidates};
 use crate::credentials::Credentials;
 use crate::pair::{PairId, Path};
 use crate::stream::{ComponentId, StreamId};
@@ -158,9 +158,10 @@ impl Agent {
         });
         let has_candidates = data.locals.iter().next().is_some();
         data.gathering = if has_candidates { GatheringState::Gathering } else { GatheringState::New };
-        let is_signalled = |kind: CandidateKind| kind != CandidateKind::PeerReflexive;
+        let is_signalled =
+            |local: &LocalCandidate| local.candidate.kind() != CandidateKind::PeerReflexive && !local.is_hidden;
         let locals: SmallVec<[CandidateId; 8]> =
-            data.locals.iter().filter(|local| is_signalled(local.candidate.kind())).map(|local| local.id).collect();
+            data.locals.iter().filter(|local| is_signalled(local)).map(|local| local.id).collect();
         for id in locals {
             self.queue(Outgoing::LocalCandidate { stream, id, generation });
         }
@@ -182,7 +183,7 @@ impl Agent {
             let generation = data.generation;
             self.outbox.events.retain(|outgoing| !outgoing.is_of(stream, pending.generation));
             for id in added {
-                self.queue(Outgoing::LocalCandidate { stream, id, generation });
+                self.queue_candidate_of(stream, id, generation);
             }
             self.update_gathering();
         }
@@ -247,6 +248,7 @@ impl Agent {
         data.nomination_failed = false;
         data.has_told_limit = false;
         data.removed.clear();
+        data.unresolved.clear();
         data.is_revoked = false;
         for component in &mut data.components {
             component.restart(in_use.iter().find(|(id, _)| *id == component.id).map(|(_, pair)| *pair));

@@ -210,6 +210,8 @@ pub(crate) struct Stream {
     pub(crate) deferred: Vec<Candidate>,
     /// Their end, if it was signalled.
     pub(crate) deferred_end: Option<Ufrag>,
+    /// Candidates of the peer whose name is asked for.
+    pub(crate) unresolved: Vec<Candidate>,
     /// The generation whose last candidate was signalled.
     pub(crate) ended_generation: Option<u32>,
     pub(crate) gathering: GatheringState,
@@ -253,6 +255,7 @@ impl Stream {
             removed: Vec::new(),
             is_revoked: false,
             deferred: Vec::new(),
+            unresolved: Vec::new(),
             deferred_end: None,
             ended_generation: None,
             gathering: GatheringState::New,

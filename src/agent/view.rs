@@ -4,7 +4,7 @@ use core::net::SocketAddr;
 use core::time::Duration;
 
 use super::{Agent, ConnectionState, GatheringState, Renomination, Role, StateReason};
-use crate::candidate::{Candidate, CandidateId};
+use crate::candidate::{Candidate, CandidateAddress, CandidateId};
 use crate::checklist::ChecklistState;
 use crate::credentials::Credentials;
 use crate::pair::{CandidatePair, CandidatePairState, PairId, PairPriority, PairStats};
@@ -72,6 +72,15 @@ pub struct RemoteCandidateView<'a> {
     pub candidate: &'a Candidate,
     /// It was signalled.
     pub is_signalled: bool,
+}
+
+impl<'a> RemoteCandidateView<'a> {
+    /// The address as far as scripts and statistics may know it (W3C `RTCIceCandidatePair.remote`): `None` for one that only
+    /// checks have shown, and the name where the peer has hidden the address behind one.
+    #[must_use]
+    pub const fn shown_address(&self) -> Option<&'a CandidateAddress> {
+        if self.is_signalled { Some(self.candidate.address()) } else { None }
+    }
 }
 
 impl Agent {

@@ -1,6 +1,7 @@
 //! Candidates: the transport addresses that the two agents try (RFC 8445 §5.1).
 
 mod foundation;
+pub(crate) mod mdns;
 mod preference;
 mod priority;
 mod set;
@@ -17,7 +18,7 @@ pub(crate) use priority::Preferences;
 pub use priority::{Priority, TransportOrder, TypePreferences};
 pub use set::CandidateId;
 pub(crate) use set::{
-    LocalCandidate, LocalCandidates, LocalFoundations, RemoteCandidate, RemoteCandidates, RemoteFoundations,
+    LocalCandidate, LocalCandidates, LocalFoundations, NewHost, RemoteCandidate, RemoteCandidates, RemoteFoundations,
 };
 
 use crate::stream::ComponentId;

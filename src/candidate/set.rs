@@ -36,20 +36,52 @@ pub(crate) struct LocalCandidate {
     pub(crate) announced_in: Option<u32>,
     /// What its interface costs: 0 to 999.
     pub(crate) network_cost: u16,
+    /// It is not signalled, though its socket is used.
+    pub(crate) is_hidden: bool,
     /// Index of the address slot that gives a host candidate its local preference.
     slot: Option<usize>,
 }
 
 impl LocalCandidate {
+    /// Whether packets to this address reach it.
+    fn is_at(&self, address: SocketAddr) -> bool {
+        self.address == address || self.candidate.socket_address() == Some(address)
+    }
+
     /// Whether its socket is one of ours.
     pub(crate) fn is_host(&self) -> bool {
         self.candidate.kind == CandidateKind::Host
+    }
+
+    /// Whether others are not to know its address: it is not signalled, or under a name.
+    pub(crate) fn is_concealed(&self) -> bool {
+        self.shown().is_none()
+    }
+
+    /// The address that others know it by.
+    pub(crate) fn shown(&self) -> Option<SocketAddr> {
+        self.candidate.socket_address().filter(|_| !self.is_hidden)
     }
 
     /// Whether the peer may know it in this generation.
     pub(crate) fn is_announced_in(&self, generation: u32) -> bool {
         self.announced_in >= Some(generation)
     }
+}
+
+/// A host candidate to add.
+#[derive(Clone, Debug)]
+pub(crate) struct NewHost {
+    pub(crate) id: CandidateId,
+    pub(crate) component: ComponentId,
+    pub(crate) foundation: u32,
+    /// The address of its socket.
+    pub(crate) address: SocketAddr,
+    pub(crate) tcp_type: Option<TcpType>,
+    /// What is signalled in the place of its address.
+    pub(crate) shown: CandidateAddress,
+    pub(crate) options: SocketOptions,
+    pub(crate) is_hidden: bool,
 }
 
 /// An address of the host, with the local preference that its host candidates share.
@@ -89,9 +121,11 @@ impl LocalCandidates {
         address: SocketAddr,
         base: SocketAddr,
     ) -> Option<&LocalCandidate> {
-        let mut with_address = self.list.iter().filter(|local| {
-            (local.candidate.component, local.candidate.transport, local.address) == (component, transport, address)
-        });
+        let is_it = |local: &&LocalCandidate| {
+            let candidate = &local.candidate;
+            (candidate.component, candidate.transport) == (component, transport) && local.is_at(address)
+        };
+        let mut with_address = self.list.iter().filter(is_it);
         let first = with_address.next()?;
         Some(if first.base == base { first } else { with_address.find(|local| local.base == base).unwrap_or(first) })
     }
@@ -110,15 +144,8 @@ impl LocalCandidates {
     }
 
     /// Adds a host candidate and orders the local preferences of those that nobody knows yet.
-    pub(crate) fn add_host(
-        &mut self,
-        id: CandidateId,
-        component: ComponentId,
-        foundation: u32,
-        (address, tcp_type): (SocketAddr, Option<TcpType>),
-        options: SocketOptions,
-        preferences: &Preferences,
-    ) {
+    pub(crate) fn add_host(&mut self, host: NewHost, preferences: &Preferences) {
+        let NewHost { id, component, foundation, address, tcp_type, shown, options, is_hidden } = host;
         let ip = address.ip();
         let is_twin = |local: &&LocalCandidate| {
             let candidate = &local.candidate;
@@ -140,6 +167,7 @@ impl LocalCandidates {
         if let Some(tcp_type) = tcp_type {
             candidate = candidate.with_tcp_type(tcp_type);
         }
+        candidate.address = shown;
         self.list.push(LocalCandidate {
             id,
             candidate,
@@ -148,6 +176,7 @@ impl LocalCandidates {
             foundation,
             announced_in: None,
             network_cost: options.network_cost,
+            is_hidden,
             slot: Some(slot),
         });
         self.order_preferences(preferences);
@@ -203,6 +232,7 @@ impl LocalCandidates {
             foundation,
             announced_in: None,
             network_cost,
+            is_hidden: false,
             slot: None,
         });
     }
@@ -448,8 +478,18 @@ mod tests {
         let preferences = Preferences { udp: TypePreferences::default(), order: TransportOrder::default() };
         let mut candidates = LocalCandidates::default();
         let add = |candidates: &mut LocalCandidates, id, address: &str| {
-            let (address, options) = ((address.parse().unwrap(), None), SocketOptions::default());
-            candidates.add_host(CandidateId(id), ComponentId::RTP, 1, address, options, &preferences);
+            let address: SocketAddr = address.parse().unwrap();
+            let host = NewHost {
+                id: CandidateId(id),
+                component: ComponentId::RTP,
+                foundation: 1,
+                address,
+                tcp_type: None,
+                shown: address.into(),
+                options: SocketOptions::default(),
+                is_hidden: false,
+            };
+            candidates.add_host(host, &preferences);
         };
         add(&mut candidates, 0, "10.0.0.1:1");
         assert_eq!(candidates.get(CandidateId(0)).unwrap().candidate.priority.local_preference(), 65535);

@@ -14,6 +14,7 @@
 //! the business of the TURN client. A server that never answers costs its own tasks alone: each of them ends when its
 //! time is up, and the others do not wait for it. The engine is pure: it says what is due, and is told what happened.
 
+mod policy;
 mod server;
 #[cfg(test)]
 mod tests;
@@ -25,6 +26,8 @@ use alloc::vec::Vec;
 use core::net::{IpAddr, SocketAddr};
 use core::time::Duration;
 
+pub(crate) use policy::masked;
+pub use policy::{AddressFilter, AddressMapping, CandidateTypes, MappingMode};
 pub use server::{IceServer, IceServerKind, ParseIceServerError};
 
 use crate::candidate::CandidateId;
@@ -155,6 +158,8 @@ pub(crate) struct Gatherer {
     timers: BTreeSet<(Instant, TaskId)>,
     by_transaction: BTreeMap<TransactionId, TaskId>,
     failures: VecDeque<Failure>,
+    /// Sockets with a public address that is known from the configuration, and will be a candidate.
+    pub(crate) mapped: Vec<(StreamId, SocketAddr, SocketAddr)>,
     /// A check was the last to start: gathering is next.
     is_turn: bool,
 }
@@ -166,7 +171,11 @@ impl Gatherer {
     pub(crate) const UNREACHABLE: u16 = 701;
 
     /// Begins a gathering with these servers. Tasks of the streams that take part are forgotten.
-    pub(crate) fn begin(&mut self, servers: &[IceServer], takes_part: impl Fn(StreamId) -> bool) {
+    pub(crate) fn begin<'a>(
+        &mut self,
+        servers: impl Iterator<Item = &'a IceServer>,
+        takes_part: impl Fn(StreamId) -> bool,
+    ) {
         self.is_active = true;
         self.remove(|task| takes_part(task.stream));
         self.first_entry = self.next_entry;

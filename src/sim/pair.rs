@@ -74,10 +74,10 @@ pub struct SideSetup {
     /// The TCP candidates that it has at each address: passive ones from port 7000 on, simultaneous-open ones from port
     /// 8000 on.
     pub tcp: Vec<TcpType>,
-    /// The server toward which each socket learns a server-reflexive candidate.
+    /// The server toward which each socket learns a server-reflexive candidate, without asking it.
     pub reflexive_toward: Option<SocketAddr>,
     /// The servers that it gathers from. If there are any, the end of its candidates is when gathering is complete.
-    pub ice_servers: Vec<IceServer>,
+    pub servers: Vec<IceServer>,
     /// The only host that its firewall lets it reach, if there is one.
     pub only_reaches: Option<IpAddr>,
     /// When its agent is given its sockets.
@@ -103,7 +103,7 @@ impl SideSetup {
             udp: true,
             tcp: Vec::new(),
             reflexive_toward: None,
-            ice_servers: Vec::new(),
+            servers: Vec::new(),
             only_reaches: None,
             start: Duration::ZERO,
         }
@@ -177,8 +177,8 @@ impl PairSetup {
     pub fn with_turn(mut self, ip: IpAddr) -> Self {
         self.servers.push(ip);
         let server = IceServer::turn(SocketAddr::new(ip, 3478), "user", "pass");
-        self.l.ice_servers.push(server.clone());
-        self.r.ice_servers.push(server);
+        self.l.servers.push(server.clone());
+        self.r.servers.push(server);
         self
     }
 
@@ -584,6 +584,7 @@ impl Pair {
                         | RemoteCandidateOutcome::Known(_)
                         | RemoteCandidateOutcome::UnknownComponent
                         | RemoteCandidateOutcome::Deferred
+                        | RemoteCandidateOutcome::Resolving
                         | RemoteCandidateOutcome::OtherGeneration
                         | RemoteCandidateOutcome::TooMany)
                 );
@@ -603,9 +604,14 @@ impl Pair {
     #[expect(clippy::expect_used, reason = "tests name their own streams")]
     pub fn restart(&mut self, side: SideName, stream: StreamId) {
         let now = self.now();
+        let servers = self.side_setup(side).servers.clone();
         let agent = &mut self.peer_mut(side).agent;
         let credentials = agent.prepare_restart(now, stream).expect("the stream exists");
-        agent.end_of_local_candidates(now, stream).expect("the stream exists");
+        if servers.is_empty() {
+            agent.end_of_local_candidates(now, stream).expect("the stream exists");
+        } else {
+            agent.gather(now, &servers).expect("the servers can be used");
+        }
         let mut description = self.description(side, stream);
         description.credentials = credentials;
         self.sent_candidates.remove(&side);
@@ -628,9 +634,6 @@ impl Pair {
         let now = self.now();
         let setup = self.side_setup(side).clone();
         let mut port = 5000;
-        if !setup.ice_servers.is_empty() {
-            self.peer_mut(side).agent.gather(now, &setup.ice_servers).expect("the servers can be used");
-        }
         for stream in self.streams.clone() {
             for component in (1..=setup.components).filter_map(ComponentId::new) {
                 for ip in &setup.addresses {
@@ -647,9 +650,12 @@ impl Pair {
                 }
                 port += 1;
             }
-            if setup.signals_end && setup.ice_servers.is_empty() {
+            if setup.signals_end && setup.servers.is_empty() {
                 self.peer_mut(side).agent.end_of_local_candidates(now, stream).expect("the stream exists");
             }
+        }
+        if !setup.servers.is_empty() {
+            self.peer_mut(side).agent.gather(now, &setup.servers).expect("the servers can be used");
         }
     }
 
@@ -734,7 +740,7 @@ impl Pair {
             let Some(selected) = other.agent.selected_pair(stream, component) else { return false };
             return delivery.host == other.host()
                 && delivery.destination == selected.base
-                && Some(delivery.source) == selected.remote.socket_address();
+                && delivery.source == selected.remote_address;
         }
         false
     }

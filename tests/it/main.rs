@@ -35,6 +35,7 @@ mod nat;
 mod nomination;
 mod pairing;
 mod peers;
+mod policies;
 mod relay;
 mod removal;
 mod renomination;

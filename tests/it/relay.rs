@@ -31,7 +31,7 @@ fn apart(name: &str) -> PairSetup {
 
 /// The left one reaches nobody but the server; the right one is public, and asks nobody.
 fn behind_relay(name: &str) -> PairSetup {
-    setup(name).with_turn(server()).left(|l| l.only_reaches = Some(server())).right(|r| r.ice_servers.clear())
+    setup(name).with_turn(server()).left(|l| l.only_reaches = Some(server())).right(|r| r.servers.clear())
 }
 
 fn kinds(pair: &Pair, side: SideName) -> (CandidateKind, CandidateKind) {
@@ -170,7 +170,7 @@ fn a_peer_that_the_server_refuses_costs_its_own_pairs_alone() {
         })
         .right(|r| {
             r.addresses = (1..=3).map(|last| IpAddr::from([203, 0, 113, last])).collect();
-            r.ice_servers.clear();
+            r.servers.clear();
         })
         .build();
     pair.servers[0].refuse_peer("203.0.113.2".parse().unwrap());
@@ -210,8 +210,8 @@ fn a_nonce_that_changes_before_every_kind_of_request_is_followed() {
 #[test]
 fn a_wrong_password_is_told_after_two_requests() {
     let mut pair = apart("wrong password")
-        .left(|l| l.ice_servers = vec![IceServer::turn(address(), "user", "wrong")])
-        .right(|r| r.ice_servers.clear())
+        .left(|l| l.servers = vec![IceServer::turn(address(), "user", "wrong")])
+        .right(|r| r.servers.clear())
         .build();
     pair.run_for(secs(30));
     assert_eq!(pair.servers[0].count(ServerMethod::Allocate), 2);
@@ -285,7 +285,7 @@ fn a_redirection_is_followed_and_a_circle_of_them_is_not() {
     assert!(pair.run_until_selected(secs(5)));
     assert_eq!(pair.servers[1].allocations(pair.now()), 2);
 
-    let mut pair = apart("in a circle").right(|r| r.ice_servers.clear()).build();
+    let mut pair = apart("in a circle").right(|r| r.servers.clear()).build();
     pair.add_server(other.ip());
     pair.servers[0].redirect(Some(other));
     pair.servers[1].redirect(Some(address()));
