@@ -148,6 +148,7 @@ pub use agent::{
     RemoteCandidateView, RemoteDescription, RemoveCandidateError, Renomination, Role, SendError,
     SetRemoteDescriptionError, SocketOptions, StateReason, UnknownStream, UnusableAddress,
 };
+pub use agent::{CandidateStats, TransportStats};
 pub use candidate::{
     Candidate, CandidateAddress, CandidateId, CandidateKind, Foundation, ParseFoundationError, Priority, TcpType,
     TransportOrder, TypePreferences,

@@ -184,9 +184,14 @@ impl Agent {
     fn count_sent(&mut self, pair: PairId, datagrams: usize, bytes: usize) {
         let now = self.now;
         let Some(pair) = self.set.get_mut(pair) else { return };
+        let place = (pair.stream, pair.component);
         pair.stats.packets_sent += datagrams as u64;
         pair.stats.bytes_sent += bytes as u64;
         pair.stats.last_packet_sent_at = Some(now);
         pair.last_sent_at = Some(now);
+        if let Some(component) = self.component_mut(place) {
+            component.traffic.packets_sent += datagrams as u64;
+            component.traffic.bytes_sent += bytes as u64;
+        }
     }
 }

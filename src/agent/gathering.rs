@@ -250,6 +250,10 @@ impl Agent {
         let locals = self.stream(stream).map(|data| &data.locals);
         let is_reflexive = locals.and_then(|locals| locals.get(candidate)).is_some_and(|local| !local.is_host());
         if is_new && is_reflexive {
+            let url = self.gatherer.get(task).map(|task| task.server.shared_url());
+            if let Some((data, url)) = self.stream_mut(stream).zip(url) {
+                data.locals.set_url(candidate, url);
+            }
             self.gatherer.keep(task, candidate, after(self.now, self.config.keepalive_interval));
         }
     }

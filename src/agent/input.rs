@@ -163,20 +163,27 @@ impl Agent {
         let found = likely.or_else(|| self.set.find(&path)).and_then(|id| self.set.get(id));
         // What comes on a pair whose check has produced another one counts for that: data goes back on it.
         let found = found.filter(|pair| pair.is_trusted()).map(|pair| pair.produced.unwrap_or(pair.id));
-        let Some(pair) = found.and_then(|id| self.set.get_mut(id)) else {
+        let pair = if let Some(pair) = found.and_then(|id| self.set.get_mut(id)) {
+            pair.stats.packets_received += 1;
+            pair.stats.bytes_received += payload.len() as u64;
+            pair.stats.last_packet_received_at = Some(now);
+            Some(pair.id)
+        } else {
             // A check that came before the peer's credentials was authenticated, too.
             let early = self.stream(stream).map(|data| data.early.as_slice()).unwrap_or_default();
             let is_early = early.iter().any(|early| early.path == path);
             // And a peer may be slower than we are to leave the pair from before a restart.
             let before = self.stream(stream).and_then(|data| data.previous.as_ref());
             let is_known = is_early || before.is_some_and(|previous| previous.paths.contains(&path));
-            let data = Received::Data { stream, component, pair: None, traffic_class, payload };
-            return if is_known { data } else { Received::Dropped(DropReason::UnvalidatedSource) };
+            if !is_known {
+                return Received::Dropped(DropReason::UnvalidatedSource);
+            }
+            None
         };
-        pair.stats.packets_received += 1;
-        pair.stats.bytes_received += payload.len() as u64;
-        pair.stats.last_packet_received_at = Some(now);
-        let pair = Some(pair.id);
+        if let Some(component) = self.component_mut((stream, component)) {
+            component.traffic.packets_received += 1;
+            component.traffic.bytes_received += payload.len() as u64;
+        }
         Received::Data { stream, component, pair, traffic_class, payload }
     }
 

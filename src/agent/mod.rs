@@ -27,6 +27,7 @@ mod restart;
 mod role;
 mod sockets;
 mod state;
+mod statistics;
 mod stream_data;
 mod streams;
 mod view;
@@ -48,6 +49,7 @@ pub use role::Role;
 pub(crate) use role::{RoleVerdict, judge};
 pub use sockets::SocketOptions;
 pub use state::{ConnectionState, GatheringState, StateReason};
+pub use statistics::{CandidateStats, TransportStats};
 pub use view::{LocalCandidateView, PairView, RemoteCandidateView};
 
 use crate::candidate::{CandidateId, LocalFoundations, RemoteFoundations};
@@ -429,6 +431,11 @@ impl Agent {
     }
 
     fn emit(&mut self, event: Event) {
+        if let Event::SelectedPairChanged { stream, component, .. } = event {
+            if let Some(component) = self.component_mut((stream, component)) {
+                component.traffic.selections = component.traffic.selections.saturating_add(1);
+            }
+        }
         self.queue(Outgoing::Event(event));
     }
 

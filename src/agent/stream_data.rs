@@ -9,6 +9,7 @@ use smallvec::SmallVec;
 
 use super::restart::{Pending, Previous};
 use super::state::{ConnectionState, GatheringState, StateReason};
+use super::statistics::Traffic;
 use crate::agent::{Renomination, Role};
 use crate::candidate::{Candidate, LocalCandidates, RemoteCandidates};
 use crate::check::TransactionKey;
@@ -132,6 +133,8 @@ pub(crate) struct Component {
     pub(crate) was_nominated: bool,
     /// The peer's consent on the pair in use has ended.
     pub(crate) has_lost_consent: bool,
+    /// What went through it since it was made.
+    pub(crate) traffic: Traffic,
 }
 
 impl Component {
@@ -160,6 +163,7 @@ impl Component {
             health: None,
             was_nominated: false,
             has_lost_consent: false,
+            traffic: Traffic::default(),
         }
     }
 
@@ -172,8 +176,8 @@ impl Component {
 
     /// Begins a new generation, in which a pair of the old one is used for the time being.
     pub(crate) fn restart(&mut self, in_use: Option<PairId>) {
-        let (selected, kept, health) = (self.selected, self.kept, self.health);
-        *self = Self { previous: in_use, selected, kept, health, ..Self::new(self.id) };
+        let (selected, kept, health, traffic) = (self.selected, self.kept, self.health, self.traffic);
+        *self = Self { previous: in_use, selected, kept, health, traffic, ..Self::new(self.id) };
     }
 
     /// The pairs on which data may go, the first choice first: the detour around a silent pair, the selected one, that of

@@ -85,9 +85,12 @@ impl Agent {
             .collect();
         for base in bases {
             self.sockets.remove(&base);
-            self.stop_gathering_from(base.1);
+            if base.0 == Transport::Udp {
+                self.stop_gathering_from(base.1);
+            }
             self.outbox.replies.retain(|reply| (reply.path.transport, reply.path.base) != base);
         }
         self.forget_pairs(|pair| pair.stream == stream && which(pair.component));
+        self.drop_connections(|carrier| carrier.stream == stream && which(carrier.component));
     }
 }

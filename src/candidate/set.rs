@@ -2,6 +2,7 @@
 
 use alloc::collections::BTreeMap;
 use alloc::string::ToString;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::fmt;
 use core::net::{IpAddr, SocketAddr};
@@ -38,6 +39,8 @@ pub(crate) struct LocalCandidate {
     pub(crate) network_cost: u16,
     /// It is not signalled, though its socket is used.
     pub(crate) is_hidden: bool,
+    /// The server that it was gathered from.
+    pub(crate) url: Option<Arc<str>>,
     /// Index of the address slot that gives a host candidate its local preference.
     slot: Option<usize>,
 }
@@ -177,6 +180,7 @@ impl LocalCandidates {
             announced_in: None,
             network_cost: options.network_cost,
             is_hidden,
+            url: None,
             slot: Some(slot),
         });
         self.order_preferences(preferences);
@@ -233,8 +237,16 @@ impl LocalCandidates {
             announced_in: None,
             network_cost,
             is_hidden: false,
+            url: None,
             slot: None,
         });
+    }
+
+    /// Notes the server that a candidate was gathered from.
+    pub(crate) fn set_url(&mut self, id: CandidateId, url: Arc<str>) {
+        if let Some(local) = self.list.iter_mut().find(|local| local.id == id) {
+            local.url = Some(url);
+        }
     }
 
     pub(crate) fn retain(&mut self, keep: impl Fn(&LocalCandidate) -> bool) {

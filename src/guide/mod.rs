@@ -3,6 +3,7 @@
 //! * [`run_loop`]: the loop around an agent, whole, and how it fits threads and async runtimes.
 //! * [`defaults`]: every value of [`Config`](crate::Config) with its reason, and all times.
 //! * [`liveness`]: what happens when the network dies: consent, restarts, and all states and times.
+//! * [`webrtc`]: what the W3C calls things, and where they are.
 //! * [`coverage`]: which parts of which RFC are there, and what is left out.
 //! * [`security`]: what is believed when, what an attacker can do, and the limits.
 
@@ -20,3 +21,6 @@ pub mod coverage {}
 
 #[doc = include_str!("security.md")]
 pub mod security {}
+
+#[doc = include_str!("webrtc.md")]
+pub mod webrtc {}

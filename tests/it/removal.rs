@@ -125,6 +125,7 @@ fn removing_a_reflexive_candidate_leaves_its_host_candidate_alone() {
 
 /// S098
 /// Req: 7675-5.2-a
+/// Req: 8827-9.3-b
 #[test]
 fn consent_that_is_withdrawn_ends_the_data_of_the_peer_with_the_next_check() {
     let mut pair = connected("revoked", 1);
