@@ -88,7 +88,7 @@ impl Agent {
         let (local, remote) = (canonical(local), canonical(remote));
         let socket = self.sockets.get(&(Transport::Tcp, local)).copied();
         let Socket { stream, component, .. } = socket.ok_or(E::UnknownAddress(local))?;
-        let is_accepted = |connection: &&Connection| connection.carrier().is_accepted;
+        let is_accepted = |connection: &&Connection| connection.carrier().is_some_and(|carrier| carrier.is_accepted);
         let (most, most_of_one) = (self.config.max_connections, self.config.max_connections_per_address);
         let from_there = |connection: &&Connection| connection.remote.ip() == remote.ip();
         let refusal = if self.connections.iter().filter(is_accepted).count() >= most {
@@ -151,6 +151,11 @@ impl Agent {
             let rest = core::mem::take(bytes);
             return (!rest.is_empty()).then(|| self.count(Received::Dropped(DropReason::UnknownConnection)));
         };
+        #[cfg(feature = "turn")]
+        if let Owner::Relay(relay, framer) = &mut connection.owner {
+            let (relay, frame) = (*relay, framer.next(bytes, &mut spare));
+            return self.take_relay_frame(id, relay, frame, spare);
+        }
         let Some(frame) = connection.framer.next(bytes, &mut spare) else {
             self.connections.spare = spare;
             self.judge_opening(id);
@@ -175,7 +180,9 @@ impl Agent {
             return self.count(Received::Dropped(DropReason::UnknownConnection));
         };
         let is_stun = looks_like_stun(payload);
-        let carrier = connection.carrier_mut();
+        let Some(carrier) = connection.carrier_mut() else {
+            return self.count(Received::Dropped(DropReason::UnknownConnection));
+        };
         let is_new = !carrier.is_heard;
         carrier.is_heard |= is_stun;
         let (stream, component, path, is_accepted) =
@@ -202,13 +209,12 @@ impl Agent {
     /// Looks at the beginning of the first frame, before it is complete: what is no STUN, or too long for a check, is not
     /// waited for.
     fn judge_opening(&mut self, id: ConnectionId) {
-        let Some(connection) = self.connections.get(id).filter(|connection| !connection.carrier().is_heard) else {
-            return;
-        };
+        let Some(connection) = self.connections.get(id) else { return };
+        let Some(carrier) = connection.carrier().filter(|carrier| !carrier.is_heard) else { return };
         let part = connection.framer.part();
         let Some((prefix, payload)) = part.split_first_chunk() else { return };
         let is_long = usize::from(u16::from_be_bytes(*prefix)) > Self::FIRST_FRAME;
-        let is_other = payload.first().is_some_and(|first| *first > 3) && !connection.carrier().is_accepted;
+        let is_other = payload.first().is_some_and(|first| *first > 3) && !carrier.is_accepted;
         if is_long || is_other {
             self.end_connection(id, ConnectionEnd::NotStun);
         }
@@ -280,7 +286,7 @@ impl Agent {
     /// Lets a check wait for a connection, in the place of an earlier one.
     pub(super) fn let_wait(&mut self, connection: ConnectionId, key: TransactionKey) {
         let Some(connection) = self.connections.get_mut(connection) else { return };
-        if let Some(earlier) = connection.carrier_mut().waiting.replace(key) {
+        if let Some(earlier) = connection.carrier_mut().and_then(|carrier| carrier.waiting.replace(key)) {
             self.transactions.remove(earlier);
         }
     }
@@ -290,7 +296,7 @@ impl Agent {
     pub(super) fn write_opening(&mut self, out: &mut Scratch) -> Option<Path> {
         loop {
             let id = self.connections.poll_ready()?;
-            let Some(carrier) = self.connections.get_mut(id).map(Connection::carrier_mut) else { continue };
+            let Some(carrier) = self.connections.get_mut(id).and_then(Connection::carrier_mut) else { continue };
             let (path, waiting) = (carrier.path, carrier.waiting.take());
             let launched = waiting.and_then(|key| self.transactions.launch(self.now, key));
             if let Some(start) = launched.map(|transaction| transaction.start) {
@@ -328,7 +334,7 @@ impl Agent {
     /// Closes a connection in the place of which there is another one; the check that waits for it is made anew.
     fn supersede(&mut self, id: ConnectionId) {
         let Some(connection) = self.connections.close(self.now, id) else { return };
-        if let Some(key) = connection.carrier().waiting {
+        if let Some(key) = connection.carrier().and_then(|carrier| carrier.waiting) {
             let pair = self.transactions.remove(key).map(|transaction| transaction.start.pair);
             pair.into_iter().for_each(|pair| self.trigger(pair));
         }
@@ -370,8 +376,7 @@ impl Agent {
     /// Records that a check was answered on a path: data may follow on its connection.
     pub(super) fn prove_connection(&mut self, path: &Path) {
         let Some(id) = self.connections.find(path).map(|connection| connection.id) else { return };
-        if let Some(connection) = self.connections.get_mut(id) {
-            let carrier = connection.carrier_mut();
+        if let Some(carrier) = self.connections.get_mut(id).and_then(Connection::carrier_mut) {
             (carrier.is_proven, carrier.is_asked) = (true, false);
         }
         self.connections.forget_redial(path);
@@ -381,13 +386,13 @@ impl Agent {
     /// checks.
     pub(super) fn is_carried(&self, path: &Path) -> bool {
         let open = self.connections.find_open(path);
-        open.is_some_and(|connection| connection.carrier().is_proven || self.config.lite)
+        open.and_then(Connection::carrier).is_some_and(|carrier| carrier.is_proven || self.config.lite)
     }
 
     /// Whether the answer to a consent check has to come first, or a connection, before the next one is sent.
     pub(super) fn is_asked(&self, id: PairId) -> bool {
         let Some(pair) = self.set.get(id).filter(|pair| pair.path.transport == Transport::Tcp) else { return false };
-        self.connections.find_open(&pair.path).is_none_or(|connection| connection.carrier().is_asked)
+        self.connections.find_open(&pair.path).and_then(Connection::carrier).is_none_or(|carrier| carrier.is_asked)
     }
 
     /// Opens the connection of a pair in use anew on which nothing comes any more, if it is ours to open: the network may
@@ -407,7 +412,12 @@ impl Agent {
         let is_ours = !matches!(reason, ConnectionEnd::Failed | ConnectionEnd::Lost);
         let ended = if is_ours { self.connections.close(self.now, id) } else { self.connections.remove(self.now, id) };
         let Some(connection) = ended else { return };
-        let carrier = connection.carrier();
+        #[cfg(feature = "turn")]
+        if let Owner::Relay(relay, _) = connection.owner {
+            self.disconnect_relay(relay);
+            return;
+        }
+        let Some(carrier) = connection.carrier() else { return };
         if let Some(key) = carrier.waiting {
             // It counts as lost with its pair below.
             self.transactions.remove(key);
@@ -519,12 +529,11 @@ impl Agent {
     pub(super) fn expire_connections(&mut self) {
         while let Some(id) = self.connections.poll_due(self.now) {
             let Some(connection) = self.connections.get(id) else { continue };
-            let carrier = connection.carrier();
-            let reason = match connection.stage {
-                Stage::Queued | Stage::Opening => ConnectionEnd::TimedOut,
-                Stage::Open if carrier.path.flow.is_none() => ConnectionEnd::Silent,
-                Stage::Open if self.is_wanted(carrier) => continue,
-                Stage::Open => ConnectionEnd::Unused,
+            let reason = match (connection.stage, connection.carrier()) {
+                (Stage::Queued | Stage::Opening, _) => ConnectionEnd::TimedOut,
+                (Stage::Open, Some(carrier)) if carrier.path.flow.is_none() => ConnectionEnd::Silent,
+                (Stage::Open, Some(carrier)) if !self.is_wanted(carrier) => ConnectionEnd::Unused,
+                (Stage::Open, _) => continue,
             };
             self.end_connection(id, reason);
         }
@@ -563,7 +572,7 @@ impl Agent {
     pub(super) fn tidy_connections(&mut self) {
         for id in self.connections.ids() {
             let Some(connection) = self.connections.get(id) else { continue };
-            let carrier = connection.carrier();
+            let Some(carrier) = connection.carrier() else { continue };
             if carrier.path.flow.is_none() || connection.stage != Stage::Open {
                 continue;
             }
@@ -577,15 +586,17 @@ impl Agent {
 
     /// Ends the connections of a candidate that is gone.
     pub(super) fn drop_connections(&mut self, which: impl Fn(&Carrier) -> bool) {
-        let is_hit = |id: &ConnectionId| self.connections.get(*id).is_some_and(|one| which(one.carrier()));
+        let is_hit = |id: &ConnectionId| self.connections.get(*id).and_then(Connection::carrier).is_some_and(&which);
         let gone: Vec<ConnectionId> = self.connections.ids().into_iter().filter(is_hit).collect();
         gone.into_iter().for_each(|id| self.end_connection(id, ConnectionEnd::Unused));
     }
 
-    /// Closes all connections.
+    /// Closes all connections of candidates. Those of relays go when their servers were told.
     pub(super) fn close_connections(&mut self) {
         for id in self.connections.ids() {
-            self.connections.close(self.now, id);
+            if self.connections.get(id).is_some_and(|connection| connection.carrier().is_some()) {
+                self.connections.close(self.now, id);
+            }
         }
     }
 }

@@ -267,7 +267,7 @@ impl Agent {
 
 /// Whether a server is of a kind that is asked.
 fn is_supported(server: &IceServer) -> bool {
-    server.kind() == IceServerKind::Stun || cfg!(feature = "turn") && server.transport() == Transport::Udp
+    server.kind() == IceServerKind::Stun || cfg!(feature = "turn")
 }
 
 fn task_address(agent: &Agent, task: TaskId) -> Option<SocketAddr> {

@@ -327,7 +327,7 @@ impl Agent {
             return Some(self.now);
         }
         if self.is_closed {
-            return self.relay_deadline();
+            return earliest(self.relay_deadline(), self.connections.deadline());
         }
         let mut next = earliest(self.transactions.deadline(), self.consent_deadline());
         next = earliest(next, self.gathering_deadline());

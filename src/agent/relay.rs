@@ -23,6 +23,7 @@ use super::pairing::canonical;
 use super::wrap::Leaving;
 use super::{Agent, GatheringState, Socket};
 use crate::candidate::{Candidate, CandidateId, CandidateKind, Foundation, Priority};
+use crate::connection::{ConnectionId, ConnectionSecurity};
 use crate::consent::PathHealth;
 use crate::event::Event;
 use crate::gather::{End, IceServer, TaskId};
@@ -31,9 +32,11 @@ use crate::route::Framing;
 use crate::stats::DropReason;
 use crate::stream::{ComponentId, StreamId};
 use crate::stun::{Scratch, TransactionId, write_keepalive};
+use crate::tcp::{Owner, Stage};
 use crate::time::{Instant, after, earliest};
 use crate::transmit::{Datagram, Transmit, Transport};
 use crate::turn::data::{FromServer, put_send_indication};
+use crate::turn::stream::{OutOfStep, ServerFrame, ServerFramer};
 use crate::turn::{Allocation, Families, Terms, TurnEvent};
 
 /// Names a relay of an agent; never used again for another.
@@ -48,6 +51,10 @@ struct Relay {
     base: SocketAddr,
     server: SocketAddr,
     ice_server: Arc<IceServer>,
+    /// The connection, where the server is reached over TCP or TLS.
+    connection: Option<ConnectionId>,
+    /// How many connections were opened because the server knew the address of the one before.
+    mismatches: u8,
     allocation: Allocation,
     /// What gathering waits for.
     task: Option<TaskId>,
@@ -105,7 +112,9 @@ impl Relays {
     fn insert(&mut self, relay: Relay) -> RelayId {
         let id = self.next;
         self.next += 1;
-        self.by_link.insert((relay.base, relay.server), id);
+        if relay.ice_server.transport() == Transport::Udp {
+            self.by_link.insert((relay.base, relay.server), id);
+        }
         self.list.insert(id, relay);
         id
     }
@@ -147,6 +156,8 @@ impl Agent {
     const RETRY: Duration = Duration::from_secs(1);
     const RETRY_WHEN_FULL: Duration = Duration::from_secs(60);
     const RETRY_AFTER_MISMATCH: Duration = Duration::from_secs(120);
+    /// How many further connections are opened to a server that takes ours for another (RFC 8656 §7.4).
+    const MOST_MISMATCHES: u8 = 2;
     const RETRY_MOST: Duration = Duration::from_secs(600);
 
     /// Asks a server for relayed addresses, on behalf of gathering.
@@ -161,7 +172,8 @@ impl Agent {
             self.gatherer.finish(task, self.now, End::Answered);
             return;
         }
-        if self.relays.list.len() >= Relays::MOST || self.relays.find(base, server).is_some() {
+        let is_taken = ice_server.transport() == Transport::Udp && self.relays.find(base, server).is_some();
+        if self.relays.list.len() >= Relays::MOST || is_taken {
             self.gatherer.finish(task, self.now, End::Refused(0, "too many allocations".into()));
             return;
         }
@@ -174,6 +186,8 @@ impl Agent {
             base,
             server,
             ice_server,
+            connection: None,
+            mismatches: 0,
             allocation,
             task: Some(task),
             candidates,
@@ -183,7 +197,63 @@ impl Agent {
             retry_at: None,
             deadline: None,
         });
+        self.connect_relay(id);
         self.relays.touch(id);
+    }
+
+    /// Opens the connection of a relay, where it needs one (RFC 8656 §3.1).
+    fn connect_relay(&mut self, id: RelayId) {
+        self.hang_up(id);
+        let Some(relay) = self.relays.list.get_mut(&id) else { return };
+        if relay.ice_server.transport() != Transport::Tcp {
+            return;
+        }
+        let security = match relay.ice_server.is_secure() {
+            true => ConnectionSecurity::Tls { server_name: relay.ice_server.host().into() },
+            false => ConnectionSecurity::Plain,
+        };
+        let local = SocketAddr::new(relay.base.ip(), 0);
+        let owner = Owner::Relay(id, ServerFramer::default());
+        relay.connection = Some(self.connections.open(self.now, local, relay.server, security, owner));
+    }
+
+    /// Closes the connection of a relay, if it has one.
+    fn hang_up(&mut self, id: RelayId) {
+        let connection = self.relays.list.get_mut(&id).and_then(|relay| relay.connection.take());
+        if let Some(connection) = connection {
+            self.connections.close(self.now, connection);
+        }
+    }
+
+    /// The connection of a relay has ended.
+    pub(super) fn disconnect_relay(&mut self, id: RelayId) {
+        let Some(relay) = self.relays.list.get_mut(&id) else { return };
+        relay.connection = None;
+        relay.allocation.disconnect();
+        self.follow_relay(id);
+        self.is_dirty = true;
+    }
+
+    /// Forgets a relay, and closes its connection.
+    fn forget_relay(&mut self, id: RelayId) -> Option<Relay> {
+        self.hang_up(id);
+        self.relays.remove(id)
+    }
+
+    /// Whether requests of a relay can leave: over a stream, once its connection is open.
+    fn is_reachable(&self, relay: &Relay) -> bool {
+        let is_open = |id| self.connections.get(id).is_some_and(|connection| connection.stage == Stage::Open);
+        relay.ice_server.transport() == Transport::Udp || relay.connection.is_some_and(is_open)
+    }
+
+    /// How messages leave to the server of a relay; `None` as long as its connection is not open.
+    fn link_of(&self, relay: &Relay) -> Option<Leaving> {
+        let (destination, transport) = (relay.server, relay.ice_server.transport());
+        if transport == Transport::Udp {
+            return Some(Leaving { source: relay.base, destination, transport, connection: None });
+        }
+        let open = self.connections.get(relay.connection?).filter(|connection| connection.stage == Stage::Open)?;
+        Some(Leaving { source: open.local, destination, transport, connection: Some(open.id) })
     }
 
     fn new_allocation(&self, server: &IceServer, base: SocketAddr) -> Allocation {
@@ -194,7 +264,7 @@ impl Agent {
         };
         let terms = Terms {
             families,
-            is_stream: false,
+            is_stream: server.transport() == Transport::Tcp,
             schedule: self.config.schedule(),
             rto: self.config.rto,
             software: self.config.software.clone(),
@@ -228,9 +298,8 @@ impl Agent {
             return None;
         }
         let relay = self.relays.at(path.base)?;
-        let link =
-            Leaving { source: relay.base, destination: relay.server, transport: Transport::Udp, connection: None };
-        Some(Some(link).filter(|_| relay.allocation.is_permitted(self.now, path.remote.ip())))
+        let is_permitted = relay.allocation.is_permitted(self.now, path.remote.ip());
+        Some(self.link_of(relay).filter(|_| is_permitted))
     }
 
     /// Notes that something leaves through a relay: that puts off its keepalive.
@@ -279,7 +348,9 @@ impl Agent {
         if !is_turn || !self.pacer.is_open(now) {
             return None;
         }
-        let has_start = |relay: &Relay| relay.allocation.has_start() && relay.allocation.longest_request() <= room;
+        let has_start = |relay: &Relay| {
+            relay.allocation.has_start() && relay.allocation.longest_request() <= room && self.is_reachable(relay)
+        };
         let id = self.relays.list.iter().find(|(_, relay)| has_start(relay)).map(|(id, _)| *id)?;
         let transmit =
             self.write_to_server(id, buf, |relay, random| relay.allocation.start(now, random).map(Into::into))?;
@@ -296,17 +367,20 @@ impl Agent {
     ) -> Option<Transmit> {
         let patience = self.config.keepalive_interval;
         let now = self.now;
+        let link = self.relays.list.get(&id).and_then(|relay| self.link_of(relay))?;
         let relay = self.relays.list.get_mut(&id)?;
         let bytes = write(relay, &mut self.random)?;
         relay.last_sent_at = now;
         if relay.keepalive_at.is_some() {
             relay.keepalive_at = Some(after(now, patience));
         }
-        let (base, server) = (relay.base, relay.server);
         self.relays.touch(id);
         self.stats.datagrams_sent += 1;
         buf.put_slice(&bytes);
-        Some(Transmit::new(bytes.len(), Transport::Udp, base, server))
+        let Leaving { source, destination, transport, connection } = link;
+        let mut transmit = Transmit::new(bytes.len(), transport, source, destination);
+        transmit.connection = connection;
+        Some(transmit)
     }
 
     // The way in.
@@ -341,8 +415,56 @@ impl Agent {
         else {
             return dropped(DropReason::UnknownDestination);
         };
-        let inner = Datagram { source: peer, destination: canonical(*relayed), payload, ..*datagram };
+        let (destination, transport) = (canonical(*relayed), Transport::Udp);
+        let inner = Datagram { source: peer, destination, transport, payload, ..*datagram };
         self.dispatch_inner(&inner)
+    }
+
+    /// Takes what came on the connection of a relay, whose frames have been found.
+    pub(super) fn take_relay_frame<'a>(
+        &'a mut self,
+        connection: ConnectionId,
+        relay: RelayId,
+        frame: Result<Option<ServerFrame<'a>>, OutOfStep>,
+        spare: Vec<u8>,
+    ) -> Option<Received<'a>> {
+        match frame {
+            Ok(None) => {
+                self.connections.spare = spare;
+                None
+            }
+            Err(OutOfStep) => {
+                self.connections.spare = spare;
+                // Nothing that follows can be understood.
+                self.connections.close(self.now, connection);
+                self.disconnect_relay(relay);
+                self.stats.count_drop(DropReason::Malformed);
+                Some(Received::Dropped(DropReason::Malformed))
+            }
+            Ok(Some(ServerFrame::Whole(bytes))) => {
+                self.connections.spare = spare;
+                self.stats.datagrams_received += 1;
+                Some(self.count_relayed(relay, &in_stream(bytes)))
+            }
+            Ok(Some(ServerFrame::Joined(bytes))) => {
+                self.stats.datagrams_received += 1;
+                let received = self.count_relayed(relay, &in_stream(&bytes)).without_payload();
+                self.connections.spare = bytes;
+                let payload = match FromServer::read(&self.connections.spare) {
+                    FromServer::Channel(_, payload) | FromServer::Data(_, payload) => payload,
+                    FromServer::Icmp(..) | FromServer::Message(_) | FromServer::Junk => &[],
+                };
+                Some(received.with_payload(payload))
+            }
+        }
+    }
+
+    fn count_relayed<'a>(&mut self, relay: RelayId, datagram: &Datagram<'a>) -> Received<'a> {
+        let received = self.handle_from_server(relay, datagram);
+        if let Received::Dropped(reason) = received {
+            self.stats.count_drop(reason);
+        }
+        received
     }
 
     // What follows.
@@ -374,7 +496,7 @@ impl Agent {
                     }
                 }
                 TurnEvent::Released => {
-                    let Some(relay) = self.relays.remove(id) else { continue };
+                    let Some(relay) = self.forget_relay(id) else { continue };
                     let (url, base) = (relay.ice_server.shared_url(), relay.base);
                     self.emit(Event::RelayReleased { url, base, at: self.now });
                 }
@@ -389,9 +511,10 @@ impl Agent {
         let now = self.now;
         let Some(relay) = self.relays.list.get_mut(&id) else { return };
         relay.failures = 0;
-        relay.keepalive_at = Some(after(now, patience));
+        let is_datagram = relay.connection.is_none();
+        relay.keepalive_at = is_datagram.then(|| after(now, patience));
         let (stream, base, server, task) = (relay.stream, relay.base, relay.server, relay.task.take());
-        if task.is_some() {
+        if task.is_some() && is_datagram {
             // The server has seen what a STUN server would have seen. What is redundant or unwanted is left out.
             let _ = self.add_server_reflexive(now, stream, base, mapped, Some(server.ip()));
         }
@@ -489,8 +612,15 @@ impl Agent {
     /// There is no allocation, or none again.
     fn take_failed(&mut self, id: RelayId, code: u16, text: Box<str>) {
         let Some(relay) = self.relays.list.get_mut(&id) else { return };
+        if code == 437 && relay.connection.is_some() && relay.mismatches < Self::MOST_MISMATCHES {
+            // Another port is not known to the server (RFC 8656 §7.4).
+            relay.mismatches += 1;
+            self.ask_anew(id);
+            return;
+        }
+        let Some(relay) = self.relays.list.get_mut(&id) else { return };
         if let Some(task) = relay.task.take() {
-            self.relays.remove(id);
+            self.forget_relay(id);
             let end = if code == Allocation::UNREACHABLE { End::Silent } else { End::Refused(code, text) };
             self.gatherer.finish(task, self.now, end);
             return;
@@ -498,10 +628,21 @@ impl Agent {
         self.tell_relay_error(id, code, text);
         // What the server will not change its mind about is not asked again.
         if matches!(code, 0 | 300..=436 | 438..=485) {
-            self.relays.remove(id);
+            self.forget_relay(id);
         } else {
             self.retry_relay(id, code);
         }
+    }
+
+    /// Begins again with an allocation that was not had.
+    fn ask_anew(&mut self, id: RelayId) {
+        let Some(relay) = self.relays.list.get(&id) else { return };
+        let (base, ice_server) = (relay.base, Arc::clone(&relay.ice_server));
+        let allocation = self.new_allocation(&ice_server, base);
+        if let Some(relay) = self.relays.list.get_mut(&id) {
+            relay.allocation = allocation;
+        }
+        self.connect_relay(id);
     }
 
     /// An allocation is gone: its candidates go, and another one is asked for.
@@ -525,6 +666,7 @@ impl Agent {
     /// Asks for an allocation again, some time later.
     fn retry_relay(&mut self, id: RelayId, code: u16) {
         let now = self.now;
+        self.hang_up(id);
         if self.is_closed {
             self.relays.remove(id);
             return;
@@ -561,13 +703,14 @@ impl Agent {
             self.take_failed(id, 300, "redirected in a circle, or to nowhere".into());
             return;
         }
-        let allocation = self.new_allocation(&ice_server, base);
         if let Some(relay) = self.relays.list.get_mut(&id) {
-            self.relays.by_link.remove(&(base, relay.server));
+            if ice_server.transport() == Transport::Udp {
+                self.relays.by_link.remove(&(base, relay.server));
+                self.relays.by_link.insert((base, alternate), id);
+            }
             relay.server = alternate;
-            relay.allocation = allocation;
         }
-        self.relays.by_link.insert((base, alternate), id);
+        self.ask_anew(id);
     }
 
     // Time, and the end.
@@ -660,12 +803,9 @@ impl Agent {
             relay.keepalive_at = Some(after(relay.last_sent_at, patience).max(at));
         }
         if relay.retry_at.take_if(|at| *at <= now).is_some() {
-            let (base, server, ice_server) = (relay.base, relay.server, Arc::clone(&relay.ice_server));
+            let (base, server) = (relay.base, relay.server);
             self.relays.note_asked(now, base, server);
-            let allocation = self.new_allocation(&ice_server, base);
-            if let Some(relay) = self.relays.list.get_mut(&id) {
-                relay.allocation = allocation;
-            }
+            self.ask_anew(id);
         }
         self.follow_relay(id);
     }
@@ -695,7 +835,7 @@ impl Agent {
         if self.relays.list.values().any(|relay| relay.allocation.has_repeat()) {
             next = Some(self.now);
         }
-        if self.relays.list.values().any(|relay| relay.allocation.has_start()) {
+        if self.relays.list.values().any(|relay| relay.allocation.has_start() && self.is_reachable(relay)) {
             next = earliest(next, Some(self.pacer.next_start().unwrap_or(self.now).max(self.now)));
         }
         next
@@ -715,7 +855,7 @@ impl Agent {
         }
         self.follow_relay(id);
         if is_over {
-            self.relays.remove(id);
+            self.forget_relay(id);
         }
     }
 
@@ -743,7 +883,7 @@ impl Agent {
         let gone: SmallVec<[RelayId; 4]> =
             self.relays.list.iter().filter(|(_, relay)| is_of(relay)).map(|(id, _)| *id).collect();
         for id in gone {
-            let Some(relay) = self.relays.remove(id) else { continue };
+            let Some(relay) = self.forget_relay(id) else { continue };
             for (address, candidate) in relay.candidates {
                 self.drop_relayed(relay.stream, address, candidate);
             }
@@ -759,6 +899,12 @@ impl Agent {
             self.release_relay(id);
         }
     }
+}
+
+/// What arrives on a connection has its addresses from there.
+const fn in_stream(bytes: &[u8]) -> Datagram<'_> {
+    let nowhere = SocketAddr::new(IpAddr::V4(core::net::Ipv4Addr::UNSPECIFIED), 0);
+    Datagram { transport: Transport::Tcp, ..Datagram::new(nowhere, nowhere, bytes) }
 }
 
 fn family_text(family: u8) -> Box<str> {

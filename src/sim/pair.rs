@@ -365,6 +365,7 @@ impl Pair {
         let host = self.network.add_host("server");
         self.network.add_interface(host, ip).expect("the address can be used");
         let address = SocketAddr::new(ip, 3478);
+        self.network.listen(host, address);
         self.servers.push(Server::new(host, address, &self.setup.seed).with_user("user", "pass"));
         address
     }
@@ -503,6 +504,9 @@ impl Pair {
                         peer.deliver_stream(&mut self.network, &event);
                         peer.drain(now, &mut self.network);
                     }
+                }
+                for server in self.servers.iter_mut().filter(|server| server.host() == event.host()) {
+                    server.deliver_stream(&mut self.network, &event);
                 }
             }
             while let Some(entry) = self.signalling.first_entry().filter(|entry| entry.key().0 <= now) {

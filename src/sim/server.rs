@@ -7,11 +7,12 @@ use std::time::Duration;
 use std::vec::Vec;
 
 use super::host::HostId;
-use super::network::{Delivery, Network};
+use super::network::{Delivery, Network, StreamEvent, StreamSocketId};
 use crate::random::{Random, Seed};
 use crate::stun::server::{Method, ServerMessage, ServerWriter, kinds, type_bytes, write_xor_address};
 use crate::stun::{Class, Integrity, IntegrityKey, TransactionId, looks_like_stun, userhash};
 use crate::time::{Instant, after};
+use crate::turn::stream::{ServerFrame, ServerFramer};
 
 /// What a client asks a server for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -67,7 +68,7 @@ struct Scripted {
     is_signed: bool,
 }
 
-/// A STUN and TURN server over UDP on a host of a [`Network`]: it answers Binding requests of everybody, and relays for
+/// A STUN and TURN server over UDP and TCP on a host of a [`Network`]: it answers Binding requests of everybody, and relays for
 /// the users that it knows. Hand it what arrives at its host.
 ///
 /// It relays on the addresses of its host, ports from 49152 up. For tests it can be told to answer with errors, to forget,
@@ -85,6 +86,8 @@ pub struct Server {
     nonce: String,
     lifetime: Duration,
     quota: usize,
+    /// Connections of clients.
+    streams: BTreeMap<StreamSocketId, (SocketAddr, ServerFramer)>,
     is_alive: bool,
     next_port: u16,
     held: BTreeMap<SocketAddr, Held>,
@@ -110,6 +113,7 @@ impl Server {
             nonce: String::new(),
             lifetime: Duration::from_secs(600),
             quota: usize::MAX,
+            streams: BTreeMap::new(),
             is_alive: true,
             next_port: 49_152,
             held: BTreeMap::new(),
@@ -257,26 +261,70 @@ impl Server {
         if delivery.destination != self.address {
             return self.relay_in(network, delivery);
         }
+        self.take(network, delivery.source, &delivery.payload);
+        true
+    }
+
+    /// Takes what has happened to a connection at its host: it has to [listen](Network::listen) at the server's address.
+    pub fn deliver_stream(&mut self, network: &mut Network, event: &StreamEvent) {
+        match event {
+            StreamEvent::Accepted { host, socket, local, remote } if (*host, *local) == (self.host, self.address) => {
+                self.streams.insert(*socket, (*remote, ServerFramer::default()));
+            }
+            StreamEvent::Bytes { socket, bytes, .. } => {
+                let (mut rest, mut spare) = (bytes.as_slice(), Vec::new());
+                while let Some((client, framer)) = self.streams.get_mut(socket) {
+                    let client = *client;
+                    let Ok(Some(frame)) = framer.next(&mut rest, &mut spare) else { break };
+                    match &frame {
+                        ServerFrame::Whole(frame) => self.take(network, client, frame),
+                        ServerFrame::Joined(frame) => self.take(network, client, frame),
+                    }
+                }
+            }
+            StreamEvent::Closed { socket, .. } => {
+                if let Some((client, _)) = self.streams.remove(socket) {
+                    self.held.remove(&client);
+                }
+            }
+            StreamEvent::Accepted { .. } | StreamEvent::Opened { .. } | StreamEvent::Failed { .. } => {}
+        }
+    }
+
+    /// The connection of a client, if it has one.
+    fn stream_of(&self, client: SocketAddr) -> Option<StreamSocketId> {
+        self.streams.iter().find(|(_, (remote, _))| *remote == client).map(|(socket, _)| *socket)
+    }
+
+    fn send_to(&self, network: &mut Network, client: SocketAddr, bytes: &[u8]) {
+        match self.stream_of(client) {
+            Some(socket) => network.send_stream(socket, bytes),
+            None => {
+                network.send(self.host, self.address, client, bytes);
+            }
+        }
+    }
+
+    /// Takes a message or ChannelData of a client.
+    fn take(&mut self, network: &mut Network, client: SocketAddr, bytes: &[u8]) {
         if !self.is_alive {
-            return true;
+            return;
         }
         let now = network.now();
         self.held.retain(|_, held| held.expires_at > now);
-        let (client, bytes) = (delivery.source, delivery.payload.as_slice());
         if bytes.first().is_some_and(|first| (0x40..0x50).contains(first)) {
             self.relay_channel(network, client, bytes);
         } else if let Some(message) = Some(bytes).filter(|bytes| looks_like_stun(bytes)).and_then(ServerMessage::read) {
             match message.class {
                 Class::Request => {
                     if let Some(answer) = self.answer(now, client, &message) {
-                        network.send(self.host, self.address, client, &answer);
+                        self.send_to(network, client, &answer);
                     }
                 }
                 Class::Indication if message.method == Method::Send => self.relay_out(network, client, &message),
                 Class::Indication | Class::Success | Class::Error => {}
             }
         }
-        true
     }
 
     fn answer(&mut self, now: Instant, client: SocketAddr, message: &ServerMessage<'_>) -> Option<Vec<u8>> {
@@ -514,6 +562,9 @@ impl Server {
             bytes.extend_from_slice(&number.to_be_bytes());
             bytes.extend_from_slice(&length);
             bytes.extend_from_slice(&delivery.payload);
+            if self.stream_of(*client).is_some() {
+                bytes.resize(bytes.len().next_multiple_of(4), 0);
+            }
         } else {
             let mut value = [0; 20];
             let id = TransactionId::draw(&mut self.random);
@@ -531,7 +582,7 @@ impl Server {
             bytes.extend_from_slice(&delivery.payload);
             bytes.resize(20 + total, 0);
         }
-        network.send(self.host, self.address, *client, &bytes);
+        self.send_to(network, *client, &bytes);
         true
     }
 }

@@ -11,12 +11,17 @@ use crate::connection::{ConnectionId, ConnectionRequest, ConnectionSecurity};
 use crate::pair::Path;
 use crate::stream::{ComponentId, StreamId};
 use crate::time::{Instant, after, earliest};
+#[cfg(feature = "turn")]
+use crate::turn::stream::ServerFramer;
 
 /// What a connection is for.
 #[derive(Clone, Debug)]
 pub(crate) enum Owner {
     /// Pairs of TCP candidates (RFC 6544).
     Candidates(Carrier),
+    /// The relay of this name (RFC 8656 §3.1).
+    #[cfg(feature = "turn")]
+    Relay(u32, ServerFramer),
 }
 
 /// A connection that carries pairs of TCP candidates.
@@ -72,14 +77,23 @@ impl Connection {
         self.deadline.is_some()
     }
 
-    pub(crate) const fn carrier(&self) -> &Carrier {
-        let Owner::Candidates(carrier) = &self.owner;
-        carrier
+    /// What it carries, if it is that of TCP candidates.
+    #[cfg_attr(not(feature = "turn"), expect(clippy::unnecessary_wraps, reason = "there are no others without TURN"))]
+    pub(crate) const fn carrier(&self) -> Option<&Carrier> {
+        match &self.owner {
+            Owner::Candidates(carrier) => Some(carrier),
+            #[cfg(feature = "turn")]
+            Owner::Relay(..) => None,
+        }
     }
 
-    pub(crate) const fn carrier_mut(&mut self) -> &mut Carrier {
-        let Owner::Candidates(carrier) = &mut self.owner;
-        carrier
+    #[cfg_attr(not(feature = "turn"), expect(clippy::unnecessary_wraps, reason = "there are no others without TURN"))]
+    pub(crate) const fn carrier_mut(&mut self) -> Option<&mut Carrier> {
+        match &mut self.owner {
+            Owner::Candidates(carrier) => Some(carrier),
+            #[cfg(feature = "turn")]
+            Owner::Relay(..) => None,
+        }
     }
 }
 
@@ -184,8 +198,13 @@ impl Connections {
         let id = ConnectionId { serial: self.next_serial, slot };
         self.next_serial = self.next_serial.wrapping_add(1);
         let framer = Framer::default();
-        let Owner::Candidates(carrier) = &owner;
-        self.by_path.insert(carrier.path, id);
+        match &owner {
+            Owner::Candidates(carrier) => {
+                self.by_path.insert(carrier.path, id);
+            }
+            #[cfg(feature = "turn")]
+            Owner::Relay(..) => {}
+        }
         let connection = Connection { id, local, remote, security, stage, owner, framer, deadline: None };
         if let Some(entry) = self.slots.get_mut(slot as usize) {
             *entry = Some(connection);
@@ -268,7 +287,7 @@ impl Connections {
     /// Records that a connection carries this path from now on, and the one before as well.
     pub(crate) fn bind(&mut self, id: ConnectionId, path: Path) {
         let Some(connection) = self.get_mut(id) else { return };
-        let carrier = connection.carrier_mut();
+        let Some(carrier) = connection.carrier_mut() else { return };
         let before = core::mem::replace(&mut carrier.path, path);
         carrier.former = Some(before).filter(|before| before.flow.is_some());
         self.by_path.insert(path, id);
@@ -279,7 +298,9 @@ impl Connections {
     pub(crate) fn record_question(&mut self, path: &Path) {
         let id = self.by_path.get(path).copied();
         if let Some(connection) = id.and_then(|id| self.get_mut(id)) {
-            connection.carrier_mut().is_asked = true;
+            if let Some(carrier) = connection.carrier_mut() {
+                carrier.is_asked = true;
+            }
         }
     }
 

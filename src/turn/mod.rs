@@ -14,6 +14,7 @@
 pub(crate) mod auth;
 pub(crate) mod data;
 pub(crate) mod permission;
+pub(crate) mod stream;
 #[cfg(test)]
 mod tests;
 
@@ -268,6 +269,16 @@ impl Allocation {
             None => TurnEvent::Released,
             Some((code, text)) => TurnEvent::Lost { code, text },
         });
+    }
+
+    /// The way to the server is gone, and with it the allocation.
+    pub(crate) fn disconnect(&mut self) {
+        match self.state {
+            State::Asking => self.fail(Self::UNREACHABLE, "connection lost".into()),
+            State::Held(_) => self.lose(Self::UNREACHABLE, "connection lost".into()),
+            State::Releasing(_) => self.finish_release(),
+            State::Over => {}
+        }
     }
 
     fn clear(&mut self) {

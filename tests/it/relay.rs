@@ -181,6 +181,73 @@ fn a_peer_that_the_server_refuses_costs_its_own_pairs_alone() {
     assert_eq!(refused.len(), 1, "{refused:?}");
 }
 
+/// Both as before, and the server is reached over TCP, or TLS.
+fn apart_over(name: &str, uri: &str) -> Pair {
+    let server: IceServer = uri.parse().unwrap();
+    let servers = vec![server.with_credentials("user", "pass")];
+    apart(name).left(|l| l.servers = servers.clone()).right(|r| r.servers = servers.clone()).build()
+}
+
+/// Req: 8656-3.1-a
+/// Req: 8656-12.5-a
+#[test]
+fn a_server_is_reached_over_a_stream_as_well() {
+    let mut pair = apart_over("over tcp", "turn:192.0.2.100:3478?transport=tcp");
+    assert!(pair.run_until_selected(secs(5)));
+    assert_eq!(kinds(&pair, SideName::L).0, CandidateKind::Relayed);
+    for length in [1, 2, 3, 4, 1200] {
+        for side in [SideName::L, SideName::R] {
+            let payload = vec![0x80; length];
+            pair.send(side, &payload).unwrap();
+            pair.run_for(ms(300));
+            assert_eq!(pair.peer(side.other()).received.last().unwrap().payload, payload);
+        }
+    }
+    // Nothing is repeated, and no keepalive is needed.
+    pair.run_for(secs(1200));
+    assert_eq!(pair.l.agent.state(), ConnectionState::Completed);
+    let now = pair.now();
+    pair.l.agent.close(now);
+    pair.drain(SideName::L);
+    pair.run_for(secs(1));
+    assert_eq!(pair.servers[0].allocations(pair.now()), 1);
+    assert!(matches!(pair.l.events.last(), Some((_, Event::RelayReleased { .. }))));
+    assert_eq!(pair.l.agent.poll_timeout(), None);
+}
+
+/// Scenario: S145
+#[test]
+fn a_broken_connection_to_the_server_brings_another_one_and_another_allocation() {
+    let mut pair = apart_over("broken tcp", "turn:192.0.2.100:3478?transport=tcp");
+    assert!(pair.run_until_selected(secs(5)));
+    pair.network.reset_streams(pair.l.host());
+    pair.run_for(ms(100));
+    assert!(pair.run_until(secs(5), |pair| pair.l.agent.state().is_connected()), "{:?}", pair.l.agent.state());
+    assert!(pair.l.events.iter().any(|(_, event)| matches!(event, Event::RelayLost { code: 701, .. })));
+    exchange(&mut pair);
+}
+
+/// Req: 8656-7.4-e
+#[test]
+fn a_server_that_takes_our_port_for_another_is_asked_from_two_more() {
+    let mut pair = apart("mismatch")
+        .left(|l| {
+            let server: IceServer = "turn:192.0.2.100:3478?transport=tcp".parse().unwrap();
+            l.servers = vec![server.with_credentials("user", "pass")];
+        })
+        .right(|r| r.servers.clear())
+        .build();
+    pair.servers[0].fail(ServerMethod::Allocate, 437, 9);
+    pair.run_for(secs(120));
+    let asked = pair.servers[0].served().iter().filter(|served| served.error == Some(437));
+    let mut ports: Vec<_> = asked.map(|served| served.client.port()).collect();
+    ports.sort_unstable();
+    ports.dedup();
+    assert_eq!((ports.len(), pair.servers[0].count(ServerMethod::Allocate)), (3, 6));
+    let errors = pair.l.events.iter().filter(|(_, e)| matches!(e, Event::IceCandidateError { code: 437, .. }));
+    assert_eq!(errors.count(), 1);
+}
+
 /// Req: 8489-9.2.5-b
 /// Scenario: S144
 #[test]
