@@ -2,6 +2,7 @@
 
 use alloc::boxed::Box;
 use alloc::sync::Arc;
+use core::net::Ipv6Addr;
 use core::time::Duration;
 
 use crate::candidate::{Preferences, TransportOrder, TypePreferences};
@@ -57,6 +58,8 @@ pub struct Config {
     pub(crate) consent_interval: Duration,
     pub(crate) detection: Duration,
     pub(crate) gathering_timeout: Duration,
+    pub(crate) continual_gathering: bool,
+    pub(crate) nat64_prefix: Option<Ipv6Addr>,
     pub(crate) candidate_types: CandidateTypes,
     pub(crate) address_filter: AddressFilter,
     pub(crate) address_mapping: AddressMapping,
@@ -138,6 +141,8 @@ impl Default for Config {
             consent_interval: Duration::from_secs(5),
             detection: Duration::from_secs(10),
             gathering_timeout: Duration::from_secs(10),
+            continual_gathering: false,
+            nat64_prefix: None,
             candidate_types: CandidateTypes::ALL,
             address_filter: AddressFilter::default(),
             address_mapping: AddressMapping::default(),
@@ -412,6 +417,25 @@ impl Config {
     #[must_use]
     pub const fn with_gathering_timeout(mut self, timeout: Duration) -> Self {
         self.gathering_timeout = timeout;
+        self
+    }
+
+    /// Whether gathering by [`Agent::gather`](crate::Agent::gather) goes on until the application ends it with
+    /// [`Agent::end_of_local_candidates`](crate::Agent::end_of_local_candidates): the end of the candidates is not said by
+    /// itself, servers are asked again when the network changes, and what they have told is kept alive. Default no. Once a
+    /// pair is nominated, new candidates need a restart, or a peer that renominates (RFC 8838 §13).
+    #[must_use]
+    pub const fn with_continual_gathering(mut self, wanted: bool) -> Self {
+        self.continual_gathering = wanted;
+        self
+    }
+
+    /// The prefix of a NAT64, of 96 bits, by which a host without IPv4 reaches IPv4 servers (RFC 6052 §2.1), for example
+    /// `64:ff9b::`: they are asked through it, and tell an IPv4 address of that NAT (RFC 8445 §5.1.1.2). Default none. Which
+    /// one a network has, the application learns by RFC 7050 or RFC 8781.
+    #[must_use]
+    pub const fn with_nat64_prefix(mut self, prefix: Option<Ipv6Addr>) -> Self {
+        self.nat64_prefix = prefix;
         self
     }
 

@@ -150,8 +150,8 @@ pub use agent::{
 };
 pub use agent::{CandidateStats, TransportStats};
 pub use candidate::{
-    Candidate, CandidateAddress, CandidateId, CandidateKind, Foundation, ParseFoundationError, Priority, TcpType,
-    TransportOrder, TypePreferences,
+    Candidate, CandidateAddress, CandidateId, CandidateKind, Foundation, HostAddress, ParseFoundationError, Priority,
+    TcpType, TransportOrder, TypePreferences,
 };
 pub use checklist::ChecklistState;
 pub use config::{Config, ConfigError, NominationChoice, RelayFamilies, RtoFormula};

@@ -28,6 +28,7 @@ impl Agent {
         if !core::mem::take(&mut self.is_dirty) {
             return;
         }
+        self.conclude_gathering();
         self.set.settle_fresh();
         for index in 0..self.streams.len() {
             let Some(stream) = self.streams.get(index).map(|stream| stream.id) else { continue };
@@ -40,7 +41,6 @@ impl Agent {
             self.plan_retries(stream);
             self.report_health(stream);
         }
-        self.conclude_gathering();
         self.tidy_connections();
         self.follow_relayed_use();
         self.report_pair_states();

@@ -1,15 +1,18 @@
 //! Gathering by the agent itself: from its sockets, with the help of servers (RFC 8445 §5.1.1.2).
 
-use core::net::SocketAddr;
+use core::net::{Ipv6Addr, SocketAddr};
 
 use alloc::boxed::Box;
 use alloc::string::String;
 
+use super::outbox::Outgoing;
 use super::pairing::canonical;
+use super::stream_data::Stream;
 use super::{Agent, GatherError, GatheringState};
-use crate::candidate::LocalCandidate;
+use crate::candidate::{CandidateId, LocalCandidate};
+use crate::config::Config;
 use crate::event::Event;
-use crate::gather::{End, IceServer, IceServerKind, TaskId, TaskKind};
+use crate::gather::{End, IceServer, IceServerKind, TaskId, TaskKind, masked};
 use crate::pair::Path;
 use crate::stats::DropReason;
 use crate::stream::{ComponentId, StreamId};
@@ -32,7 +35,8 @@ impl Agent {
     ///
     /// Call it in any order with [`add_socket`](Self::add_socket), but before the next poll: a stream without a socket has
     /// nothing to gather, and ends at once. Calling it again gathers anew, for streams whose end was not signalled yet: that
-    /// is for a restart that is prepared ([`prepare_restart`](Self::prepare_restart)). A lite agent asks no server
+    /// is for a restart that is prepared ([`prepare_restart`](Self::prepare_restart)), whose server-reflexive candidates are
+    /// signalled once the servers have confirmed them. A lite agent asks no server
     /// (RFC 8445 §5.2).
     ///
     /// # Errors
@@ -67,11 +71,27 @@ impl Agent {
             let is_asked_from =
                 |local: &&LocalCandidate| local.is_host() && local.candidate.transport() == Transport::Udp;
             for local in stream.locals.iter().filter(is_asked_from) {
-                self.gatherer.add_base(stream.id, local.candidate.component(), local.base);
+                let nat64 = nat64_of(&self.config, stream);
+                self.gatherer.add_base(stream.id, local.candidate.component(), local.base, nat64);
             }
         }
+        self.doubt_reflexive();
         self.update_gathering();
         Ok(())
+    }
+
+    /// Takes back, for restarts that are prepared, what servers have told before, and are asked again: the NAT may have
+    /// changed it since, and a candidate of the same foundation that leads nowhere would hold up the new one.
+    fn doubt_reflexive(&mut self) {
+        let streams = &self.streams;
+        let is_doubted = |outgoing: &Outgoing| {
+            let Outgoing::LocalCandidate { stream, id, generation } = outgoing else { return false };
+            let data = streams.iter().find(|data| data.id == *stream && data.gathers);
+            let is_pending = |data: &&Stream| data.pending.as_ref().is_some_and(|next| next.generation == *generation);
+            let local = data.filter(is_pending).and_then(|data| data.locals.get(*id));
+            local.is_some_and(|local| local.url.is_some() && local.candidate.kind().is_reflexive())
+        };
+        self.outbox.events.retain(|outgoing| !is_doubted(outgoing));
     }
 
     /// Gathers from a socket that was added.
@@ -89,8 +109,19 @@ impl Agent {
             data.gathers = true;
         }
         if transport == Transport::Udp {
-            self.gatherer.add_base(stream, component, base);
+            let nat64 = self.stream(stream).and_then(|data| nat64_of(&self.config, data));
+            self.gatherer.add_base(stream, component, base, nat64);
         }
+        self.is_dirty = true;
+    }
+
+    /// Asks the servers again whose answers the network may have changed.
+    pub(super) fn renew_gathering(&mut self) {
+        let streams = &self.streams;
+        let goes_on = |id: StreamId| {
+            streams.iter().any(|data| data.id == id && data.gathers && data.gathering != GatheringState::Complete)
+        };
+        self.gatherer.renew(|task| goes_on(task.stream));
         self.is_dirty = true;
     }
 
@@ -125,9 +156,12 @@ impl Agent {
             let base = failure.base.filter(|_| is_shown);
             self.emit(Event::IceCandidateError { url, base, code, text, at: self.now });
         }
-        let is_done = |stream: &super::Stream| {
+        let is_done = |stream: &Stream| {
             stream.gathers && stream.gathering != GatheringState::Complete && !self.gatherer.has_open(stream.id)
         };
+        if self.config.continual_gathering {
+            return;
+        }
         let done: smallvec::SmallVec<[StreamId; 2]> =
             self.streams.iter().filter(|stream| is_done(stream)).map(|stream| stream.id).collect();
         for stream in done {
@@ -158,13 +192,15 @@ impl Agent {
         self.is_dirty = true;
     }
 
-    /// Whether the address that a task has learned has to be kept alive: until a pair is nominated (RFC 8445 §5.1.1.4).
+    /// Whether the address that a task has learned has to be kept alive: until a pair is nominated (RFC 8445 §5.1.1.4), or as
+    /// long as gathering goes on.
     fn is_needed(&self, id: TaskId) -> bool {
         let Some(task) = self.gatherer.get(id) else { return false };
         let Some(data) = self.stream(task.stream) else { return false };
         let is_concluded = data.component(task.component).is_none_or(|component| component.nominated.is_some());
         let is_there = task.candidate.is_some_and(|candidate| data.locals.get(candidate).is_some());
-        is_there && (data.pending.is_some() || !is_concluded)
+        let goes_on = self.config.continual_gathering && data.gathers;
+        is_there && (goes_on || data.pending.is_some() || !is_concluded)
     }
 
     /// A request to a server that is sent again: the same bytes.
@@ -234,6 +270,14 @@ impl Agent {
         Some(Ok(()))
     }
 
+    /// The mapped address as the related address of a relayed candidate, unless it is not to be shown.
+    pub(super) fn shown_mapped(&self, stream: StreamId, mapped: SocketAddr) -> SocketAddr {
+        let is_concealed =
+            |data: &Stream| data.locals.iter().any(|local| local.is_concealed() && local.address == mapped);
+        let is_shown = self.config.candidate_types.server_reflexive && !self.stream(stream).is_none_or(is_concealed);
+        if is_shown { mapped } else { masked(mapped) }
+    }
+
     /// Makes a candidate of the address that a server has seen, unless it is redundant or comes too late.
     fn take_mapped(
         &mut self,
@@ -246,6 +290,7 @@ impl Agent {
         let added = self.add_server_reflexive(self.now, stream, base, mapped, Some(server.ip()));
         self.gatherer.finish(task, self.now, End::Answered);
         let Ok(candidate) = added else { return };
+        self.confirm(stream, candidate);
         let is_new = self.gatherer.tasks().all(|other| other.id == task || other.candidate != Some(candidate));
         let locals = self.stream(stream).map(|data| &data.locals);
         let is_reflexive = locals.and_then(|locals| locals.get(candidate)).is_some_and(|local| !local.is_host());
@@ -255,6 +300,20 @@ impl Agent {
                 data.locals.set_url(candidate, url);
             }
             self.gatherer.keep(task, candidate, after(self.now, self.config.keepalive_interval));
+        }
+    }
+
+    /// Hands a candidate that was known before to signalling for the generation to come, if it was not yet.
+    fn confirm(&mut self, stream: StreamId, candidate: CandidateId) {
+        let Some(data) = self.stream(stream).filter(|data| data.pending.is_some()) else { return };
+        let generation = data.gathering_generation();
+        let is_told = data.locals.get(candidate).is_none_or(|local| local.is_announced_in(generation));
+        let is_it = |outgoing: &Outgoing| {
+            matches!(outgoing, Outgoing::LocalCandidate { stream: of, id, generation: number }
+                if (*of, *id, *number) == (stream, candidate, generation))
+        };
+        if !is_told && !self.outbox.events.iter().any(is_it) {
+            self.queue_candidate_of(stream, candidate, generation);
         }
     }
 
@@ -268,6 +327,11 @@ impl Agent {
 /// Whether a server is of a kind that is asked.
 fn is_supported(server: &IceServer) -> bool {
     server.kind() == IceServerKind::Stun || cfg!(feature = "turn")
+}
+
+/// The NAT64 through which a stream without IPv4 reaches IPv4 servers.
+fn nat64_of(config: &Config, stream: &Stream) -> Option<Ipv6Addr> {
+    config.nat64_prefix.filter(|_| stream.locals.iter().all(|local| local.base.is_ipv6()))
 }
 
 fn task_address(agent: &Agent, task: TaskId) -> Option<SocketAddr> {

@@ -38,7 +38,7 @@ impl Agent {
     }
 
     /// Says that the network may have changed: an interface came or went, the machine woke up. Pairs in use are asked at once
-    /// whether they still work, one each Ta, and pairs that have failed are checked again.
+    /// whether they still work, one each Ta, pairs that have failed are checked again, and servers are asked again where gathering goes on.
     pub fn network_changed(&mut self, now: Instant) {
         self.observe(now);
         let now = self.now;
@@ -49,6 +49,7 @@ impl Agent {
             }
         }
         self.reset_retries();
+        self.renew_gathering();
         let failed: SmallVec<[PairId; 8]> = self
             .set
             .iter()

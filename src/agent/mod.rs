@@ -14,6 +14,7 @@ mod names;
 mod outbox;
 mod output;
 mod pairing;
+mod pool;
 #[cfg(not(feature = "turn"))]
 #[path = "no_relay.rs"]
 mod relay;
@@ -441,6 +442,7 @@ impl Agent {
 
     /// Queues an event. An application that never polls loses the newest.
     fn queue(&mut self, outgoing: Outgoing) {
+        let Some(outgoing) = self.hold(outgoing) else { return };
         if self.outbox.events.len() < self.config.max_events {
             self.outbox.events.push_back(outgoing);
         } else {

@@ -31,6 +31,14 @@ pub(crate) enum Outgoing {
 }
 
 impl Outgoing {
+    /// The stream whose candidates it is about.
+    pub(crate) const fn about_candidates_of(&self) -> Option<StreamId> {
+        match self {
+            Self::LocalCandidate { stream, .. } | Self::Event(Event::EndOfCandidates { stream, .. }) => Some(*stream),
+            Self::Event(_) => None,
+        }
+    }
+
     /// Whether it is about the candidates of this generation.
     pub(crate) fn is_of(&self, wanted: StreamId, number: u32) -> bool {
         match self {

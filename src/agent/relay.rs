@@ -531,7 +531,7 @@ impl Agent {
         let kind = CandidateKind::Relayed;
         let Some(relay) = self.relays.list.get(&id) else { return };
         let (stream, component, server) = (relay.stream, relay.component, relay.server.ip());
-        let transport = relay.ice_server.transport();
+        let (transport, url) = (relay.ice_server.transport(), relay.ice_server.shared_url());
         let host = self.sockets.get(&(Transport::Udp, relay.base)).map(|socket| socket.host);
         if self.sockets.contains_key(&(Transport::Udp, address)) {
             return;
@@ -549,12 +549,14 @@ impl Agent {
         let foundation = self.local_foundations.number(kind, address.ip(), Some(server), transport);
         let priority = Priority::compute(self.config.type_preferences.of(kind), preference, component);
         let number = Foundation::numbered("", foundation);
-        let candidate = Candidate::new(kind, component, number, priority, address).with_related_address(mapped);
+        let candidate = Candidate::new(kind, component, number, priority, address)
+            .with_related_address(self.shown_mapped(stream, mapped));
         if let Some(data) = self.stream_mut(stream) {
             if let Some(host) = host {
                 data.locals.fix_priority(host);
             }
             data.locals.add_reflexive(candidate_id, candidate, address, address, foundation);
+            data.locals.set_url(candidate_id, url);
         }
         self.sockets.insert((Transport::Udp, address), Socket { stream, component, host: candidate_id });
         self.relays.by_address.insert(address, id);

@@ -181,7 +181,11 @@ impl Agent {
             // What was gathered for the generation that never comes is a candidate of this one, and still to be signalled.
             let added = data.locals.reassign(pending.generation, data.generation, pending.first_candidate);
             let generation = data.generation;
-            self.outbox.events.retain(|outgoing| !outgoing.is_of(stream, pending.generation));
+            let is_of = |outgoing: &Outgoing| outgoing.is_of(stream, pending.generation);
+            if let Some(held) = data.held.as_mut() {
+                held.retain(|outgoing| !is_of(outgoing));
+            }
+            self.outbox.events.retain(|outgoing| !is_of(outgoing));
             for id in added {
                 self.queue_candidate_of(stream, id, generation);
             }

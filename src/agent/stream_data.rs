@@ -7,6 +7,7 @@ use core::time::Duration;
 
 use smallvec::SmallVec;
 
+use super::outbox::Outgoing;
 use super::restart::{Pending, Previous};
 use super::state::{ConnectionState, GatheringState, StateReason};
 use super::statistics::Traffic;
@@ -219,6 +220,8 @@ pub(crate) struct Stream {
     /// The generation whose last candidate was signalled.
     pub(crate) ended_generation: Option<u32>,
     pub(crate) gathering: GatheringState,
+    /// What is told of the candidates once the stream leaves the candidate pool; `None` outside of it.
+    pub(crate) held: Option<Vec<Outgoing>>,
     /// The agent gathers by itself, and says the end of it.
     pub(crate) gathers: bool,
     /// The peer said that no more candidates come, or is known not to trickle.
@@ -263,6 +266,7 @@ impl Stream {
             deferred_end: None,
             ended_generation: None,
             gathering: GatheringState::New,
+            held: None,
             gathers: false,
             has_all_remotes: false,
             renomination: None,

@@ -58,6 +58,8 @@ pub struct LocalCandidateView<'a> {
     pub candidate: &'a Candidate,
     /// The address that its packets leave from (RFC 8445 §4).
     pub base: SocketAddr,
+    /// The URI of the server that has helped to find it (W3C `RTCIceCandidate.url`); it is not signalled.
+    pub url: Option<&'a str>,
     /// Its event was taken.
     pub is_announced: bool,
 }
@@ -152,6 +154,7 @@ impl Agent {
             id: local.id,
             candidate: &local.candidate,
             base: local.base,
+            url: local.url.as_deref(),
             is_announced: local.announced_in.is_some(),
         })
     }

@@ -1,6 +1,7 @@
 //! Candidates: the transport addresses that the two agents try (RFC 8445 §5.1).
 
 mod foundation;
+mod host;
 pub(crate) mod mdns;
 mod preference;
 mod priority;
@@ -14,6 +15,7 @@ use core::net::SocketAddr;
 
 pub(crate) use foundation::is_ice_char;
 pub use foundation::{Foundation, ParseFoundationError};
+pub use host::HostAddress;
 pub(crate) use priority::Preferences;
 pub use priority::{Priority, TransportOrder, TypePreferences};
 pub use set::CandidateId;

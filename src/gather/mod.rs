@@ -23,7 +23,7 @@ use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
-use core::net::{IpAddr, SocketAddr};
+use core::net::{IpAddr, Ipv6Addr, SocketAddr};
 use core::time::Duration;
 
 pub(crate) use policy::masked;
@@ -195,11 +195,18 @@ impl Gatherer {
         self.drop_entries();
     }
 
-    /// Asks every server that this base can reach.
-    pub(crate) fn add_base(&mut self, stream: StreamId, component: ComponentId, base: SocketAddr) {
+    /// Asks every server that this base can reach, IPv4 ones perhaps through a NAT64.
+    pub(crate) fn add_base(
+        &mut self,
+        stream: StreamId,
+        component: ComponentId,
+        base: SocketAddr,
+        nat64: Option<Ipv6Addr>,
+    ) {
         let first = self.first_entry;
         for entry in self.entries.iter_mut().filter(|entry| entry.id >= first) {
-            let address = entry.server.address();
+            let server = entry.server.address();
+            let address = nat64.and_then(|prefix| through_nat64(prefix, base, server)).unwrap_or(server);
             if !can_reach(base.ip(), address.ip()) {
                 continue;
             }
@@ -368,6 +375,18 @@ impl Gatherer {
         }
     }
 
+    /// Asks for all addresses of these tasks again: those that are known, and those that were not to be had.
+    pub(crate) fn renew(&mut self, which: impl Fn(&Task) -> bool) {
+        let is_idle = |task: &&Task| {
+            task.kind == TaskKind::Binding && matches!(task.step, Step::Kept | Step::Over) && which(task)
+        };
+        let idle: Vec<TaskId> = self.tasks.values().filter(is_idle).map(|task| task.id).collect();
+        for id in idle {
+            self.pause(id, Step::Waiting, None);
+            self.waiting.push_back(id);
+        }
+    }
+
     /// The task that waits for the answer with this transaction ID.
     pub(crate) fn find(&self, id: TransactionId) -> Option<&Task> {
         self.by_transaction.get(&id).and_then(|task| self.tasks.get(task))
@@ -462,6 +481,14 @@ impl Gatherer {
             self.timers.insert((at, id));
         }
     }
+}
+
+/// The address by which a NAT64 reaches an IPv4 server from an IPv6 base (RFC 6052 §2.2, prefixes of 96 bits).
+fn through_nat64(prefix: Ipv6Addr, base: SocketAddr, server: SocketAddr) -> Option<SocketAddr> {
+    let (SocketAddr::V6(_), SocketAddr::V4(server)) = (base, server) else { return None };
+    let prefix = u128::from(prefix) & !u128::from(u32::MAX);
+    let ip = Ipv6Addr::from(prefix | u128::from(u32::from(*server.ip())));
+    Some(SocketAddr::from((ip, server.port())))
 }
 
 /// Whether a server can be reached from a base at all: both of one family, and of one scope.

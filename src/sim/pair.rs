@@ -509,6 +509,12 @@ impl Pair {
                     server.deliver_stream(&mut self.network, &event);
                 }
             }
+            for side in [SideName::L, SideName::R] {
+                // What a delivery has brought to light, such as the answer of a server, is signalled at once.
+                if self.peer(side).has_signals() {
+                    self.drain(side);
+                }
+            }
             while let Some(entry) = self.signalling.first_entry().filter(|entry| entry.key().0 <= now) {
                 is_quiet = false;
                 let (to, message) = entry.remove();

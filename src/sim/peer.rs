@@ -284,6 +284,10 @@ impl Peer {
         Some(packet)
     }
 
+    pub(super) fn has_signals(&self) -> bool {
+        !self.signals.is_empty()
+    }
+
     pub(super) fn take_signals(&mut self) -> impl Iterator<Item = Signal> + '_ {
         self.signals.drain(..)
     }

@@ -24,6 +24,7 @@ mod edges;
 mod explore;
 mod freshness;
 mod gathering;
+mod gathering_net;
 mod help;
 mod hostile;
 mod keepalive;
