@@ -58,6 +58,47 @@ fn two_controlling_processes_connect_with_different_roles() {
     session.assert_end();
 }
 
+/// UDP is blocked: no candidate of it reaches the other side.
+#[test]
+fn two_processes_connect_over_tcp_survive_the_loss_of_the_connection_and_restart() {
+    for passive in [LEFT, RIGHT] {
+        let mut session = Session::start_with(["controlling", "controlled"], &json!({"tcp": true}));
+        session.is_signalled = |from, passive, candidate| {
+            candidate.contains(" tcp ") && (candidate.contains("tcptype active") || Some(from) == passive)
+        };
+        session.passive = Some(passive);
+        session.connect();
+        for peer in [LEFT, RIGHT] {
+            let selected = session.last(peer, "selected").unwrap();
+            let tcp_type = if peer == passive { "tcptype passive" } else { "tcptype active" };
+            assert!(selected["local"].as_str().unwrap().contains(tcp_type), "{selected}");
+            session.exchange(peer, &json!({"data": "over tcp"}));
+            session.exchange(peer, &json!({"hex": "80".repeat(40_000)}));
+        }
+        for breaker in [LEFT, RIGHT] {
+            session.tell(breaker, &json!({"type": "break-connections"}));
+            for peer in [LEFT, RIGHT] {
+                session.insist(peer, &json!({"data": "again"}));
+            }
+        }
+        session.tell(LEFT, &json!({"type": "restart"}));
+        session.wait_until(|session| {
+            let is_new = |report: &Value| report["generation"] == json!(1);
+            let is_connected = |state: &Value| state["state"] == "connected" || state["state"] == "completed";
+            [LEFT, RIGHT].iter().all(|&peer| {
+                session.last(peer, "selected").is_some_and(is_new)
+                    && session.last(peer, "state").is_some_and(|state| is_new(state) && is_connected(state))
+            })
+        });
+        for peer in [LEFT, RIGHT] {
+            session.insist(peer, &json!({"data": "after the restart"}));
+        }
+        session.hang_up(LEFT);
+        session.hang_up(RIGHT);
+        session.assert_end();
+    }
+}
+
 #[test]
 fn a_process_survives_lines_that_mean_nothing() {
     let mut session = Session::start(["controlling", "controlled"]);
@@ -98,15 +139,29 @@ struct Session {
     peers: [Peer; 2],
     lines: Receiver<(usize, Option<String>)>,
     deadline: Instant,
+    /// The side whose passive candidates are signalled, if it is one.
+    passive: Option<usize>,
+    /// Whether a candidate of one side is signalled to the other.
+    is_signalled: fn(usize, Option<usize>, &str) -> bool,
 }
 
 impl Session {
     fn start(roles: [&str; 2]) -> Self {
+        Self::start_with(roles, &json!({}))
+    }
+
+    /// The same with these members of the start message.
+    fn start_with(roles: [&str; 2], members: &Value) -> Self {
         let (sender, lines) = mpsc::channel();
         let peers = [LEFT, RIGHT].map(|index| spawn(index, &sender));
-        let mut session = Self { peers, lines, deadline: now() + TIME_LIMIT };
+        let deadline = now() + TIME_LIMIT;
+        let mut session = Self { peers, lines, deadline, passive: None, is_signalled: |_, _, _| true };
         for (peer, role) in roles.into_iter().enumerate() {
-            session.tell(peer, &json!({"type": "start", "role": role, "addresses": ["127.0.0.1"], "ca": null}));
+            let mut start = json!({"type": "start", "role": role, "addresses": ["127.0.0.1"], "ca": null});
+            for (name, value) in members.as_object().into_iter().flatten() {
+                start[name] = value.clone();
+            }
+            session.tell(peer, &start);
         }
         session
     }
@@ -137,23 +192,48 @@ impl Session {
         assert_eq!(self.last(to, "data"), Some(&expected));
     }
 
+    /// The same, again and again until it gets through.
+    fn insist(&mut self, from: usize, payload: &Value) {
+        let to = other(from);
+        let before = self.all(to, "data").count();
+        let mut message = payload.clone();
+        message["type"] = json!("send");
+        while self.all(to, "data").count() == before {
+            self.tell(from, &message);
+            let soon = now() + Duration::from_millis(200);
+            while self.all(to, "data").count() == before && self.take_line(soon) {}
+            assert!(now() < self.deadline, "nothing gets through");
+        }
+        let received = self.last(to, "data").unwrap();
+        assert_eq!((&received["data"], &received["hex"]), (&payload["data"], &payload["hex"]));
+    }
+
     /// Carries signalling until something is so.
     fn wait_until(&mut self, is_so: impl Fn(&Self) -> bool) {
         while !is_so(self) {
-            let left = self.deadline.saturating_duration_since(now());
-            let Ok((peer, line)) = self.lines.recv_timeout(left) else {
+            if !self.take_line(self.deadline) {
                 panic!("too late: {:#?}", self.peers.each_ref().map(|peer| &peer.said));
-            };
-            let Some(line) = line else {
-                self.peers[peer].has_ended = true;
-                continue;
-            };
+            }
+        }
+    }
+
+    /// Takes one line of one of them, and carries it if it is signalling; `false` if none comes in time.
+    fn take_line(&mut self, until: Instant) -> bool {
+        let left = until.saturating_duration_since(now());
+        let Ok((peer, line)) = self.lines.recv_timeout(left) else { return false };
+        if let Some(line) = line {
             let message: Value = serde_json::from_str(&line).expect("a line of JSON");
             if matches!(message["type"].as_str(), Some("credentials" | "candidate" | "end-of-candidates")) {
-                self.write(other(peer), &line);
+                let candidate = message["candidate"].as_str();
+                if candidate.is_none_or(|candidate| (self.is_signalled)(peer, self.passive, candidate)) {
+                    self.write(other(peer), &line);
+                }
             }
             self.peers[peer].said.push(message);
+        } else {
+            self.peers[peer].has_ended = true;
         }
+        true
     }
 
     fn assert_end(&mut self) {

@@ -1,9 +1,13 @@
 //! What comes in: lines from stdin and datagrams from sockets, each read by a thread of its own into one channel.
 
+#![expect(clippy::disallowed_types, reason = "the caller of the agent does I/O")]
+
 use std::io::{self, BufRead, Read};
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpStream};
 use std::sync::mpsc::SyncSender;
 use std::thread;
+
+use nilas::ConnectionId;
 
 use crate::protocol::Command;
 
@@ -23,6 +27,34 @@ pub(crate) enum Input {
         destination: SocketAddr,
         /// Its bytes.
         payload: Vec<u8>,
+    },
+    /// What has become of a connection that was to be opened.
+    Connected {
+        /// Its name.
+        id: ConnectionId,
+        /// The connection.
+        stream: io::Result<TcpStream>,
+    },
+    /// A connection was accepted.
+    Accepted {
+        /// The address of the listener.
+        local: SocketAddr,
+        /// The address at the other end.
+        remote: SocketAddr,
+        /// The connection.
+        stream: TcpStream,
+    },
+    /// Bytes of a connection.
+    Bytes {
+        /// Its name.
+        id: ConnectionId,
+        /// The bytes.
+        bytes: Vec<u8>,
+    },
+    /// A connection is over.
+    Disconnected {
+        /// Its name.
+        id: ConnectionId,
     },
 }
 

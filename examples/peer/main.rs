@@ -1,4 +1,4 @@
-//! A peer with a line protocol: one agent, one stream, one component, real UDP sockets, driven by JSON lines.
+//! A peer with a line protocol: one agent, one stream, one component, real sockets, driven by JSON lines.
 //!
 //! It reads one JSON object a line from stdin and writes one a line to stdout, so that any program can be the signalling
 //! channel between two of these, or between one of these and another implementation:
@@ -27,6 +27,7 @@
 
 #![expect(clippy::wildcard_enum_match_arm, reason = "an application picks what it has a use for")]
 
+mod connections;
 mod input;
 mod protocol;
 mod session;
@@ -67,7 +68,7 @@ fn wait_for_start(inputs: &Receiver<Input>, output: &mut Output) -> Result<Optio
             Input::Command(Command::Start(start)) => return Ok(Some(start)),
             Input::Command(Command::Close) | Input::End => return Ok(None),
             Input::BadLine(message) => output.write(&Report::Error { message: &message })?,
-            Input::Command(_) | Input::Datagram { .. } => {}
+            _ => {}
         }
     }
 }

@@ -34,6 +34,8 @@ pub(crate) enum Command {
     },
     /// Restart ICE.
     Restart,
+    /// Break all TCP connections, as a network may do it. An extension of this peer, for tests.
+    BreakConnections,
     /// Send a datagram.
     Send(Payload),
     /// Say how much application data has arrived.
@@ -56,6 +58,9 @@ pub(crate) struct Start {
     /// STUN servers, as `host:port`.
     #[serde(default)]
     pub(crate) stun: Vec<String>,
+    /// Have TCP candidates, too.
+    #[serde(default)]
+    pub(crate) tcp: bool,
     /// Gather IPv6 addresses, too.
     #[serde(default)]
     pub(crate) ipv6: bool,
@@ -174,6 +179,9 @@ const FEATURES: &[&str] = &[
     "restart",
     "restart-remote",
     "consent",
+    "tcp",
+    "tcp-active",
+    "tcp-passive",
 ];
 
 impl Report<'_> {

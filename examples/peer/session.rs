@@ -1,15 +1,20 @@
 //! The session: the loop around the agent, and what its events mean in the protocol.
 
+#![expect(clippy::disallowed_types, reason = "the caller of the agent does I/O")]
+
 use std::error::Error;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender};
 
 use nilas::{
-    Agent, Candidate, ComponentId, Config, ConnectionState, Credentials, DataFilter, Datagram, Event, IceServer,
-    Instant, PairId, Received, RemoteCandidateOutcome, RemoteDescription, Role, Seed, StateReason, StreamId, Transport,
+    Agent, Candidate, ComponentId, Config, ConnectionEvent, ConnectionId, ConnectionRequest, ConnectionSecurity,
+    ConnectionState, Credentials, DataFilter, Datagram, Event, IceServer, Instant, PairId, Received,
+    RemoteCandidateOutcome, RemoteDescription, Role, Seed, SocketOptions, StateReason, StreamId, TcpType, Transmit,
+    Transport,
 };
 
+use crate::connections::Connections;
 use crate::input::Input;
 use crate::protocol::{Command, Output, Payload, Report, RoleName, Start};
 use crate::sockets::{self, Sockets};
@@ -24,6 +29,7 @@ pub(crate) struct Session<'a> {
     sockets: Sockets,
     /// What candidates are gathered with.
     servers: Vec<IceServer>,
+    connections: Connections,
     clock: Clock,
     output: &'a mut Output,
     is_lite: bool,
@@ -58,7 +64,8 @@ impl<'a> Session<'a> {
         let mut session = Self {
             agent,
             stream,
-            sockets: Sockets::new(inputs),
+            sockets: Sockets::new(inputs.clone()),
+            connections: Connections::new(inputs),
             servers: Vec::new(),
             clock: Clock::start(),
             output,
@@ -91,6 +98,13 @@ impl<'a> Session<'a> {
                 Err(RecvTimeoutError::Timeout) => self.agent.handle_timeout(now),
                 Ok(Input::Datagram { source, destination, payload }) => {
                     self.receive(now, &Datagram::new(source, destination, &payload))?;
+                }
+                Ok(Input::Connected { id, stream }) => self.take_connected(now, id, stream)?,
+                Ok(Input::Accepted { local, remote, stream }) => self.accept(now, local, remote, stream)?,
+                Ok(Input::Bytes { id, bytes }) => self.receive_bytes(now, id, &bytes)?,
+                Ok(Input::Disconnected { id }) => {
+                    self.connections.close(id);
+                    self.agent.handle_connection(now, ConnectionEvent::Closed { id });
                 }
                 Ok(Input::BadLine(message)) => self.output.write(&Report::Error { message: &message })?,
                 Ok(Input::Command(Command::Close) | Input::End) | Err(RecvTimeoutError::Disconnected) => {
@@ -147,6 +161,9 @@ impl<'a> Session<'a> {
         };
         let now = self.clock.now();
         for ip in addresses {
+            if start.tcp {
+                self.add_tcp(now, ip)?;
+            }
             let address = match self.sockets.open(ip) {
                 Ok(address) => address,
                 Err(error) => {
@@ -162,12 +179,36 @@ impl<'a> Session<'a> {
         Ok(())
     }
 
+    /// Adds a TCP candidate that accepts connections and one that opens them.
+    fn add_tcp(&mut self, now: Instant, ip: IpAddr) -> io::Result<()> {
+        let passive = match self.connections.listen(ip) {
+            Ok(address) => Some((address, TcpType::Passive)),
+            Err(error) => {
+                self.log(&format!("no listener at {ip}: {error}"))?;
+                None
+            }
+        };
+        let active = (!self.is_lite).then_some((SocketAddr::new(ip, 0), TcpType::Active));
+        for (address, tcp_type) in passive.into_iter().chain(active) {
+            let options = SocketOptions::default().with_tcp_type(tcp_type);
+            let added =
+                self.agent.add_socket_with(now, self.stream, ComponentId::RTP, Transport::Tcp, address, options);
+            if let Err(error) = added {
+                self.log(&format!("no candidate: {error}"))?;
+            }
+        }
+        Ok(())
+    }
+
     /// Sends and reports all that the agent has to send and to tell.
     fn drain(&mut self) -> io::Result<()> {
         loop {
             self.buffer.clear();
             let Some(transmit) = self.agent.poll_transmit(self.clock.now(), &mut self.buffer) else { break };
-            self.send_buffer(transmit.source, transmit.destination);
+            self.send_buffer(&transmit);
+        }
+        while let Some(request) = self.agent.poll_connection() {
+            self.connect_or_close(request)?;
         }
         while let Some(event) = self.agent.poll_event() {
             self.report(event)?;
@@ -176,11 +217,81 @@ impl<'a> Session<'a> {
     }
 
     /// Sends what is in the buffer. What cannot be sent is lost, as on any network; the agent is told.
-    fn send_buffer(&mut self, source: SocketAddr, destination: SocketAddr) {
+    fn send_buffer(&mut self, transmit: &Transmit) {
+        let (source, destination) = (transmit.source, transmit.destination);
+        if let Some(id) = transmit.connection {
+            if let Err(error) = self.connections.send(id, &self.buffer) {
+                eprintln!("{source} -> {destination}: {error}");
+                // A stream with a hole in it is of no use.
+                self.connections.close(id);
+                self.agent.handle_connection(self.clock.now(), ConnectionEvent::Closed { id });
+            }
+            return;
+        }
         if let Err(error) = self.sockets.send(source, destination, &self.buffer) {
             eprintln!("{source} -> {destination}: {error}");
             self.agent.handle_send_error(self.clock.now(), source, destination);
         }
+    }
+
+    fn connect_or_close(&mut self, request: ConnectionRequest) -> io::Result<()> {
+        match request {
+            ConnectionRequest::Open { id, local, remote, security: ConnectionSecurity::Plain } => {
+                self.connections.open(id, local, remote);
+            }
+            ConnectionRequest::Open { id, remote, .. } => {
+                self.log(&format!("no way to open a protected connection to {remote}"))?;
+                self.agent.handle_connection(self.clock.now(), ConnectionEvent::Failed { id });
+            }
+            ConnectionRequest::Close { id } => self.connections.close(id),
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn take_connected(&mut self, now: Instant, id: ConnectionId, stream: io::Result<TcpStream>) -> io::Result<()> {
+        if !self.connections.is_wanted(id) {
+            return Ok(());
+        }
+        let started = stream.and_then(|stream| {
+            let local = stream.local_addr()?;
+            self.connections.start(id, stream)?;
+            Ok(local)
+        });
+        match started {
+            Ok(local) => self.agent.handle_connection(now, ConnectionEvent::Opened { id, local }),
+            Err(error) => {
+                self.log(&format!("no connection: {error}"))?;
+                self.agent.handle_connection(now, ConnectionEvent::Failed { id });
+            }
+        }
+        Ok(())
+    }
+
+    fn accept(&mut self, now: Instant, local: SocketAddr, remote: SocketAddr, stream: TcpStream) -> io::Result<()> {
+        match self.agent.accept_connection(now, local, remote) {
+            Ok(id) if self.connections.start(id, stream).is_ok() => Ok(()),
+            Ok(id) => {
+                self.agent.handle_connection(now, ConnectionEvent::Closed { id });
+                Ok(())
+            }
+            Err(error) => self.log(&format!("{remote} not accepted: {error}")),
+        }
+    }
+
+    fn receive_bytes(&mut self, now: Instant, id: ConnectionId, mut bytes: &[u8]) -> io::Result<()> {
+        while let Some(received) = self.agent.handle_stream_bytes(now, id, &mut bytes) {
+            match received {
+                Received::Data { payload, .. } => {
+                    self.rx_bytes += payload.len() as u64;
+                    self.rx_packets += 1;
+                    self.output.write(&Report::Data { payload: Payload::of(payload), generation: self.generation })?;
+                }
+                Received::Dropped(reason) => eprintln!("connection {id}: dropped, {reason:?}"),
+                _ => {}
+            }
+        }
+        Ok(())
     }
 
     fn receive(&mut self, now: Instant, datagram: &Datagram<'_>) -> io::Result<()> {
@@ -222,6 +333,10 @@ impl<'a> Session<'a> {
                 Some(payload) => self.send(now, &payload),
                 None => self.error("nothing to send"),
             },
+            Command::BreakConnections => {
+                self.connections.break_all();
+                Ok(())
+            }
             Command::Stats => {
                 self.output.write(&Report::Stats { rx_bytes: self.rx_bytes, rx_packets: self.rx_packets })
             }
@@ -248,7 +363,7 @@ impl<'a> Session<'a> {
         self.buffer.clear();
         match self.agent.send(now, self.stream, ComponentId::RTP, payload, &mut self.buffer) {
             Ok(transmit) => {
-                self.send_buffer(transmit.source, transmit.destination);
+                self.send_buffer(&transmit);
                 Ok(())
             }
             Err(error) => self.error(&format!("not sent: {error}")),

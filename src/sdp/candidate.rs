@@ -465,7 +465,9 @@ fn with_port(address: CandidateAddress, port: u16) -> CandidateAddress {
 /// Writes the value of the attribute as RFC 8839 §5.1 has it.
 fn write_canonical(candidate: &Candidate, f: &mut impl fmt::Write) -> fmt::Result {
     let Candidate { foundation, component, transport, priority, address, kind, .. } = candidate;
-    let port = if candidate.tcp_type == Some(TcpType::Active) { DISCARD } else { address.port() };
+    // That of a peer-reflexive one is known from its connection, and never signalled.
+    let has_port = candidate.tcp_type != Some(TcpType::Active) || candidate.kind == CandidateKind::PeerReflexive;
+    let port = if has_port { address.port() } else { DISCARD };
     write!(f, "{foundation} {component} {transport} {priority} {} {port} typ {kind}", Host(address))?;
     if let (true, Some(related)) = (*kind != CandidateKind::Host, &candidate.related_address) {
         write!(f, " raddr {} rport {}", Host(related), related.port())?;
