@@ -144,9 +144,9 @@ mod turn;
 
 pub use agent::{
     AcceptConnectionError, AddLocalCandidateError, AddRemoteCandidateError, AddStreamError, Agent, ConnectionState,
-    GatherError, GatheringState, LocalCandidateView, NominateError, PairView, Received, RemoteCandidateOutcome,
-    RemoteCandidateView, RemoteDescription, RemoveCandidateError, Renomination, Role, SendError,
-    SetRemoteDescriptionError, SocketOptions, StateReason, UnknownStream, UnusableAddress,
+    GatherError, GatheringState, LocalCandidateView, NominateError, PairView, PathReport, Received,
+    RemoteCandidateOutcome, RemoteCandidateView, RemoteDescription, RemoveCandidateError, Renomination, Role,
+    SendError, SetRemoteDescriptionError, SocketOptions, StateReason, UnknownPair, UnknownStream, UnusableAddress,
 };
 pub use agent::{CandidateStats, TransportStats};
 pub use candidate::{

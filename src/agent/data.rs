@@ -50,7 +50,7 @@ impl Agent {
     ) -> Result<Transmit, SendError> {
         self.observe(now);
         let payload = payload.into();
-        let way = self.find_way(self.now, stream, component)?;
+        let way = self.find_way(self.now, stream, component).inspect_err(|_| self.regain_consent(stream, component))?;
         let (framing, count, (first, last)) = (self.framing(&way.path), payload.count(), payload.lengths());
         if !framing.can_hold(first) {
             return Err(SendError::TooLong(first));
@@ -84,7 +84,7 @@ impl Agent {
     /// [`NoChannel`](SendError::NoChannel) as long as a relayed pair has no channel: `send` works all the same.
     pub fn route(&mut self, now: Instant, stream: StreamId, component: ComponentId) -> Result<Route, SendError> {
         self.observe(now);
-        self.find_route(self.now, stream, component)
+        self.find_route(self.now, stream, component).inspect_err(|_| self.regain_consent(stream, component))
     }
 
     /// Whether a route is still the way of its component's data: the peer consents, and no other pair was taken into use.

@@ -13,6 +13,12 @@ use crate::stream::{ComponentId, StreamId};
 #[non_exhaustive]
 pub struct UnknownStream(pub StreamId);
 
+/// The agent has no pair of this name, or no longer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("no pair {0}")]
+#[non_exhaustive]
+pub struct UnknownPair(pub PairId);
+
 /// Why a stream was not added.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]

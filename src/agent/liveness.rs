@@ -199,6 +199,18 @@ impl Agent {
         }
     }
 
+    /// Asks for the consent that has lapsed while nothing was to be sent.
+    pub(super) fn regain_consent(&mut self, stream: StreamId, component: ComponentId) {
+        let now = self.now;
+        let kept = self.component((stream, component)).and_then(|component| component.kept).filter(|_| self.is_idle);
+        if let Some(consent) = kept.and_then(|id| self.set.get_mut(id)).and_then(|pair| pair.consent.as_mut()) {
+            if consent.unanswered_since().is_none() {
+                consent.ask_at_once(now);
+            }
+        }
+        self.expire_consent();
+    }
+
     /// Asks the pairs in reserve of the one in use, which does not answer, whether they work.
     fn ask_spares_of(&mut self, id: PairId) {
         let now = self.now;

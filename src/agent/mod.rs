@@ -13,6 +13,7 @@ mod liveness;
 mod names;
 mod outbox;
 mod output;
+mod pair_control;
 mod pairing;
 mod pool;
 #[cfg(not(feature = "turn"))]
@@ -43,7 +44,7 @@ use core::time::Duration;
 pub use description::{RemoteCandidateOutcome, RemoteDescription, Renomination};
 pub use error::{
     AcceptConnectionError, AddLocalCandidateError, AddRemoteCandidateError, AddStreamError, GatherError, NominateError,
-    RemoveCandidateError, SendError, SetRemoteDescriptionError, UnknownStream, UnusableAddress,
+    RemoveCandidateError, SendError, SetRemoteDescriptionError, UnknownPair, UnknownStream, UnusableAddress,
 };
 pub use input::Received;
 pub use role::Role;
@@ -51,7 +52,7 @@ pub(crate) use role::{RoleVerdict, judge};
 pub use sockets::SocketOptions;
 pub use state::{ConnectionState, GatheringState, StateReason};
 pub use statistics::{CandidateStats, TransportStats};
-pub use view::{LocalCandidateView, PairView, RemoteCandidateView};
+pub use view::{LocalCandidateView, PairView, PathReport, RemoteCandidateView};
 
 use crate::candidate::{CandidateId, LocalFoundations, RemoteFoundations};
 use crate::check::{Pacer, TransactionTable};
@@ -60,7 +61,6 @@ use crate::config::{Config, ConfigError};
 use crate::credentials::{Credentials, Ufrag};
 use crate::event::Event;
 use crate::gather::Gatherer;
-use crate::pair::PairId;
 use crate::random::{Random, Seed};
 use crate::stats::AgentStats;
 use crate::stream::{ComponentId, StreamId};
@@ -357,32 +357,6 @@ impl Agent {
         }
         if !data.is_past_peer(ufrag.as_str()) {
             data.deferred_end = Some(ufrag.clone());
-        }
-        Ok(())
-    }
-
-    /// Nominates a valid pair, whatever the policy says (RFC 8445 §8.1.1). Nominating the one that is being nominated, or
-    /// is nominated, changes nothing.
-    ///
-    /// # Errors
-    /// * [`NotValid`](NominateError::NotValid) if there is no such pair or it is not valid.
-    /// * [`Controlled`](NominateError::Controlled) if the peer nominates.
-    /// * [`AlreadyNominated`](NominateError::AlreadyNominated) if the component has another nominated pair, and the two sides
-    ///   have not agreed on [`Renomination`].
-    pub fn nominate(&mut self, now: Instant, pair: PairId) -> Result<(), NominateError> {
-        self.observe(now);
-        let found = self.set.get(pair).filter(|pair| pair.is_valid).ok_or(NominateError::NotValid(pair))?;
-        if self.role == Role::Controlled {
-            return Err(NominateError::Controlled);
-        }
-        let place = (found.stream, found.component);
-        let component = self.component(place).ok_or(NominateError::NotValid(pair))?;
-        let is_final = component.was_nominated && !self.can_renominate(place.0);
-        if is_final && component.nominated != Some(pair) {
-            return Err(NominateError::AlreadyNominated);
-        }
-        if component.nominated != Some(pair) && component.attempt.is_none_or(|attempt| attempt.valid != pair) {
-            self.start_nomination(place, pair, true);
         }
         Ok(())
     }

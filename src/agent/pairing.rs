@@ -478,6 +478,9 @@ impl Agent {
         let component = ours.candidate.component();
         let flow = Flow { stream, component, generation: data.generation };
         let path = path_of(flow, ours.candidate.transport(), ours.base, theirs.address);
+        if self.is_vetoed(stream, path) {
+            return None;
+        }
         if let Some(known) = self.set.find(&path) {
             // Of two pairs with the same addresses the higher one stays, with all that is known (RFC 8445 §6.1.2.4).
             if self.set.get(known).is_some_and(|pair| pair.priority < priority) {
@@ -504,6 +507,8 @@ impl Agent {
         }
         if let Some(data) = self.stream_mut(stream) {
             data.pairs_made += 1;
+            // There is something to hope for again.
+            data.failure = None;
         }
         self.emit_pair_event(Event::PairAdded { pair: id, stream, component, local, remote });
         self.prepare_relayed_pair(id);

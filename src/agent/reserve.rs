@@ -10,7 +10,7 @@ use core::cmp::Reverse;
 use smallvec::SmallVec;
 
 use super::stream_data::{Component, Retry};
-use super::{Agent, Renomination, Role, UnknownStream};
+use super::{Agent, Renomination, Role};
 use crate::check::{Purpose, Start};
 use crate::consent::{Consent, Pace, PathHealth};
 use crate::pair::{CandidatePair, CandidatePairState, PairId};
@@ -362,25 +362,5 @@ impl Agent {
         if core::mem::replace(&mut self.is_idle, is_idle) != is_idle {
             self.is_dirty = true;
         }
-    }
-
-    /// Hands the choice of the selected pair of a component back to the policies, after
-    /// [`nominate`](Self::nominate) has taken it from them.
-    ///
-    /// # Errors
-    /// [`UnknownStream`] if there is none of that name.
-    pub fn select_automatically(
-        &mut self,
-        now: Instant,
-        stream: StreamId,
-        component: ComponentId,
-    ) -> Result<(), UnknownStream> {
-        self.observe(now);
-        let data = self.stream_mut(stream).ok_or(UnknownStream(stream))?;
-        if let Some(component) = data.component_mut(component) {
-            component.pinned = None;
-        }
-        self.is_dirty = true;
-        Ok(())
     }
 }

@@ -252,6 +252,7 @@ impl Agent {
         data.nomination_failed = false;
         data.has_told_limit = false;
         data.removed.clear();
+        data.vetoed.clear();
         data.unresolved.clear();
         data.is_revoked = false;
         for component in &mut data.components {

@@ -209,6 +209,8 @@ pub(crate) struct Stream {
     pub(crate) previous: Option<Previous>,
     /// Addresses whose candidates the application has removed.
     pub(crate) removed: Vec<SocketAddr>,
+    /// Paths whose pairs the application has removed.
+    pub(crate) vetoed: Vec<Path>,
     /// The application has withdrawn our consent: checks are refused (RFC 7675 §5.2).
     pub(crate) is_revoked: bool,
     /// Candidates that name a username fragment of the peer which is not known yet: signalling may overtake itself.
@@ -260,6 +262,7 @@ impl Stream {
             pending: None,
             previous: None,
             removed: Vec::new(),
+            vetoed: Vec::new(),
             is_revoked: false,
             deferred: Vec::new(),
             unresolved: Vec::new(),

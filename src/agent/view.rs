@@ -6,11 +6,13 @@ use core::time::Duration;
 use super::{Agent, ConnectionState, GatheringState, Renomination, Role, StateReason};
 use crate::candidate::{Candidate, CandidateAddress, CandidateId};
 use crate::checklist::ChecklistState;
+use crate::consent::PathHealth;
 use crate::credentials::Credentials;
 use crate::pair::{CandidatePair, CandidatePairState, PairId, PairPriority, PairStats};
 use crate::sdp::IceOptions;
 use crate::stats::AgentStats;
 use crate::stream::{ComponentId, StreamId};
+use crate::time::Instant;
 
 /// A candidate pair as it is at the moment.
 #[derive(Clone, Copy, Debug)]
@@ -46,6 +48,28 @@ pub struct PairView<'a> {
     pub is_selected: bool,
     /// Its counters.
     pub stats: PairStats,
+}
+
+/// How the path that a component uses is doing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct PathReport {
+    /// The pair in use.
+    pub pair: PairId,
+    /// How it is doing.
+    pub health: PathHealth,
+    /// When the last answer came, which gave consent for 30 s (RFC 7675 §5.1).
+    pub answered_at: Instant,
+    /// When the peer was last heard in whatever way.
+    pub heard_at: Instant,
+    /// When anything was sent on it last: a check, an answer, or data.
+    pub sent_at: Option<Instant>,
+    /// Since when checks have been sent in vain, if they are.
+    pub unanswered_since: Option<Instant>,
+    /// Share of the checks of late that were not answered in time, in thousandths; `None` while there were too few to tell.
+    pub loss: Option<u16>,
+    /// When the health gets worse unless something is heard; `None` while nothing is asked or missing.
+    pub next_state_at: Option<Instant>,
 }
 
 /// A local candidate as it is at the moment.
@@ -179,6 +203,23 @@ impl Agent {
     #[must_use]
     pub fn usable_pair(&self, stream: StreamId, component: ComponentId) -> Option<PairView<'_>> {
         self.pair(self.in_use(self.component((stream, component))?)?)
+    }
+
+    /// How the path that a component uses is doing; `None` if there is none, or nothing watches it.
+    #[must_use]
+    pub fn path_report(&self, stream: StreamId, component: ComponentId) -> Option<PathReport> {
+        let pair = self.set.get(self.component((stream, component))?.kept?)?;
+        let consent = pair.consent.as_ref()?;
+        Some(PathReport {
+            pair: pair.id,
+            health: consent.health(),
+            answered_at: consent.answered_at(),
+            heard_at: consent.heard_at(),
+            sent_at: pair.last_sent_at,
+            unanswered_since: consent.unanswered_since(),
+            loss: consent.loss(),
+            next_state_at: consent.next_state_at(self.config.detection()),
+        })
     }
 
     /// One pair, if it exists.

@@ -235,7 +235,7 @@ impl CandidatePair {
     }
 
     pub(crate) fn record_round_trip(&mut self, round_trip: Duration) {
-        let smoothed = self.smoothed_round_trip.map_or(round_trip, |before| (before * 7 + round_trip) / 8);
+        let smoothed = self.smoothed_round_trip.map_or(round_trip, |before| (before * 3 + round_trip) / 4);
         self.smoothed_round_trip = Some(smoothed);
         self.stats.current_round_trip_time = Some(round_trip);
         self.stats.total_round_trip_time = self.stats.total_round_trip_time.saturating_add(round_trip);

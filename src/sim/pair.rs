@@ -735,6 +735,13 @@ impl Pair {
         self.network.set_default_link(Link::default());
         let (l, r) = (self.l.host(), self.r.host());
         self.network.set_links(l, r, None);
+        for host in [l, r] {
+            for ip in self.network.addresses(host).collect::<Vec<_>>() {
+                for direction in [Direction::In, Direction::Out] {
+                    let _ = self.network.set_interface_link(host, ip, direction, None);
+                }
+            }
+        }
         let peer = match side {
             SideName::L => &mut self.l,
             SideName::R => &mut self.r,

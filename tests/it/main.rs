@@ -15,6 +15,7 @@ mod client;
 mod components;
 mod connect;
 mod consent;
+mod control;
 mod controlled;
 mod data;
 mod determinism;

@@ -1,0 +1,100 @@
+//! What the application decides about pairs itself (RFC 8445 §8.1.1, W3C WebRTC extensions, `RTCIceTransport`).
+
+use super::error::UnknownPair;
+use super::{Agent, NominateError, Role, UnknownStream};
+use crate::pair::{PairId, Path};
+use crate::stream::{ComponentId, StreamId};
+use crate::time::Instant;
+
+impl Agent {
+    /// Nominates a valid pair, whatever the policies say (RFC 8445 §8.1.1). Nominating the one that is being nominated, or
+    /// is nominated, changes nothing.
+    ///
+    /// Where both sides take several nominations, see [`Renomination`](crate::Renomination), this may be done at any time,
+    /// and the [`SelectionPolicy`](crate::SelectionPolicy) leaves the pair alone as long as it works, until
+    /// [`select_automatically`](Self::select_automatically).
+    ///
+    /// # Errors
+    /// * [`NotValid`](NominateError::NotValid) if there is no such pair or it is not valid.
+    /// * [`Controlled`](NominateError::Controlled) if the peer nominates.
+    /// * [`AlreadyNominated`](NominateError::AlreadyNominated) if the component has another nominated pair, and the two sides
+    ///   have not agreed on [`Renomination`](crate::Renomination).
+    pub fn nominate(&mut self, now: Instant, pair: PairId) -> Result<(), NominateError> {
+        self.observe(now);
+        let found = self.set.get(pair).filter(|pair| pair.is_valid).ok_or(NominateError::NotValid(pair))?;
+        if self.role == Role::Controlled {
+            return Err(NominateError::Controlled);
+        }
+        let place = (found.stream, found.component);
+        let component = self.component(place).ok_or(NominateError::NotValid(pair))?;
+        let is_final = component.was_nominated && !self.can_renominate(place.0);
+        if is_final && component.nominated != Some(pair) {
+            return Err(NominateError::AlreadyNominated);
+        }
+        if component.nominated != Some(pair) && component.attempt.is_none_or(|attempt| attempt.valid != pair) {
+            self.start_nomination(place, pair, true);
+        }
+        if let Some(component) = self.component_mut(place) {
+            component.pinned = Some(pair);
+        }
+        Ok(())
+    }
+
+    /// Hands the choice of the selected pair of a component back to the policies, after [`nominate`](Self::nominate) has
+    /// taken it from them.
+    ///
+    /// # Errors
+    /// [`UnknownStream`] if there is none of that name.
+    pub fn select_automatically(
+        &mut self,
+        now: Instant,
+        stream: StreamId,
+        component: ComponentId,
+    ) -> Result<(), UnknownStream> {
+        self.observe(now);
+        let data = self.stream_mut(stream).ok_or(UnknownStream(stream))?;
+        if let Some(component) = data.component_mut(component) {
+            component.pinned = None;
+        }
+        self.is_dirty = true;
+        Ok(())
+    }
+
+    /// Removes a pair for good: it is not checked or used any more, and checks of the peer on its path are answered without
+    /// consequence. A restart forgets this. If it was selected, the best valid pair that is left is used.
+    ///
+    /// # Errors
+    /// [`UnknownPair`] if there is no such pair.
+    pub fn remove_pair(&mut self, now: Instant, pair: PairId) -> Result<(), UnknownPair> {
+        const MAX_REMEMBERED: usize = 64;
+        self.observe(now);
+        let found = self.set.get(pair).ok_or(UnknownPair(pair))?;
+        let (stream, path) = (found.stream, found.path);
+        if let Some(data) = self.stream_mut(stream) {
+            if data.vetoed.len() >= MAX_REMEMBERED {
+                data.vetoed.remove(0);
+            }
+            data.vetoed.push(path);
+        }
+        self.forget_pairs(|one| one.stream == stream && one.path == path);
+        self.is_dirty = true;
+        Ok(())
+    }
+
+    /// Says whether the agent may remove a pair by itself: to make room for another one, or because another one was
+    /// nominated. A protected pair goes on being checked, and goes only with its candidates or by
+    /// [`remove_pair`](Self::remove_pair).
+    ///
+    /// # Errors
+    /// [`UnknownPair`] if there is no such pair.
+    pub fn protect_pair(&mut self, now: Instant, pair: PairId, is_protected: bool) -> Result<(), UnknownPair> {
+        self.observe(now);
+        self.set.get_mut(pair).ok_or(UnknownPair(pair))?.is_protected = is_protected;
+        Ok(())
+    }
+
+    /// Whether the application has removed the pair on this path.
+    pub(super) fn is_vetoed(&self, stream: StreamId, path: Path) -> bool {
+        self.stream(stream).is_some_and(|data| data.vetoed.contains(&path))
+    }
+}
