@@ -113,14 +113,16 @@ pub(crate) struct Consent {
     missing_at: Option<Instant>,
     /// The next answer is waited for no longer than it usually takes: there is reason to doubt the path.
     is_doubted: bool,
+    /// The next check is followed by another one soon.
+    is_urged: bool,
     /// A check waits for its turn.
     pub(crate) is_queued: bool,
     /// It was found that nobody had looked at the clock for long, and no answer has come since.
     has_overslept: bool,
-    /// Share of the checks that were not answered in time, in thousandths, the last few dozen counting most.
-    loss: u16,
+    /// Share of the checks that were not answered in time, in millionths, the last hundred counting most.
+    loss: u32,
     /// How many checks that is made of.
-    checks: u16,
+    checks: u32,
 }
 
 /// What consent wants done.
@@ -148,7 +150,7 @@ impl Consent {
     /// Time between two probes of a path that was given up, or that is in reserve.
     const SLOW_PROBE: Duration = Duration::from_secs(1);
     /// Each check counts one part in so many.
-    const LOSS_WEIGHT: u16 = 16;
+    const LOSS_WEIGHT: u32 = 64;
     /// How long a pair in reserve is asked in vain.
     const SPARE_PATIENCE: Duration = Duration::from_secs(5);
 
@@ -168,6 +170,7 @@ impl Consent {
             unanswered_since: None,
             missing_at: None,
             is_doubted: false,
+            is_urged: false,
             is_queued: false,
             has_overslept: false,
             loss: 0,
@@ -208,7 +211,8 @@ impl Consent {
 
     /// Share of the checks that were not answered in time, in thousandths; `None` while there were too few.
     pub(crate) fn loss(&self) -> Option<u16> {
-        Some(self.loss).filter(|_| self.checks >= 2 * Self::LOSS_WEIGHT)
+        let is_known = self.checks >= 2 * Self::LOSS_WEIGHT;
+        u16::try_from(self.loss / 1000).ok().filter(|_| is_known)
     }
 
     /// When data may not be sent any more unless an answer comes.
@@ -294,7 +298,8 @@ impl Consent {
     /// this one (RFC 7675 §5.1).
     pub(crate) fn record_check(&mut self, now: Instant, round_trip: Option<Duration>, random: &mut Random) {
         if self.regular_at <= now {
-            self.regular_at = after(now, self.pace.gap(random));
+            let is_urged = core::mem::take(&mut self.is_urged);
+            self.regular_at = after(now, if is_urged { Self::PROBE } else { self.pace.gap(random) });
         }
         let measured = round_trip.unwrap_or_default();
         let usual = measured.saturating_add(measured / 2);
@@ -303,7 +308,7 @@ impl Consent {
             self.loss -= self.loss / Self::LOSS_WEIGHT;
             self.checks = self.checks.saturating_add(1);
         } else if after(self.asked_at, patience) <= now {
-            self.loss += (1000 - self.loss.min(1000)) / Self::LOSS_WEIGHT;
+            self.loss += (1_000_000 - self.loss.min(1_000_000)) / Self::LOSS_WEIGHT;
             self.checks = self.checks.saturating_add(1);
         }
         self.asked_at = now;
@@ -340,6 +345,17 @@ impl Consent {
     pub(crate) const fn doubt(&mut self, now: Instant) {
         self.is_doubted = true;
         self.ask_at_once(now);
+    }
+
+    /// Wants two checks now, one soon after the other: the pair is needed, and the peer is to notice.
+    pub(crate) const fn urge(&mut self, now: Instant) {
+        self.is_urged = true;
+        self.ask_at_once(now);
+    }
+
+    /// Whether a check of the peer that comes so long after the one before is more than its pace would have.
+    pub(crate) fn is_unusual(&self, gap: Duration) -> bool {
+        gap.saturating_mul(3) < self.pace.least.saturating_mul(2)
     }
 
     /// Records that the host says that the path does not work: it is probed at once.

@@ -18,6 +18,9 @@ pub(crate) enum Command {
         pwd: String,
         #[serde(default)]
         lite: bool,
+        /// `ice-options`, where the other side tells them.
+        #[serde(default)]
+        options: String,
         #[serde(default)]
         generation: u64,
     },
@@ -120,6 +123,7 @@ pub(crate) enum Report<'a> {
         ufrag: &'a str,
         pwd: &'a str,
         lite: bool,
+        options: String,
         generation: u64,
     },
     Candidate {

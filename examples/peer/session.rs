@@ -122,6 +122,7 @@ impl<'a> Session<'a> {
             ufrag: credentials.ufrag.as_str(),
             pwd: credentials.password.expose(),
             lite: self.is_lite,
+            options: self.agent.ice_options().to_string(),
             generation: self.generation,
         })
     }
@@ -312,12 +313,15 @@ impl<'a> Session<'a> {
     fn obey(&mut self, now: Instant, command: Command) -> io::Result<()> {
         match command {
             Command::Restart => self.restart(now, self.generation + 1),
-            Command::Credentials { ufrag, pwd, lite, generation } if generation >= self.generation => {
+            Command::Credentials { ufrag, pwd, lite, options, generation } if generation >= self.generation => {
                 if generation > self.generation {
                     self.restart(now, generation)?;
                 }
                 let taken = Credentials::new(&ufrag, &pwd).map_err(Box::<dyn Error>::from).and_then(|credentials| {
-                    let description = RemoteDescription::new(credentials).with_lite(lite);
+                    let mut description = RemoteDescription::new(credentials).with_lite(lite);
+                    if !options.is_empty() {
+                        description = description.with_options(&options.parse()?);
+                    }
                     Ok(self.agent.set_remote_description(now, self.stream, &description)?)
                 });
                 taken.or_else(|error| self.error(&format!("credentials not taken: {error}")))

@@ -1,6 +1,7 @@
 //! The path in use: consent to send on it, its health, and what its end means (RFC 7675).
 
 use core::net::SocketAddr;
+use core::time::Duration;
 
 use smallvec::SmallVec;
 
@@ -16,6 +17,9 @@ use crate::time::{Instant, after, earliest};
 use crate::transmit::Transport;
 
 impl Agent {
+    /// How long nothing is heard on the pair in use before the peer's alarm is believed.
+    const QUIET: Duration = Duration::from_millis(500);
+
     /// Says that data of the peer has arrived, which the application has authenticated: it puts off the suspicion that the
     /// path is dead, and gives no consent (RFC 7675 §5.1).
     ///
@@ -218,9 +222,31 @@ impl Agent {
         let Some(component) = self.component(place).filter(|component| component.kept == Some(id)) else { return };
         for spare in component.spares.clone() {
             if let Some(consent) = self.set.get_mut(spare).and_then(|pair| pair.consent.as_mut()) {
-                consent.ask_at_once(now);
+                consent.urge(now);
             }
         }
+    }
+
+    /// Doubts the pair in use when the peer asks one in reserve out of turn: it may have noticed what we have not.
+    pub(super) fn notice_alarm(&mut self, checked: PairId, before: Option<Instant>) {
+        let now = self.now;
+        let Some(pair) = self.set.get(checked) else { return };
+        let id = pair.produced.unwrap_or(checked);
+        let Some(component) = self.component((pair.stream, pair.component)) else { return };
+        let Some(kept) = component.kept.filter(|_| component.spares.contains(&id)) else { return };
+        let consent = self.set.get(id).and_then(|pair| pair.consent.as_ref());
+        let gap = before.map(|before| now.saturating_duration_since(before));
+        if !consent.zip(gap).is_some_and(|(consent, gap)| consent.is_unusual(gap)) {
+            return;
+        }
+        if let Some(consent) = self.set.get_mut(kept).and_then(|pair| pair.consent.as_mut()) {
+            // Whoever probes it in vain is heard by us if it still works in one direction.
+            let is_quiet = after(consent.heard_at(), Self::QUIET) <= now;
+            if is_quiet && consent.health() == PathHealth::Healthy && consent.unanswered_since().is_none() {
+                consent.doubt(now);
+            }
+        }
+        self.expire_consent();
     }
 
     /// When a path in use needs attention.

@@ -197,7 +197,7 @@ impl Agent {
         pair.stats.responses_sent += 1;
         pair.has_received_check = true;
         pair.announced = Some(priority);
-        pair.heard_check_at = Some(now);
+        let heard_before = pair.heard_check_at.replace(now);
         pair.has_plain_check |= is_plain && claimed == Role::Controlling;
         let is_nominated_anew = nominating.is_some_and(|one| pair.is_new_nomination(one.transaction));
         if is_nominated_anew {
@@ -213,6 +213,7 @@ impl Agent {
         }
         self.record_life(id);
         self.record_reply(id);
+        self.notice_alarm(id, heard_before);
         if self.set.get(id).is_none_or(|pair| pair.state.get() != CandidatePairState::Succeeded) {
             self.trigger(id);
         } else if is_nominated_anew {

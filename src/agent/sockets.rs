@@ -2,7 +2,7 @@
 
 use core::net::SocketAddr;
 
-use super::{AddLocalCandidateError, Agent};
+use super::{AddLocalCandidateError, Agent, RemoveCandidateError};
 use crate::candidate::{CandidateId, TcpType};
 use crate::stream::{ComponentId, StreamId};
 use crate::time::Instant;
@@ -106,5 +106,26 @@ impl Agent {
     ) -> Result<CandidateId, AddLocalCandidateError> {
         let tcp_type = (transport == Transport::Tcp).then_some(options.tcp_type);
         self.add_host(now, stream, component, address, tcp_type, options)
+    }
+
+    /// Says that traffic through the interface of a local candidate costs more or less than before: 0 to 999, more counts as
+    /// that. The policies take it into account at once; the peer learns it with the candidates of the next restart.
+    ///
+    /// # Errors
+    /// [`UnknownStream`](RemoveCandidateError::UnknownStream) or
+    /// [`UnknownCandidate`](RemoveCandidateError::UnknownCandidate) if there is none of that name.
+    pub fn set_network_cost(
+        &mut self,
+        now: Instant,
+        stream: StreamId,
+        candidate: CandidateId,
+        cost: u16,
+    ) -> Result<(), RemoveCandidateError> {
+        self.observe(now);
+        let data = self.stream_mut(stream).ok_or(RemoveCandidateError::UnknownStream(stream))?;
+        let base = data.locals.get(candidate).ok_or(RemoveCandidateError::UnknownCandidate(candidate))?.base;
+        data.locals.set_network_cost(base, cost.min(SocketOptions::MAX_COST));
+        self.is_dirty = true;
+        Ok(())
     }
 }

@@ -253,6 +253,18 @@ impl LocalCandidates {
         self.list.retain(keep);
     }
 
+    /// Gives all candidates of one base another cost.
+    pub(crate) fn set_network_cost(&mut self, base: SocketAddr, cost: u16) {
+        for local in self.list.iter_mut().filter(|local| local.base.ip() == base.ip()) {
+            local.network_cost = cost;
+            local.candidate.extensions.retain(|(name, _)| name != NETWORK_COST);
+            if cost > 0 {
+                local.candidate.extensions.push((NETWORK_COST.into(), cost.to_string()));
+            }
+            local.candidate.spelling = None;
+        }
+    }
+
     /// Records that a candidate is handed to signalling; `None` if it is gone.
     pub(crate) fn announce(&mut self, id: CandidateId, generation: u32) -> Option<&LocalCandidate> {
         self.fix_priority(id);

@@ -246,3 +246,21 @@ fn the_selection_moves_to_a_much_faster_pair_and_not_to_a_slightly_faster_one() 
         assert!(pair.agrees());
     }
 }
+
+/// S067
+#[test]
+fn when_the_network_in_use_becomes_costly_the_session_moves_to_the_cheap_one_once() {
+    let mut pair = connected(setup("cost").addresses(2, 1).renomination(Renomination::Draft2016));
+    let stream = pair.stream();
+    let (used, id) = pair.l.agent.pair(selected(&pair)).map(|one| (one.base, one.local_id)).unwrap();
+    let now = pair.now();
+    pair.l.agent.set_network_cost(now, stream, id, 900).unwrap();
+    pair.drain(SideName::L);
+    pair.run_for(secs(1));
+    assert_ne!(pair.l.agent.pair(selected(&pair)).unwrap().base, used);
+    assert_eq!(pair.l.selections(), 2);
+    pair.run_for(secs(120));
+    assert!(pair.l.selections() == 2 && pair.agrees());
+    let cost = pair.l.agent.local_candidates(stream).find(|local| local.id == id).unwrap();
+    assert_eq!(cost.candidate.extension("network-cost"), Some("900"));
+}
