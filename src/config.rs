@@ -42,6 +42,7 @@ pub struct Config {
     pub(crate) loopback: bool,
     pub(crate) unauthenticated_replies: u32,
     pub(crate) data_filter: DataFilter,
+    pub(crate) prohibited_ports: Arc<[u16]>,
     pub(crate) nomination: Arc<dyn NominationPolicy>,
     pub(crate) strict_nomination: bool,
     pub(crate) nomination_choice: NominationChoice,
@@ -125,6 +126,7 @@ impl Default for Config {
             loopback: false,
             unauthenticated_replies: 10,
             data_filter: DataFilter::Rfc9443,
+            prohibited_ports: Arc::default(),
             nomination: Arc::new(SettleWindow::default()),
             strict_nomination: false,
             nomination_choice: NominationChoice::Auto,
@@ -277,6 +279,19 @@ impl Config {
     pub const fn with_data_filter(mut self, filter: DataFilter) -> Self {
         self.data_filter = filter;
         self
+    }
+
+    /// Ports at which the peer has no candidates, whatever it says: those of other services, which checks must not be aimed
+    /// at (W3C: *administratively prohibited*). Candidates there are taken and never checked, and checks from there are
+    /// answered without consequence. Default none; browsers have a list of *bad ports*.
+    #[must_use]
+    pub fn with_prohibited_ports(mut self, ports: &[u16]) -> Self {
+        self.prohibited_ports = ports.into();
+        self
+    }
+
+    pub(crate) fn is_prohibited(&self, port: u16) -> bool {
+        self.prohibited_ports.contains(&port)
     }
 
     /// When, and which pair, this agent nominates while controlling (RFC 8445 §8.1.1). Default [`SettleWindow`].

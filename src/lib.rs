@@ -148,7 +148,7 @@ pub use agent::{
     RemoteCandidateOutcome, RemoteCandidateView, RemoteDescription, RemoveCandidateError, Renomination, Role,
     SendError, SetRemoteDescriptionError, SocketOptions, StateReason, UnknownPair, UnknownStream, UnusableAddress,
 };
-pub use agent::{CandidateStats, TransportStats};
+pub use agent::{CandidateListing, CandidateStats, TransportStats};
 pub use candidate::{
     Candidate, CandidateAddress, CandidateId, CandidateKind, Foundation, HostAddress, ParseFoundationError, Priority,
     TcpType, TransportOrder, TypePreferences,

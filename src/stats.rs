@@ -41,6 +41,8 @@ pub enum DropReason {
     ExcludedType,
     /// Neither STUN nor data by the [`DataFilter`](crate::DataFilter).
     Unclassified,
+    /// A check of the peer while checks are withheld ([`Agent::withhold_checks`](crate::Agent::withhold_checks)).
+    Withheld,
     /// It came on a connection that the agent does not have, or no longer.
     UnknownConnection,
 }
@@ -65,13 +67,14 @@ impl fmt::Display for DropReason {
             Self::UnvalidatedSource => "unvalidated source",
             Self::ExcludedType => "excluded type",
             Self::Unclassified => "unclassified",
+            Self::Withheld => "withheld",
             Self::UnknownConnection => "unknown connection",
         })
     }
 }
 
 impl DropReason {
-    const ALL: [Self; 18] = [
+    const ALL: [Self; 19] = [
         Self::UnknownDestination,
         Self::Closed,
         Self::Malformed,
@@ -89,6 +92,7 @@ impl DropReason {
         Self::UnvalidatedSource,
         Self::ExcludedType,
         Self::Unclassified,
+        Self::Withheld,
         Self::UnknownConnection,
     ];
 }

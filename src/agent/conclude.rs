@@ -421,8 +421,11 @@ impl Agent {
             return Some(StateReason::NoLocalCandidates);
         }
         // A lite agent cannot know that nothing works.
-        let is_patient =
-            data.remote.is_empty() || data.pac_deadline.is_some() || self.config.lite || self.awaits_relay(stream);
+        let is_patient = data.remote.is_empty()
+            || data.pac_deadline.is_some()
+            || self.config.lite
+            || self.set.is_paused()
+            || self.awaits_relay(stream);
         if is_patient {
             return None;
         }

@@ -137,6 +137,8 @@ pub enum RemoteCandidateOutcome {
     UnresolvedName,
     /// Its component is none of the stream's.
     UnknownComponent,
+    /// Its port is one of [`Config::with_prohibited_ports`](crate::Config::with_prohibited_ports): it is never checked.
+    Prohibited,
     /// Its address can be nobody's: unspecified, multicast, broadcast, or with port 0.
     UnusableAddress,
     /// Its `ufrag` extension is that of the generation before, or of nobody known while too many such candidates wait

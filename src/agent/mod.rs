@@ -4,9 +4,11 @@
 mod conclude;
 mod connections;
 mod data;
+mod describe;
 mod description;
 mod error;
 mod gathering;
+mod hold;
 mod input;
 mod lite;
 mod liveness;
@@ -41,6 +43,7 @@ use alloc::vec::Vec;
 use core::net::{IpAddr, SocketAddr};
 use core::time::Duration;
 
+pub use describe::CandidateListing;
 pub use description::{RemoteCandidateOutcome, RemoteDescription, Renomination};
 pub use error::{
     AcceptConnectionError, AddLocalCandidateError, AddRemoteCandidateError, AddStreamError, GatherError, NominateError,

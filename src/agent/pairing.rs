@@ -262,6 +262,9 @@ impl Agent {
         if !is_usable_remote(address) {
             return Outcome::UnusableAddress;
         }
+        if self.config.is_prohibited(address.port()) && candidate.tcp_type() != Some(TcpType::Active) {
+            return Outcome::Prohibited;
+        }
         if let Some(known) = data.remotes.find(candidate.component(), transport, address) {
             let id = known.id;
             if !known.is_signalled || known.candidate.priority() < candidate.priority() {

@@ -20,6 +20,9 @@ impl Agent {
     pub(super) fn handle_request(&mut self, mut arrival: Arrival, message: Message<'_>) -> Result<(), DropReason> {
         let id = message.id;
         let stream = self.stream(arrival.stream).ok_or(DropReason::UnknownDestination)?;
+        if self.is_withheld(arrival.stream) {
+            return Err(DropReason::Withheld);
+        }
         let ufrags = message.ufrags();
         if !message.has_valid_fingerprint() {
             return Err(DropReason::BadFingerprint);
@@ -153,7 +156,7 @@ impl Agent {
         if !is_usable_remote(source) {
             return None;
         }
-        if self.is_removed(stream, source) {
+        if self.is_removed(stream, source) || self.config.is_prohibited(source.port()) {
             return None;
         }
         if data.remotes.counts().1 >= limit {

@@ -314,6 +314,14 @@ impl Stream {
         u8::try_from(place).ok()
     }
 
+    /// Whether the end of the local candidates of a generation was signalled.
+    pub(crate) fn ended_in(&self, generation: u32) -> bool {
+        match &self.pending {
+            Some(pending) if pending.generation == generation => pending.has_ended,
+            Some(_) | None => self.ended_generation >= Some(generation),
+        }
+    }
+
     /// The generation that local candidates are gathered for.
     pub(crate) fn gathering_generation(&self) -> u32 {
         self.pending.as_ref().map_or(self.generation, |pending| pending.generation)

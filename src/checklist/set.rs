@@ -30,6 +30,8 @@ pub(crate) struct ChecklistSet {
     listed: usize,
     /// Most pairs on the lists.
     limit: usize,
+    /// Nothing is checked for the time being.
+    is_paused: bool,
     /// Pairs whose state has changed, if somebody wants to know.
     changes: Option<VecDeque<PairId>>,
 }
@@ -500,8 +502,22 @@ impl ChecklistSet {
         }
     }
 
+    /// Whether nothing is to be checked for the time being.
+    pub(crate) const fn is_paused(&self) -> bool {
+        self.is_paused
+    }
+
+    /// Checks nothing for the time being, or goes on.
+    pub(crate) fn pause(&mut self, is_paused: bool) {
+        self.is_paused = is_paused;
+    }
+
     /// Whether some list has something to check.
     pub(crate) fn has_work(&self) -> bool {
+        !self.is_paused && self.has_waiting_work()
+    }
+
+    fn has_waiting_work(&self) -> bool {
         !self.fresh.is_empty() || self.lists.iter().any(|list| self.list_has_work(list))
     }
 
@@ -526,6 +542,9 @@ impl ChecklistSet {
     /// (RFC 8445 §6.1.4.2). It stays where it is until the check is recorded by [`start`](Self::start).
     pub(crate) fn next(&mut self) -> Option<PairId> {
         self.settle_fresh();
+        if self.is_paused {
+            return None;
+        }
         for step in 0..self.lists.len() {
             let index = (self.turn + step) % self.lists.len();
             let Some(list) = self.lists.get(index) else { continue };

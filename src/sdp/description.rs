@@ -162,6 +162,14 @@ impl IceDescription {
         self.has_everywhere(IceOptions::ICE2)
     }
 
+    /// Whether ICE is used at all: some section that is not rejected has credentials and no `ice-mismatch`. An answer where
+    /// it is not ends ICE for the session; one where single sections do without ends it for those
+    /// ([`Agent::remove_stream`](crate::Agent::remove_stream), RFC 8839 §4.3.3).
+    #[must_use]
+    pub fn uses_ice(&self) -> bool {
+        self.media.iter().any(|media| !media.is_rejected() && self.credentials(media).is_some())
+    }
+
     /// Whether no more candidates come in this section (RFC 8840 §8.2).
     #[must_use]
     pub fn has_ended(&self, media: &IceMedia) -> bool {
@@ -211,6 +219,24 @@ impl IceMedia {
         self.ufrag = Some(credentials.ufrag.clone());
         self.password = Some(credentials.password.clone());
         self
+    }
+
+    /// A section that is not identified yet.
+    pub(crate) fn without_mid() -> Self {
+        Self::with_m_line(DEFAULT_M_LINE)
+    }
+
+    /// Whether the default destination of a component, of the `m=` and `c=` lines or `rtcp`, is one of its candidates. If
+    /// not, something between the agents has changed it, and ICE may be left out for the section with `ice-mismatch`
+    /// (RFC 8839 §4.2.5). 0.0.0.0 and `::` with port 9, and names, always match.
+    #[must_use]
+    pub fn matches_default(&self, component: ComponentId, default: &CandidateAddress) -> bool {
+        let Some(address) = default.socket() else { return true };
+        if address.ip().is_unspecified() && address.port() == 9 {
+            return true;
+        }
+        let mut candidates = self.candidates.iter().filter(|candidate| candidate.component() == component);
+        candidates.any(|candidate| candidate.socket_address() == Some(address))
     }
 
     pub(super) fn with_m_line(m_line: &str) -> Self {

@@ -131,7 +131,10 @@ mod tests {
         assert_eq!(at_session.changes_since(&at_media), [CredentialsChange::Unchanged; 2]);
     }
 
+    /// ICE that is gone from a section is seen, and when it comes again it begins anew, as a restart does.
+    ///
     /// Req: 8839-4.4.1-a
+    /// Req: 8839-4.4.3-b
     #[test]
     fn changing_both_values_is_a_restart_and_changing_one_is_an_incomplete_one() {
         let before = description("", &[A, A, A, A, "", ""]);
@@ -165,6 +168,9 @@ mod tests {
         assert_eq!(swapped.changes_since(&before), [CredentialsChange::Unchanged, CredentialsChange::Stopped]);
     }
 
+    /// An answerer that is strict rejects an offer of which this is true and that restarts nothing.
+    ///
+    /// Req: 8839-4.4.1-b
     #[test]
     fn a_change_of_options_pacing_or_lite_is_seen() {
         let before = description(A, &["a=ice-options:ice2 trickle\n"]);

@@ -18,6 +18,7 @@ mod consent;
 mod control;
 mod controlled;
 mod data;
+mod describe;
 mod determinism;
 mod duo;
 mod early;
