@@ -3,7 +3,11 @@
 //!
 //! ```text
 //! cargo run --release --example connect
+//! cargo run --release --example connect -- --hide-hosts
 //! ```
+//!
+//! Both gather with a STUN server of their own on loopback. Without a NAT in between it tells what is known already, and
+//! its candidates are left out; with `--hide-hosts` they are the only ones.
 //!
 //! Each `Peer` lives in a thread of its own. All that it reacts to comes through one channel: datagrams, which a thread
 //! for each socket reads, and what the other peer signals, for which an application would have its own server. The
@@ -12,6 +16,9 @@
 #![expect(clippy::print_stdout, reason = "the example tells what it does")]
 #![expect(clippy::disallowed_types, clippy::disallowed_methods, reason = "sockets and clock belong to the application")]
 #![expect(clippy::wildcard_enum_match_arm, reason = "an application picks the events that it has a use for")]
+
+#[path = "connect_servers/stun.rs"]
+mod stun;
 
 use std::collections::BTreeMap;
 use std::error::Error;
@@ -23,8 +30,8 @@ use std::thread;
 use std::time::Duration;
 
 use nilas::{
-    Agent, ComponentId, Config, Credentials, Datagram, Event, Instant, Received, RemoteDescription, Role, Seed,
-    StreamId, Transport,
+    Agent, CandidateTypes, ComponentId, Config, Credentials, Datagram, Event, IceServer, Instant, Received,
+    RemoteDescription, Role, Seed, StreamId, Transport,
 };
 
 type Failure = Box<dyn Error + Send + Sync>;
@@ -91,11 +98,28 @@ fn main() -> ExitCode {
 }
 
 fn connect() -> Result<(), Failure> {
+    let types = match std::env::args().nth(1).as_deref() {
+        None => CandidateTypes::ALL,
+        Some("--hide-hosts") => CandidateTypes::NO_HOST,
+        Some(other) => return Err(format!("unknown option {other}").into()),
+    };
+    // A host may lack one of the two families.
+    let loopback = [IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)];
+    let servers: Vec<IceServer> =
+        loopback.into_iter().filter_map(|ip| stun::start(ip).ok()).map(IceServer::stun).collect();
+    // Loopback addresses are no candidates in real life.
+    let config = Config::default().with_loopback(true).with_candidate_types(types);
     let start = std::time::Instant::now();
     let (to_left, left_inputs) = mpsc::channel();
     let (to_right, right_inputs) = mpsc::channel();
-    let left = Peer::new("left", Role::Controlling, start, (to_left.clone(), left_inputs), to_right.clone())?;
-    let right = Peer::new("right", Role::Controlled, start, (to_right, right_inputs), to_left)?;
+    let left = Peer::new(
+        "left",
+        (Role::Controlling, &config, &servers),
+        start,
+        (to_left.clone(), left_inputs),
+        to_right.clone(),
+    )?;
+    let right = Peer::new("right", (Role::Controlled, &config, &servers), start, (to_right, right_inputs), to_left)?;
     let [left, right] = [left, right].map(|peer| thread::spawn(|| peer.run()));
     let peers = [left.join(), right.join()].map(|end| end.map_err(|_| "a peer panicked")?);
     for peer in peers {
@@ -108,14 +132,12 @@ impl Peer {
     /// An agent, and sockets that put what they receive into `inputs`.
     fn new(
         name: &'static str,
-        role: Role,
+        (role, config, servers): (Role, &Config, &[IceServer]),
         start: std::time::Instant,
         (own, inputs): (Sender<Input>, Receiver<Input>),
         other: Sender<Input>,
     ) -> Result<Self, Failure> {
-        // Loopback addresses are no candidates in real life.
-        let config = Config::default().with_loopback(true);
-        let mut agent = Agent::new(config, role, Seed::from_os()?)?;
+        let mut agent = Agent::new(config.clone(), role, Seed::from_os()?)?;
         let stream = agent.add_stream(1)?;
         let mut sockets = BTreeMap::new();
         for ip in [IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)] {
@@ -128,7 +150,7 @@ impl Peer {
             thread::spawn(move || read(&reader, address, &own));
             sockets.insert(address, socket);
         }
-        agent.end_of_local_candidates(Instant::from_std(start), stream)?;
+        agent.gather(Instant::from_std(start), servers)?;
         Ok(Self {
             name,
             start,
@@ -204,7 +226,11 @@ impl Peer {
                 self.say(format_args!("local {candidate}"));
                 self.signal(Signal::Candidate(candidate.to_string()));
             }
-            Event::EndOfCandidates { .. } => self.signal(Signal::EndOfCandidates),
+            Event::EndOfCandidates { .. } => {
+                self.say("no more candidates");
+                self.signal(Signal::EndOfCandidates);
+            }
+            Event::IceCandidateError { url, code, text, .. } => self.say(format_args!("{url}: {code} {text}")),
             Event::ConnectionStateChanged { previous, current, reason, .. } => {
                 self.say(format_args!("{previous} -> {current}: {reason}"));
             }

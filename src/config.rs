@@ -505,7 +505,7 @@ impl Config {
 
     /// What priorities of candidates are made of.
     pub(crate) const fn preferences(&self) -> Preferences {
-        Preferences { udp: self.type_preferences, order: self.transport_order }
+        Preferences { udp: self.type_preferences, order: self.transport_order, is_lite: self.lite }
     }
 
     /// The PAC timer in effect (RFC 8863 §4).

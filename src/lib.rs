@@ -12,7 +12,7 @@
 //!
 //! | Family | Calls | |
 //! |---|---|---|
-//! | commands | [`add_stream`](Agent::add_stream), [`add_socket`](Agent::add_socket), [`set_remote_description`](Agent::set_remote_description), [`add_remote_candidate`](Agent::add_remote_candidate), [`send`](Agent::send), [`close`](Agent::close), .. | an `Err` is a mistake of the caller, and has changed nothing |
+//! | commands | [`add_stream`](Agent::add_stream), [`add_socket`](Agent::add_socket), [`gather`](Agent::gather), [`set_remote_description`](Agent::set_remote_description), [`add_remote_candidate`](Agent::add_remote_candidate), [`send`](Agent::send), [`close`](Agent::close), .. | an `Err` is a mistake of the caller, and has changed nothing |
 //! | input | [`handle_datagram`](Agent::handle_datagram), [`handle_connection`](Agent::handle_connection), [`handle_stream_bytes`](Agent::handle_stream_bytes), [`handle_timeout`](Agent::handle_timeout) | never an `Err`: what the network does is counted, not raised |
 //! | output | [`poll_transmit`](Agent::poll_transmit), [`poll_connection`](Agent::poll_connection), [`poll_event`](Agent::poll_event), [`poll_timeout`](Agent::poll_timeout) | until they give `None` |
 //! | getters | [`state`](Agent::state), [`selected_pair`](Agent::selected_pair), [`pairs`](Agent::pairs), [`stats`](Agent::stats), .. | no side effect |
@@ -103,6 +103,7 @@
 //!
 //! * [`guide::run_loop`]: the loop with sockets, threads and async runtimes.
 //! * [`guide::defaults`]: every default of [`Config`] and its reason.
+//! * [`guide::gathering`]: STUN and TURN servers, and what of the host is shown.
 //! * [`guide::coverage`]: what is there of which RFC, and what is not.
 //! * [`guide::security`]: what is believed when, and what an attacker can do.
 //! * [`IceDescription`], [`Candidate`] and [`TrickleFragment`]: the SDP of ICE.

@@ -1,6 +1,7 @@
 //! Local preferences: in which order the addresses of one host are tried (RFC 8445 §5.1.2.1, RFC 8421 §4).
 
 use alloc::vec::Vec;
+use core::net::IpAddr;
 
 /// What decides about the local preference of an address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,6 +36,20 @@ pub(crate) fn order(addresses: &[Traits]) -> Vec<usize> {
         }
     }
     result
+}
+
+/// The precedence of an address in the default policy table of RFC 6724 §2.1: the local preference that a lite agent with IPv6 gives it (RFC 8445 §5.2).
+pub(crate) fn precedence(ip: IpAddr) -> u16 {
+    let IpAddr::V6(v6) = ip else { return 35 };
+    let [first, second, ..] = v6.segments();
+    match (first, second) {
+        _ if v6.is_loopback() => 50,
+        (0x2002, _) => 30,
+        (0x2001, 0) => 5,
+        (0xfc00..=0xfdff, _) => 3,
+        (0x3ffe, _) => 1,
+        _ => 40,
+    }
 }
 
 #[cfg(test)]

@@ -143,6 +143,8 @@ impl TransportOrder {
 pub(crate) struct Preferences {
     pub(crate) udp: TypePreferences,
     pub(crate) order: TransportOrder,
+    /// They are those of a lite agent (RFC 8445 §5.2).
+    pub(crate) is_lite: bool,
 }
 
 impl Preferences {
@@ -199,7 +201,7 @@ mod tests {
         use CandidateKind::{Host, PeerReflexive, Relayed, ServerReflexive};
         let kinds = [Host, PeerReflexive, ServerReflexive, Relayed];
         let sorted = |order| {
-            let preferences = Preferences { udp: TypePreferences::default(), order };
+            let preferences = Preferences { udp: TypePreferences::default(), order, is_lite: false };
             let mut all: alloc::vec::Vec<_> = kinds
                 .iter()
                 .flat_map(|kind| [(*kind, false), (*kind, true)])
@@ -217,7 +219,7 @@ mod tests {
         assert_eq!(sorted(TransportOrder::KindFirst)[..6], expected);
         assert_eq!(sorted(TransportOrder::UdpFirst)[6], udp(Relayed));
         assert_eq!(sorted(TransportOrder::KindFirst)[6], udp(Relayed));
-        let default = Preferences { udp: TypePreferences::default(), order: TransportOrder::default() };
+        let default = Preferences { udp: TypePreferences::default(), order: TransportOrder::default(), is_lite: false };
         assert_eq!(kinds.map(|kind| default.of(kind, true)), [90, 80, 70, 0]);
     }
 

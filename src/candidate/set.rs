@@ -192,11 +192,15 @@ impl LocalCandidates {
         let mut next = lowest_fixed.map_or(u16::MAX, |lowest| lowest.saturating_sub(1));
         let open: Vec<usize> =
             (0..self.slots.len()).filter(|i| self.slots.get(*i).is_some_and(|s| !s.is_fixed)).collect();
-        let traits: Vec<Traits> = open.iter().filter_map(|i| self.slots.get(*i)).map(|slot| slot.traits).collect();
-        for place in preference::order(&traits) {
-            if let Some(slot) = open.get(place).and_then(|index| self.slots.get_mut(*index)) {
-                slot.preference = next;
-                next = next.saturating_sub(1);
+        if preferences.is_lite && self.slots.iter().any(|slot| slot.ip.is_ipv6()) {
+            self.order_as_lite(&open);
+        } else {
+            let traits: Vec<Traits> = open.iter().filter_map(|i| self.slots.get(*i)).map(|slot| slot.traits).collect();
+            for place in preference::order(&traits) {
+                if let Some(slot) = open.get(place).and_then(|index| self.slots.get_mut(*index)) {
+                    slot.preference = next;
+                    next = next.saturating_sub(1);
+                }
             }
         }
         for local in self.list.iter_mut().filter(|local| local.announced_in.is_none()) {
@@ -205,6 +209,22 @@ impl LocalCandidates {
                 local.candidate.priority =
                     preferences.priority(CandidateKind::Host, tcp_type, slot.preference, component);
             }
+        }
+    }
+
+    /// Gives these slots the preferences that a lite agent with IPv6 has (RFC 8445 §5.2), distinct ones.
+    fn order_as_lite(&mut self, open: &[usize]) {
+        let is_open = |index: usize| open.contains(&index);
+        let fixed = self.slots.iter().enumerate().filter(|(index, _)| !is_open(*index));
+        let mut taken: Vec<u16> = fixed.map(|(_, slot)| slot.preference).collect();
+        for slot in open.iter() {
+            let Some(slot) = self.slots.get_mut(*slot) else { continue };
+            let mut preference = preference::precedence(slot.ip);
+            while taken.contains(&preference) && preference > 0 {
+                preference -= 1;
+            }
+            slot.preference = preference;
+            taken.push(preference);
         }
     }
 
@@ -499,7 +519,8 @@ mod tests {
     /// Req: 8445-5.1.2.1-c
     #[test]
     fn the_local_preferences_of_hosts_are_distinct_and_a_single_one_is_the_highest() {
-        let preferences = Preferences { udp: TypePreferences::default(), order: TransportOrder::default() };
+        let preferences =
+            Preferences { udp: TypePreferences::default(), order: TransportOrder::default(), is_lite: false };
         let mut candidates = LocalCandidates::default();
         let add = |candidates: &mut LocalCandidates, id, address: &str| {
             let address: SocketAddr = address.parse().unwrap();

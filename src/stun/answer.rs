@@ -70,3 +70,66 @@ pub(crate) fn read_answer(bytes: &[u8]) -> Option<ServerAnswer<'_>> {
 fn reason(value: &[u8]) -> &str {
     value.get(4..).and_then(|text| core::str::from_utf8(text).ok()).unwrap_or_default()
 }
+
+#[cfg(test)]
+mod tests {
+    use alloc::vec::Vec;
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::random::{Random, Seed};
+    use crate::stun::{Scratch, write_binding};
+
+    fn id() -> TransactionId {
+        TransactionId::draw(&mut Random::new(&Seed::from_name("answer")))
+    }
+
+    /// A success response with this attribute.
+    fn success(kind: u16, value: &[u8]) -> Vec<u8> {
+        let mut request = Scratch::new();
+        write_binding(&mut request, id());
+        let mut bytes = request[..20].to_vec();
+        let length = u8::try_from(value.len()).unwrap();
+        bytes[..4].copy_from_slice(&[1, 1, 0, 4 + length]);
+        bytes.extend_from_slice(&kind.to_be_bytes());
+        bytes.extend_from_slice(&[0, length]);
+        bytes.extend_from_slice(value);
+        bytes
+    }
+
+    #[test]
+    fn only_responses_to_binding_requests_have_an_id() {
+        let mut request = Scratch::new();
+        write_binding(&mut request, id());
+        assert_eq!(response_id(&request), None);
+        assert_eq!(response_id(&success(0x0001, &[0, 1, 0, 1, 192, 0, 2, 1])), Some(id()));
+        assert_eq!(response_id(&[1, 1, 0, 0]), None);
+    }
+
+    #[test]
+    fn addresses_of_both_families_are_read() {
+        let v6 = [0, 2, 0, 7, 0x20, 1, 0xd, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1];
+        let read = |bytes: &[u8]| read_answer(bytes).map(|answer| alloc::format!("{answer:?}"));
+        assert_eq!(read(&success(0x0001, &v6)).as_deref(), Some("Mapped([2001:db8::1]:7)"));
+        assert_eq!(read(&success(0x0001, &[0, 1, 0, 7, 192, 0, 2, 1])).as_deref(), Some("Mapped(192.0.2.1:7)"));
+        assert_eq!(read(&success(0x0001, &[0, 3, 0, 7, 192, 0, 2, 1])).as_deref(), Some("Unusable"));
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_comes_is_read_without_harm(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+            let _ = (response_id(&bytes), read_answer(&bytes));
+        }
+
+        #[test]
+        fn a_damaged_answer_is_read_without_harm(at in 0_usize..32, to in any::<u8>(), end in 0_usize..33) {
+            let mut bytes = success(0x0020, &[0, 1, 0x21, 0x13, 0xe1, 0x12, 0xa6, 0x43]);
+            if let Some(byte) = bytes.get_mut(at) {
+                *byte = to;
+            }
+            bytes.truncate(end);
+            let _ = (response_id(&bytes), read_answer(&bytes));
+        }
+    }
+}

@@ -263,3 +263,26 @@ fn of_conflicting_nominations_a_lite_agent_takes_the_last_or_by_choice_the_highe
         }
     }
 }
+
+/// Req: 8445-5.2-b
+#[test]
+fn a_lite_agent_with_ipv6_takes_its_preferences_from_the_policy_table_of_the_host() {
+    let priorities = |addresses: &[&str]| {
+        let mut agent =
+            Agent::new(Config::default().with_lite(true), Role::Controlled, Seed::from_name("lite")).unwrap();
+        let stream = agent.add_stream(1).unwrap();
+        for address in addresses {
+            let address = address.parse().unwrap();
+            agent.add_socket(Instant::ZERO, stream, ComponentId::RTP, Transport::Udp, address).unwrap();
+        }
+        let of = |one: nilas::LocalCandidateView<'_>| (one.candidate.priority().get(), one.candidate.foundation());
+        agent.local_candidates(stream).map(of).collect::<Vec<_>>()
+    };
+    let [v6, v4] = priorities(&["[2001:db8::1]:5000", "192.0.2.1:5000"])[..] else { panic!("two candidates") };
+    assert_eq!((v6.0, v4.0), (2_113_939_711, 2_113_938_431));
+    assert_ne!(v6.1, v4.1);
+    assert_eq!(priorities(&["192.0.2.1:5000"])[0].0, 2_130_706_431);
+    // Addresses of one precedence have priorities of their own.
+    let two = priorities(&["[2001:db8::1]:5000", "[2001:db8::2]:5000", "[fd00::1]:5000"]);
+    assert_eq!(two.iter().map(|(priority, _)| (priority >> 8) & 0xffff).collect::<Vec<_>>(), [40, 39, 3]);
+}

@@ -396,3 +396,55 @@ fn agents_that_hide_their_addresses_from_each_other_meet() {
         assert!(signalled(&pair, side).iter().all(|one| one.socket_address().is_none()));
     }
 }
+
+/// S154
+/// Req: 9429-3.5.3-a
+#[test]
+fn relay_only_talks_to_nobody_but_the_relay_and_tells_nothing_else() {
+    let server = ip("192.0.2.100");
+    let mut setup = setup("S154 relay").with_turn(server);
+    setup.l.addresses = vec![ip("10.0.0.2")];
+    setup.l.nats = vec![NatConfig::port_restricted([ip("198.51.100.100")])];
+    setup.l.config = Config::default().with_candidate_types(CandidateTypes::RELAY_ONLY);
+    let mut pair = setup.build();
+    assert!(pair.run_until_selected(secs(5)));
+    pair.run_for(secs(60));
+    pair.send(SideName::L, b"through the relay").unwrap();
+    pair.run_for(ms(500));
+    assert_eq!(pair.r.received.len(), 1);
+    let told = signalled(&pair, SideName::L);
+    assert_eq!(told.iter().map(Candidate::kind).collect::<Vec<_>>(), [CandidateKind::Relayed]);
+    assert_eq!(related(&told[0]), Some(address("0.0.0.0:9")));
+    assert!(pair.l.sent.iter().all(|sent| sent.destination.ip() == server));
+    // The peer has heard of it through the server alone.
+    let known: Vec<_> = pair.r.agent.remote_candidates(pair.stream()).map(|one| one.candidate.clone()).collect();
+    assert!(known.iter().all(|one| one.socket_address().unwrap().ip() == server), "{known:?}");
+    assert_eq!(selected(&pair, SideName::L).local.kind(), CandidateKind::Relayed);
+}
+
+/// Req: mdns-3.3-b
+#[test]
+fn a_relay_is_never_asked_to_let_an_address_in_that_the_peer_hides() {
+    let (server, hidden) = (ip("192.0.2.100"), ip("203.0.113.1"));
+    let mut setup = setup("relay and name").with_turn(server);
+    setup.r.config = Config::default().with_mdns(true);
+    setup.r.servers.clear();
+    // The two cannot reach each other directly, so that nothing is learned from checks.
+    setup.l.only_reaches = Some(server);
+    let mut pair = setup.build();
+    pair.run_for(secs(1));
+    let names: Vec<_> = pair
+        .l
+        .events
+        .iter()
+        .filter_map(|(_, event)| if let Event::ResolveName { name } = event { Some(name.clone()) } else { None })
+        .collect();
+    assert_eq!(names.len(), 1);
+    let now = pair.now();
+    pair.l.agent.resolved(now, &names[0], Some(hidden));
+    pair.drain(SideName::L);
+    pair.run_for(ms(200));
+    let of_name: Vec<_> = pair.l.agent.pairs().map(|pair| pair.local.kind()).collect();
+    assert_eq!(of_name, [CandidateKind::Host], "the host is paired with the name, the relay is not");
+    assert_eq!(pair.servers[0].count(nilas::sim::ServerMethod::CreatePermission), 0);
+}
