@@ -14,6 +14,8 @@
 //! | `current` | the same with a route that was kept |
 //! | `receive` | take a datagram of 1200 bytes |
 //! | `stray` | the same on another valid pair than the one in use |
+//! | `relay-send` | send a datagram of 1200 bytes through a relay, over a channel |
+//! | `relay-receive` | take one that came so |
 //! | `segments` | take ten of them that came in one read |
 
 #![allow(missing_docs, clippy::unwrap_used, clippy::print_stdout, reason = "a benchmark")]
@@ -24,7 +26,7 @@ mod support;
 use std::hint::black_box;
 
 use nilas::{Datagram, Payload, Received};
-use support::{COMPONENT, Duo, quiet};
+use support::{COMPONENT, Duo, quiet, relayed};
 
 /// How many datagrams a batch has.
 const BATCH: usize = 10;
@@ -46,6 +48,11 @@ fn main() {
     let stray = Datagram { payload: &payload, ..check.as_datagram() };
     let read = Datagram { payload: &batch, ..data };
     let mut buffer = Vec::with_capacity(16_384);
+    let (mut agent, now, stream) =
+        if what.starts_with("relay") { relayed() } else { (duo.l.clone(), duo.now, duo.stream) };
+    let mut framed = Vec::new();
+    let way = agent.send(now, stream, COMPONENT, &payload, &mut framed).unwrap();
+    let through_relay = Datagram::new(way.destination, way.source, &framed);
     for _ in 0..rounds {
         buffer.clear();
         match what {
@@ -71,6 +78,13 @@ fn main() {
             }
             "stray" => {
                 assert!(matches!(duo.r.handle_datagram(duo.now, black_box(&stray)), Received::Data { .. }));
+            }
+            "relay-send" => {
+                let sent = agent.send(now, stream, COMPONENT, black_box(&payload), &mut buffer);
+                let _ = black_box(sent).unwrap();
+            }
+            "relay-receive" => {
+                assert!(matches!(agent.handle_datagram(now, black_box(&through_relay)), Received::Data { .. }));
             }
             "segments" => {
                 for segment in black_box(read).segments(1200) {

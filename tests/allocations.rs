@@ -12,7 +12,7 @@ use std::time::Duration;
 use allocation_counter::measure;
 use nilas::sim::{MessageBuilder, Wire};
 use nilas::{Agent, Config, Datagram, Payload, Received};
-use support::{COMPONENT, Duo, Packet, poll, quiet};
+use support::{COMPONENT, Duo, Packet, poll, quiet, relayed};
 
 const ROUNDS: u32 = 10_000;
 
@@ -73,6 +73,27 @@ fn data_both_ways_allocates_nothing() {
         }
     });
     assert_eq!((info.count_total, info.bytes_total), (0, 0));
+}
+
+/// Req: 8656-12-a
+#[test]
+fn data_through_a_relay_allocates_nothing() {
+    let (mut agent, mut now, stream) = relayed();
+    let mut buffer = Vec::with_capacity(2048);
+    let payload = [0x80; 1200];
+    let mut received = 0;
+    let info = measure(|| {
+        for _ in 0..ROUNDS {
+            now += Duration::from_micros(100);
+            buffer.clear();
+            let sent = agent.send(now, stream, COMPONENT, &payload, &mut buffer).unwrap();
+            assert_eq!(sent.len, 1204);
+            // What comes on a channel looks as what goes.
+            let datagram = Datagram::new(sent.destination, sent.source, &buffer);
+            received += u32::from(matches!(agent.handle_datagram(now, &datagram), Received::Data { .. }));
+        }
+    });
+    assert_eq!((info.count_total, info.bytes_total, received), (0, 0, ROUNDS));
 }
 
 /// The same for those who own their buffers, or send and receive several datagrams at once.

@@ -13,7 +13,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use nilas::sim::Wire;
+use nilas::sim::{PairSetup, Wire};
 use nilas::{
     Agent, ApplicationNominates, Candidate, ComponentId, Config, Datagram, Event, Instant, Received, RemoteDescription,
     Role, Seed, StreamId, Transport,
@@ -48,6 +48,22 @@ pub(crate) struct Duo {
     candidates: Vec<Candidate>,
     /// The last check of L without nomination.
     pub(crate) check: Option<Packet>,
+}
+
+/// An agent whose selected pair goes through a relay, over a channel, at some time.
+pub(crate) fn relayed() -> (Agent, Instant, StreamId) {
+    let server = "192.0.2.100".parse().unwrap();
+    let mut pair = PairSetup::new(Seed::from_name("relayed"))
+        .config(quiet())
+        .with_turn(server)
+        .left(|l| l.only_reaches = Some(server))
+        .right(|r| r.servers.clear())
+        .build();
+    assert!(pair.run_until(Duration::from_secs(5), |pair| {
+        let mut agent = pair.l.agent.clone();
+        agent.route(pair.now(), pair.stream(), COMPONENT).is_ok()
+    }));
+    (pair.l.agent.clone(), pair.now(), pair.stream())
 }
 
 fn address(last: u8, port: u16) -> SocketAddr {
