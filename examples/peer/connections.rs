@@ -5,14 +5,17 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{IpAddr, Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::sync::Arc;
 use std::sync::mpsc::{self, SyncSender};
 use std::thread;
 use std::time::Duration;
 
 use nilas::ConnectionId;
+use rustls::ClientConfig;
 use socket2::{Domain, Socket, Type};
 
 use crate::input::Input;
+use crate::tls::Tls;
 
 /// How many writes may wait on one connection. A peer that reads slower than that is as good as gone.
 const MAX_WAITING: usize = 1024;
@@ -32,6 +35,12 @@ struct Writer {
     stream: TcpStream,
 }
 
+/// A connection that is open, and what protects it.
+pub(crate) struct Link {
+    pub(crate) stream: TcpStream,
+    pub(crate) tls: Option<Tls>,
+}
+
 impl Connections {
     /// No connections; what later ones receive goes to `inputs`.
     pub(crate) const fn new(inputs: SyncSender<Input>) -> Self {
@@ -48,10 +57,22 @@ impl Connections {
     }
 
     /// Opens a connection; tells what has become of it by [`Input::Connected`].
-    pub(crate) fn open(&mut self, id: ConnectionId, local: SocketAddr, remote: SocketAddr) {
+    pub(crate) fn open(
+        &mut self,
+        id: ConnectionId,
+        local: SocketAddr,
+        remote: SocketAddr,
+        security: Option<(Arc<ClientConfig>, String)>,
+    ) {
         self.opening.insert(id);
         let inputs = self.inputs.clone();
-        thread::spawn(move || inputs.send(Input::Connected { id, stream: connect(local, remote) }));
+        thread::spawn(move || {
+            let link = connect(local, remote).and_then(|mut stream| {
+                let tls = security.map(|(config, name)| Tls::shake_hands(config, &name, &mut stream)).transpose()?;
+                Ok(Link { stream, tls })
+            });
+            inputs.send(Input::Connected { id, link })
+        });
     }
 
     /// Takes a connection off those that are being opened; `false` if nobody wants it any more.
@@ -60,15 +81,21 @@ impl Connections {
     }
 
     /// Begins to read and write on a connection that is open.
-    pub(crate) fn start(&mut self, id: ConnectionId, stream: TcpStream) -> io::Result<()> {
+    pub(crate) fn start(&mut self, id: ConnectionId, link: Link) -> io::Result<()> {
+        let Link { stream, tls } = link;
         // A check is small, and nobody wants it to wait for company.
         stream.set_nodelay(true)?;
         let (mut reader, mut writer) = (stream.try_clone()?, stream.try_clone()?);
         let (waiting, writes) = mpsc::sync_channel::<Vec<u8>>(MAX_WAITING);
         self.writers.insert(id, Writer { waiting, stream });
+        let protection = tls.clone();
         thread::spawn(move || {
             while let Ok(bytes) = writes.recv() {
-                if writer.write_all(&bytes).is_err() {
+                let written = match &protection {
+                    Some(tls) => tls.write(&bytes, &mut writer),
+                    None => writer.write_all(&bytes),
+                };
+                if written.is_err() {
                     break;
                 }
             }
@@ -81,7 +108,17 @@ impl Connections {
             loop {
                 let input = match reader.read(&mut buffer) {
                     Ok(0) => Input::Disconnected { id },
-                    Ok(length) => Input::Bytes { id, bytes: buffer.get(..length).unwrap_or_default().to_vec() },
+                    Ok(length) => {
+                        let bytes = buffer.get(..length).unwrap_or_default();
+                        let inside = tls.as_ref().map_or(Ok(bytes.to_vec()), |tls| tls.open(bytes, &mut reader));
+                        inside.map_or_else(
+                            |error| {
+                                eprintln!("connection {id}: {error}");
+                                Input::Disconnected { id }
+                            },
+                            |bytes| Input::Bytes { id, bytes },
+                        )
+                    }
                     Err(error) if error.kind() == ErrorKind::Interrupted => continue,
                     Err(_) => Input::Disconnected { id },
                 };

@@ -9,6 +9,7 @@ use std::thread;
 
 use nilas::ConnectionId;
 
+use crate::connections::Link;
 use crate::protocol::Command;
 
 /// One thing for the agent's thread to deal with.
@@ -33,7 +34,7 @@ pub(crate) enum Input {
         /// Its name.
         id: ConnectionId,
         /// The connection.
-        stream: io::Result<TcpStream>,
+        link: io::Result<Link>,
     },
     /// A connection was accepted.
     Accepted {

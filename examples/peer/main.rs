@@ -32,6 +32,7 @@ mod input;
 mod protocol;
 mod session;
 mod sockets;
+mod tls;
 
 use std::error::Error;
 use std::process::ExitCode;

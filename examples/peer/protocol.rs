@@ -2,6 +2,7 @@
 
 use std::io::{self, Write};
 use std::net::IpAddr;
+use std::path::PathBuf;
 use std::str;
 
 use serde::{Deserialize, Serialize};
@@ -67,9 +68,28 @@ pub(crate) struct Start {
     /// Gather IPv6 addresses, too.
     #[serde(default)]
     pub(crate) ipv6: bool,
+    /// TURN servers.
+    #[serde(default)]
+    pub(crate) turn: Vec<Turn>,
+    /// Let no other candidates be known or used than relayed ones.
+    #[serde(default)]
+    pub(crate) relay_only: bool,
+    /// A PEM file with the certificates of those who are trusted.
+    #[serde(default)]
+    pub(crate) ca: Option<PathBuf>,
     /// If not empty, use these addresses and not those of the interfaces.
     #[serde(default)]
     pub(crate) addresses: Vec<IpAddr>,
+}
+
+/// A TURN server, and who may use it.
+#[derive(Deserialize)]
+pub(crate) struct Turn {
+    pub(crate) uri: String,
+    #[serde(default)]
+    pub(crate) username: String,
+    #[serde(default)]
+    pub(crate) credential: String,
 }
 
 /// A role, by its name.
@@ -177,6 +197,11 @@ const FEATURES: &[&str] = &[
     "stun",
     "ipv6",
     "addresses",
+    "turn-udp",
+    "turn-tcp",
+    "turn-tls",
+    "turn-ipv6",
+    "relay-only",
     "stats",
     "remote-lite",
     "lite",

@@ -5,19 +5,24 @@
 use std::error::Error;
 use std::io;
 use std::net::{IpAddr, SocketAddr, TcpStream};
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender};
+use std::time::Duration;
 
 use nilas::{
-    Agent, Candidate, ComponentId, Config, ConnectionEvent, ConnectionId, ConnectionRequest, ConnectionSecurity,
-    ConnectionState, Credentials, DataFilter, Datagram, Event, IceServer, Instant, PairId, Received,
-    RemoteCandidateOutcome, RemoteDescription, Role, Seed, SocketOptions, StateReason, StreamId, TcpType, Transmit,
-    Transport,
+    Agent, Candidate, CandidateTypes, ComponentId, Config, ConnectionEvent, ConnectionId, ConnectionRequest,
+    ConnectionSecurity, ConnectionState, Credentials, DataFilter, Datagram, Event, IceServer, Instant, PairId,
+    Received, RemoteCandidateOutcome, RemoteDescription, Role, Seed, SocketOptions, StateReason, StreamId, TcpType,
+    Transmit, Transport,
 };
 
-use crate::connections::Connections;
+use rustls::ClientConfig;
+
+use crate::connections::{Connections, Link};
 use crate::input::Input;
 use crate::protocol::{Command, Output, Payload, Report, RoleName, Start};
 use crate::sockets::{self, Sockets};
+use crate::tls;
 
 /// The only media description there is.
 const MID: &str = "0";
@@ -29,6 +34,8 @@ pub(crate) struct Session<'a> {
     sockets: Sockets,
     /// What candidates are gathered with.
     servers: Vec<IceServer>,
+    /// Whom to trust where servers are reached over TLS.
+    trust: Option<Arc<ClientConfig>>,
     connections: Connections,
     clock: Clock,
     output: &'a mut Output,
@@ -54,7 +61,8 @@ impl<'a> Session<'a> {
         let config = Config::default()
             .with_data_filter(DataFilter::AllButStun)
             .with_loopback(!start.addresses.is_empty())
-            .with_lite(start.lite);
+            .with_lite(start.lite)
+            .with_candidate_types(if start.relay_only { CandidateTypes::RELAY_ONLY } else { CandidateTypes::ALL });
         let role = match start.role {
             RoleName::Controlling => Role::Controlling,
             RoleName::Controlled => Role::Controlled,
@@ -67,6 +75,7 @@ impl<'a> Session<'a> {
             sockets: Sockets::new(inputs.clone()),
             connections: Connections::new(inputs),
             servers: Vec::new(),
+            trust: None,
             clock: Clock::start(),
             output,
             is_lite: start.lite,
@@ -99,7 +108,7 @@ impl<'a> Session<'a> {
                 Ok(Input::Datagram { source, destination, payload }) => {
                     self.receive(now, &Datagram::new(source, destination, &payload))?;
                 }
-                Ok(Input::Connected { id, stream }) => self.take_connected(now, id, stream)?,
+                Ok(Input::Connected { id, link }) => self.take_connected(now, id, link)?,
                 Ok(Input::Accepted { local, remote, stream }) => self.accept(now, local, remote, stream)?,
                 Ok(Input::Bytes { id, bytes }) => self.receive_bytes(now, id, &bytes)?,
                 Ok(Input::Disconnected { id }) => {
@@ -109,10 +118,29 @@ impl<'a> Session<'a> {
                 Ok(Input::BadLine(message)) => self.output.write(&Report::Error { message: &message })?,
                 Ok(Input::Command(Command::Close) | Input::End) | Err(RecvTimeoutError::Disconnected) => {
                     self.agent.close(now);
-                    self.drain()?;
-                    return Ok(());
+                    return self.say_goodbye(inputs);
                 }
                 Ok(Input::Command(command)) => self.obey(now, command)?,
+            }
+        }
+    }
+
+    /// Gives allocations back, as long as servers answer, and for two seconds at the most.
+    fn say_goodbye(mut self, inputs: &Receiver<Input>) -> Result<(), Box<dyn Error>> {
+        const PATIENCE: Duration = Duration::from_secs(2);
+        let end = self.clock.now() + PATIENCE;
+        loop {
+            self.drain()?;
+            let now = self.clock.now();
+            let Some(at) = self.agent.poll_timeout().filter(|_| now < end) else { return Ok(()) };
+            match inputs.recv_timeout(at.min(end).saturating_duration_since(now)) {
+                Err(RecvTimeoutError::Disconnected) => return Ok(()),
+                Err(RecvTimeoutError::Timeout) => self.agent.handle_timeout(self.clock.now()),
+                Ok(Input::Datagram { source, destination, payload }) => {
+                    self.receive(self.clock.now(), &Datagram::new(source, destination, &payload))?;
+                }
+                Ok(Input::Bytes { id, bytes }) => self.receive_bytes(self.clock.now(), id, &bytes)?,
+                Ok(_) => {}
             }
         }
     }
@@ -150,6 +178,17 @@ impl<'a> Session<'a> {
                 Ok(server) => self.servers.push(server),
                 Err(error) => self.error(&format!("no STUN server {address:?}: {error}"))?,
             }
+        }
+        for turn in &start.turn {
+            match turn.uri.parse::<IceServer>() {
+                Ok(server) => self.servers.push(server.with_credentials(&turn.username, &turn.credential)),
+                Err(error) => self.error(&format!("no TURN server {:?}: {error}", turn.uri))?,
+            }
+        }
+        match start.ca.as_deref().map(tls::trust) {
+            Some(Ok(trust)) => self.trust = Some(trust),
+            Some(Err(error)) => self.error(&format!("no certificates to trust: {error}"))?,
+            None => {}
         }
         Ok(())
     }
@@ -237,26 +276,29 @@ impl<'a> Session<'a> {
 
     fn connect_or_close(&mut self, request: ConnectionRequest) -> io::Result<()> {
         match request {
-            ConnectionRequest::Open { id, local, remote, security: ConnectionSecurity::Plain } => {
-                self.connections.open(id, local, remote);
-            }
-            ConnectionRequest::Open { id, remote, .. } => {
-                self.log(&format!("no way to open a protected connection to {remote}"))?;
-                self.agent.handle_connection(self.clock.now(), ConnectionEvent::Failed { id });
-            }
+            ConnectionRequest::Open { id, local, remote, security } => match (security, self.trust.clone()) {
+                (ConnectionSecurity::Plain, _) => self.connections.open(id, local, remote, None),
+                (ConnectionSecurity::Tls { server_name }, Some(trust)) => {
+                    self.connections.open(id, local, remote, Some((trust, server_name.into())));
+                }
+                _ => {
+                    self.log(&format!("nothing says whom to trust at {remote}"))?;
+                    self.agent.handle_connection(self.clock.now(), ConnectionEvent::Failed { id });
+                }
+            },
             ConnectionRequest::Close { id } => self.connections.close(id),
             _ => {}
         }
         Ok(())
     }
 
-    fn take_connected(&mut self, now: Instant, id: ConnectionId, stream: io::Result<TcpStream>) -> io::Result<()> {
+    fn take_connected(&mut self, now: Instant, id: ConnectionId, link: io::Result<Link>) -> io::Result<()> {
         if !self.connections.is_wanted(id) {
             return Ok(());
         }
-        let started = stream.and_then(|stream| {
-            let local = stream.local_addr()?;
-            self.connections.start(id, stream)?;
+        let started = link.and_then(|link| {
+            let local = link.stream.local_addr()?;
+            self.connections.start(id, link)?;
             Ok(local)
         });
         match started {
@@ -271,7 +313,7 @@ impl<'a> Session<'a> {
 
     fn accept(&mut self, now: Instant, local: SocketAddr, remote: SocketAddr, stream: TcpStream) -> io::Result<()> {
         match self.agent.accept_connection(now, local, remote) {
-            Ok(id) if self.connections.start(id, stream).is_ok() => Ok(()),
+            Ok(id) if self.connections.start(id, Link { stream, tls: None }).is_ok() => Ok(()),
             Ok(id) => {
                 self.agent.handle_connection(now, ConnectionEvent::Closed { id });
                 Ok(())
@@ -381,6 +423,10 @@ impl<'a> Session<'a> {
                 self.output.write(&Report::Candidate { candidate: candidate.to_string(), mid: MID, generation })
             }
             Event::EndOfCandidates { .. } => self.output.write(&Report::EndOfCandidates { mid: MID, generation }),
+            Event::RelayLost { url, base, code, text, .. } => {
+                self.log(&format!("relay-lost {url} from {base}: {code} {text}"))
+            }
+            Event::RelayReleased { url, base, .. } => self.log(&format!("relay-released {url} from {base}")),
             Event::IceCandidateError { url, base, code, text, .. } => {
                 let base = base.map_or_else(String::new, |base| format!(" from {base}"));
                 self.log(&format!("{url}{base}: {code} {text}"))
