@@ -2,7 +2,7 @@
 //! Without coturn or openssl on the machine, nothing is tested, and a line says so.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout, reason = "test code")]
-#![expect(clippy::disallowed_types, reason = "a test with real sockets")]
+#![expect(clippy::disallowed_types, clippy::disallowed_methods, reason = "a test with real sockets")]
 
 mod processes;
 

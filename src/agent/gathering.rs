@@ -271,6 +271,7 @@ impl Agent {
     }
 
     /// The mapped address as the related address of a relayed candidate, unless it is not to be shown.
+    #[cfg(feature = "turn")]
     pub(super) fn shown_mapped(&self, stream: StreamId, mapped: SocketAddr) -> SocketAddr {
         let is_concealed =
             |data: &Stream| data.locals.iter().any(|local| local.is_concealed() && local.address == mapped);
