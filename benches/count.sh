@@ -31,7 +31,7 @@ report() {
     read -r all_many blocks_many < <(count "$1" $many "$2")
     awk -v n=$(((many - few) * $3)) -v all=$((all_many - all_few)) -v blocks=$((blocks_many - blocks_few)) \
         -v what="$1" -v pairs="$2x$2" 'BEGIN {
-        printf "%-9s %5s pairs: %6.0f instructions", what, pairs, all / n
+        printf "%-11s %5s pairs: %6.0f instructions", what, pairs, all / n
         if (blocks > 0) printf ", %.0f of them block functions, %.0f without", blocks / n, (all - blocks) / n
         printf "\n"
     }'
@@ -45,7 +45,7 @@ top=${1:-}
 for sockets in 1 3 10; do
     report request $sockets 1
 done
-for what in copy send route current receive; do
+for what in copy send route current receive stream-send stream pieces; do
     report $what 1 1
 done
 report batch 1 10

@@ -16,6 +16,9 @@
 //! | `stray` | the same on another valid pair than the one in use |
 //! | `relay-send` | send a datagram of 1200 bytes through a relay, over a channel |
 //! | `relay-receive` | take one that came so |
+//! | `stream-send` | the same as `send` on a TCP connection |
+//! | `stream` | take a frame of 1200 bytes that is whole in what was read |
+//! | `pieces` | take one that came in two reads |
 //! | `segments` | take ten of them that came in one read |
 
 #![allow(missing_docs, clippy::unwrap_used, clippy::print_stdout, reason = "a benchmark")]
@@ -26,6 +29,7 @@ mod support;
 use std::hint::black_box;
 
 use nilas::{Datagram, Payload, Received};
+use support::streams::StreamDuo;
 use support::{COMPONENT, Duo, quiet, relayed};
 
 /// How many datagrams a batch has.
@@ -47,6 +51,9 @@ fn main() {
     let data = Datagram::new(kept.source, kept.destination, &payload);
     let stray = Datagram { payload: &payload, ..check.as_datagram() };
     let read = Datagram { payload: &batch, ..data };
+    let mut streams = StreamDuo::connected(&quiet());
+    let mut frame = Vec::new();
+    let _ = streams.l.send(streams.now, streams.stream, COMPONENT, &payload, &mut frame).unwrap();
     let mut buffer = Vec::with_capacity(16_384);
     let (mut agent, now, stream) =
         if what.starts_with("relay") { relayed() } else { (duo.l.clone(), duo.now, duo.stream) };
@@ -85,6 +92,21 @@ fn main() {
             }
             "relay-receive" => {
                 assert!(matches!(agent.handle_datagram(now, black_box(&through_relay)), Received::Data { .. }));
+            }
+            "stream-send" => {
+                let sent = streams.l.send(streams.now, streams.stream, COMPONENT, black_box(&payload), &mut buffer);
+                let _ = black_box(sent).unwrap();
+            }
+            "stream" => {
+                let mut bytes = black_box(frame.as_slice());
+                let received = streams.r.handle_stream_bytes(streams.now, streams.at_r, &mut bytes);
+                assert!(matches!(received, Some(Received::Data { .. })));
+            }
+            "pieces" => {
+                let (mut head, mut tail) = black_box(frame.split_at(600));
+                assert!(streams.r.handle_stream_bytes(streams.now, streams.at_r, &mut head).is_none());
+                let received = streams.r.handle_stream_bytes(streams.now, streams.at_r, &mut tail);
+                assert!(matches!(received, Some(Received::Data { .. })));
             }
             "segments" => {
                 for segment in black_box(read).segments(1200) {

@@ -183,6 +183,7 @@ pub use selection::{
 };
 pub use stats::{AgentStats, DropReason};
 pub use stream::{ComponentId, StreamId};
+pub use tcp::{Admission, Doorman};
 pub use time::Instant;
 pub use traffic_class::{Ecn, TrafficClass};
 pub use transmit::{Datagram, Payload, Transmit, Transport};

@@ -12,6 +12,7 @@ use std::time::Duration;
 use allocation_counter::measure;
 use nilas::sim::{MessageBuilder, Wire};
 use nilas::{Agent, Config, Datagram, Payload, Received};
+use support::streams::StreamDuo;
 use support::{COMPONENT, Duo, Packet, poll, quiet, relayed};
 
 const ROUNDS: u32 = 10_000;
@@ -53,6 +54,34 @@ fn answering_checks_of_a_connected_peer_allocates_nothing() {
     });
     assert_eq!((info.count_total, info.bytes_total), (0, 0));
     assert_eq!(duo.r.stats().dropped_in_all(), 0);
+}
+
+#[test]
+fn data_over_tcp_allocates_nothing_however_it_is_split() {
+    let mut duo = StreamDuo::connected(&quiet());
+    let payload = [0x80; 1200];
+    let mut buffer = Vec::with_capacity(4096);
+    let mut round = |duo: &mut StreamDuo, split: usize| {
+        buffer.clear();
+        for _ in 0..3 {
+            let transmit = duo.l.send(duo.now, duo.stream, COMPONENT, &payload, &mut buffer).unwrap();
+            assert_eq!(transmit.len, 1202);
+        }
+        let mut count = 0;
+        for mut piece in buffer.chunks(split) {
+            while let Some(received) = duo.r.handle_stream_bytes(duo.now, duo.at_r, &mut piece) {
+                assert!(matches!(received, Received::Data { payload: data, .. } if *data == payload));
+                count += 1;
+            }
+        }
+        assert_eq!(count, 3);
+    };
+    // The first frame in pieces needs a buffer for them.
+    round(&mut duo, 1000);
+    for split in [1, 100, 1201, 1202, 1300, 5000] {
+        let info = measure(|| (0..ROUNDS / 10).for_each(|_| round(&mut duo, split)));
+        assert_eq!((info.count_total, info.bytes_total), (0, 0), "pieces of {split}");
+    }
 }
 
 #[test]

@@ -3,6 +3,8 @@
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
+    clippy::panic,
+    clippy::cast_possible_truncation,
     clippy::indexing_slicing,
     clippy::print_stdout,
     clippy::wildcard_enum_match_arm,
@@ -15,6 +17,8 @@ mod candidate_line;
 mod datagram;
 #[path = "../fuzz/run/sdp.rs"]
 mod sdp;
+#[path = "../fuzz/run/tcp_stream.rs"]
+mod tcp_stream;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -58,6 +62,26 @@ fn candidate_lines_read_as_they_are_printed() {
 #[test]
 fn datagrams_that_are_not_authenticated_change_nothing() {
     replay("datagram", datagram::run);
+}
+
+/// Req: 4571-2-a
+#[test]
+fn streams_are_taken_alike_however_they_are_split() {
+    replay("tcp_stream", tcp_stream::run);
+}
+
+#[test]
+fn streams_of_random_steps_are_taken_alike_however_they_are_split() {
+    let mut state = 1_u64;
+    for _ in 0..2000 {
+        let input: Vec<u8> = (0..200)
+            .map(|_| {
+                state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+                (state >> 33) as u8
+            })
+            .collect();
+        tcp_stream::run(&input);
+    }
 }
 
 #[test]

@@ -39,7 +39,7 @@ impl Agent {
     const SILENCE: Duration = Duration::from_secs(10);
     /// How long a connection that no pair needs stays: late answers, and data of the peer.
     const GRACE: Duration = Duration::from_secs(3);
-    /// The longest frame on a connection whose peer has not shown that it speaks STUN: no check is longer.
+    /// The longest frame on a connection whose other end is still strange: no check is longer.
     const FIRST_FRAME: usize = 2048;
 
     /// The next thing to be done about a connection; `None` if there is none for the time being.
@@ -183,12 +183,12 @@ impl Agent {
         let Some(carrier) = connection.carrier_mut() else {
             return self.count(Received::Dropped(DropReason::UnknownConnection));
         };
-        let is_new = !carrier.is_heard;
+        let is_stranger = carrier.is_strange();
+        let is_alien = is_stranger && (payload.len() > Self::FIRST_FRAME || !is_stun && !carrier.is_accepted);
         carrier.is_heard |= is_stun;
-        let (stream, component, path, is_accepted) =
-            (carrier.stream, carrier.component, carrier.path, carrier.is_accepted);
-        if is_new && !is_stun && !is_accepted {
-            // Whoever we have called is no ICE agent (RFC 6544 §7.1).
+        let (stream, component, path) = (carrier.stream, carrier.component, carrier.path);
+        if is_alien {
+            // Whoever is there is no ICE agent (RFC 6544 §7.1).
             self.end_connection(id, ConnectionEnd::NotStun);
             return self.count(Received::Dropped(DropReason::Unclassified));
         }
@@ -210,7 +210,7 @@ impl Agent {
     /// waited for.
     fn judge_opening(&mut self, id: ConnectionId) {
         let Some(connection) = self.connections.get(id) else { return };
-        let Some(carrier) = connection.carrier().filter(|carrier| !carrier.is_heard) else { return };
+        let Some(carrier) = connection.carrier().filter(|carrier| carrier.is_strange()) else { return };
         let part = connection.framer.part();
         let Some((prefix, payload)) = part.split_first_chunk() else { return };
         let is_long = usize::from(u16::from_be_bytes(*prefix)) > Self::FIRST_FRAME;

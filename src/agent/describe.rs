@@ -5,7 +5,7 @@ use core::net::SocketAddr;
 use super::Agent;
 use super::stream_data::Stream;
 use crate::agent::Role;
-use crate::candidate::{Candidate, CandidateKind, LocalCandidate};
+use crate::candidate::{Candidate, CandidateKind, LocalCandidate, TcpType};
 use crate::checklist::ChecklistState;
 use crate::pair::CandidatePair;
 use crate::sdp::{IceMedia, IceOptions, RemoteCandidate};
@@ -99,6 +99,8 @@ impl Agent {
         };
         let told = data.locals.iter().filter(|local| local.is_announced_in(generation));
         told.filter(|local| (local.candidate.component(), local.candidate.transport()) == (component, transport))
+            // A peer without ICE cannot open a connection at the same time (RFC 6544 §4.3).
+            .filter(|local| local.candidate.tcp_type() != Some(TcpType::SimultaneousOpen))
             // A name is never written (RFC 8839 §5.1).
             .filter(|local| local.candidate.socket_address().is_some())
             .max_by_key(|local| (rank(local), local.candidate.priority()))

@@ -23,7 +23,8 @@ pub struct SocketOptions {
     /// * [`Active`](TcpType::Active): the agent opens connections from this IP address. The port means nothing: every
     ///   connection has one of its own, and what is signalled has port 9. There is no socket before there is a connection.
     /// * [`Passive`](TcpType::Passive): the connections that the socket at this address accepts are handed to
-    ///   [`accept_connection`](Agent::accept_connection).
+    ///   [`accept_connection`](Agent::accept_connection). One socket may serve many agents, see
+    ///   [`Doorman`](crate::Doorman).
     /// * [`SimultaneousOpen`](TcpType::SimultaneousOpen): both at once, from and at this address.
     ///
     /// One candidate of each type, the latter two on different ports, suits a host without NAT; browsers have active ones

@@ -69,7 +69,7 @@ fn length(bytes: &[u8]) -> Option<usize> {
 }
 
 /// The payload of a frame at the beginning, and what is behind it.
-fn whole(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
+pub(super) fn whole(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
     let (_, behind) = bytes.split_at_checked(PREFIX)?;
     behind.split_at_checked(length(bytes)?)
 }

@@ -1,7 +1,9 @@
 //! ICE over TCP (RFC 6544): connections, and the frames on them (RFC 4571).
 
+mod doorman;
 mod frame;
 mod table;
 
+pub use doorman::{Admission, Doorman};
 pub(crate) use frame::{Frame, Framer};
 pub(crate) use table::{Carrier, Connection, Connections, Owner, Stage};

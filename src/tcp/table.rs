@@ -45,6 +45,13 @@ pub(crate) struct Carrier {
     pub(crate) waiting: Option<TransactionKey>,
 }
 
+impl Carrier {
+    /// Whether the other end has not shown yet that it is an agent, or which one.
+    pub(crate) const fn is_strange(&self) -> bool {
+        if self.is_accepted { self.path.flow.is_none() } else { !self.is_heard }
+    }
+}
+
 /// How far a connection has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Stage {

@@ -57,6 +57,7 @@ mod states;
 mod stats;
 mod streams;
 mod tcp;
+mod tcp_limits;
 mod tcp_sim;
 mod topologies;
 mod trickle;

@@ -160,6 +160,7 @@ impl Pipes {
 /// Req: 6544-7.1-f
 /// Req: 6544-7.2-a
 /// Req: 6544-10.1-b
+/// Req: 7675-5.1-i
 #[test]
 fn an_active_candidate_connects_to_a_passive_one() {
     let types = [(TcpType::Active, "198.51.100.1:9"), (TcpType::Passive, "203.0.113.1:7000")];
@@ -187,8 +188,11 @@ fn an_active_candidate_connects_to_a_passive_one() {
         pipes.send(side, &payload);
         assert_eq!(pipes.received[1 - side].pop(), Some(payload));
     }
-    // It stays healthy.
+    // It stays healthy, and consent is asked for.
     pipes.run_for(ms(60_000));
+    for agent in &pipes.agents {
+        assert!(agent.selected_pair(pipes.stream, RTP).unwrap().stats.consent_requests_sent >= 10);
+    }
     assert!(pipes.agents.iter().all(|agent| agent.state() == ConnectionState::Completed));
     let is_ended = |event: &Event| matches!(event, Event::ConnectionEnded { .. } | Event::PathHealthChanged { .. });
     assert!(!pipes.events.iter().flatten().any(is_ended));

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 
-use nilas::sim::{Direction, FirewallRule, Link, NatConfig, Pair, PairSetup, PeerMatch, SideName};
+use nilas::sim::{Direction, FirewallRule, Link, NatConfig, Pair, PairSetup, PeerMatch, SideName, Wire};
 use nilas::{
     CandidateKind, CandidatePairState, ComponentId, Config, ConnectionEnd, ConnectionRequest, ConnectionState, Event,
     PairId, PathHealth, Role, SendError, TcpType, Transport, TransportOrder,
@@ -64,6 +64,7 @@ fn exchange(pair: &mut Pair) {
 /// Req: 6544-7.1-c
 /// Req: 6544-7.1-f
 /// Req: 6544-7.2-a
+/// Req: 6544-8-a
 #[test]
 fn active_and_passive_candidates_connect_either_way_round() {
     for (l, r) in [(Active, Passive), (Passive, Active)] {
@@ -74,8 +75,11 @@ fn active_and_passive_candidates_connect_either_way_round() {
             assert_eq!(tcp_types(&pair, SideName::R), Some([Some(r), Some(l)]));
             exchange(&mut pair);
             assert_eq!(opens(&pair, SideName::L) + opens(&pair, SideName::R), 1);
-            // All that was ever sent is a row of frames.
+            // All that was ever sent is a row of frames. The first check nominates nothing.
             for side in SIDES {
+                let (.., first) = pair.peer(side).streamed.first().unwrap();
+                let first = Wire::decode(&first[2..]);
+                assert!(first.request().is_none_or(|request| !request.use_candidate));
                 let mut bytes: Vec<u8> =
                     pair.peer(side).streamed.iter().flat_map(|(.., bytes)| bytes.iter().copied()).collect();
                 let mut frames = 0;

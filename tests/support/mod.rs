@@ -10,6 +10,8 @@
     reason = "test code, of which no user needs all"
 )]
 
+pub(crate) mod streams;
+
 use std::net::SocketAddr;
 use std::time::Duration;
 

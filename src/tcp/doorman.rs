@@ -1,0 +1,185 @@
+//! Connections of a listener that many agents share: whose each is, its first frame tells.
+
+use alloc::boxed::Box;
+use alloc::collections::BTreeMap;
+use alloc::vec::Vec;
+use core::net::{IpAddr, SocketAddr};
+use core::time::Duration;
+
+use super::frame::whole;
+use crate::agent::AcceptConnectionError;
+use crate::connection::ConnectionEnd;
+use crate::stun::{Class, Message, looks_like_stun};
+use crate::time::{Instant, after};
+
+/// Holds the accepted connections of a listener that many agents share, until the first frame on each has told whose it is.
+///
+/// That is a check, whose USERNAME begins with the username fragment of the agent that it is for (RFC 6544 §7.2). Nothing
+/// is authenticated here: that is for the agent. `K` is whatever the application names its connections by.
+///
+/// ```
+/// use nilas::{Admission, Doorman, Instant};
+///
+/// let mut doorman = Doorman::new(1000, 10);
+/// let now = Instant::ZERO;
+/// // A connection was accepted.
+/// doorman.accept(now, 7, "198.51.100.1:40000".parse()?)?;
+/// // Bytes have come on it.
+/// match doorman.handle_bytes(&7, b"\0") {
+///     Admission::Waiting => {}
+///     Admission::Admitted { ufrag, bytes } => {
+///         // Find the agent with this fragment. It accepts the connection, and takes the bytes.
+/// #       let _ = (ufrag, bytes);
+///     }
+///     Admission::Refused(_) => { /* Close it. */ }
+/// #   _ => {}
+/// }
+/// // It says nothing for 10 s: it has to be closed.
+/// let until = doorman.poll_timeout().ok_or("it waits")?;
+/// assert_eq!(doorman.poll_expired(until), Some(7));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct Doorman<K> {
+    guests: BTreeMap<K, Guest>,
+    by_deadline: BTreeMap<(Instant, u64), K>,
+    by_address: BTreeMap<IpAddr, usize>,
+    next: u64,
+    most: usize,
+    most_of_one: usize,
+}
+
+#[derive(Clone, Debug)]
+struct Guest {
+    deadline: (Instant, u64),
+    ip: IpAddr,
+    bytes: Vec<u8>,
+}
+
+/// What a [`Doorman`] says of a connection.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[must_use = "whoever is admitted or refused is forgotten"]
+#[non_exhaustive]
+pub enum Admission {
+    /// The first frame is not complete.
+    Waiting,
+    /// It is for the agent with this local username fragment, if there is one.
+    Admitted {
+        /// The fragment, as the check has it: up to 256 characters of the peer's choice.
+        ufrag: Box<str>,
+        /// All that has come so far, for [`Agent::handle_stream_bytes`](crate::Agent::handle_stream_bytes).
+        bytes: Vec<u8>,
+    },
+    /// It has to be closed.
+    Refused(ConnectionEnd),
+    /// It is not held here.
+    Unknown,
+}
+
+impl<K: Ord + Clone> Doorman<K> {
+    /// How long a connection may take to say whose it is.
+    pub const PATIENCE: Duration = Duration::from_secs(10);
+    /// The longest first frame: no check is longer.
+    const FIRST_FRAME: usize = 2048;
+
+    /// One that holds so many connections at a time, and so many of one address.
+    #[must_use]
+    pub const fn new(most: usize, most_of_one_address: usize) -> Self {
+        Self {
+            guests: BTreeMap::new(),
+            by_deadline: BTreeMap::new(),
+            by_address: BTreeMap::new(),
+            next: 0,
+            most,
+            most_of_one: most_of_one_address,
+        }
+    }
+
+    /// Takes a connection that was accepted, from this address.
+    ///
+    /// # Errors
+    /// [`TooMany`](AcceptConnectionError::TooMany) or [`TooManyFromAddress`](AcceptConnectionError::TooManyFromAddress) at
+    /// the limits: it has to be closed.
+    pub fn accept(&mut self, now: Instant, key: K, remote: SocketAddr) -> Result<(), AcceptConnectionError> {
+        self.remove(&key);
+        if self.guests.len() >= self.most {
+            return Err(AcceptConnectionError::TooMany(self.most));
+        }
+        let ip = remote.ip();
+        if self.by_address.get(&ip).is_some_and(|count| *count >= self.most_of_one) {
+            return Err(AcceptConnectionError::TooManyFromAddress(self.most_of_one));
+        }
+        *self.by_address.entry(ip).or_default() += 1;
+        let deadline = (after(now, Self::PATIENCE), self.next);
+        self.next = self.next.wrapping_add(1);
+        self.by_deadline.insert(deadline, key.clone());
+        self.guests.insert(key, Guest { deadline, ip, bytes: Vec::new() });
+        Ok(())
+    }
+
+    /// Takes bytes that have come on a connection. It is held here no longer once it is admitted or refused.
+    pub fn handle_bytes(&mut self, key: &K, bytes: &[u8]) -> Admission {
+        let Some(guest) = self.guests.get_mut(key) else { return Admission::Unknown };
+        // What comes behind the first frame is at the most what came with its end.
+        guest.bytes.extend_from_slice(bytes);
+        let Some((prefix, part)) = guest.bytes.split_first_chunk() else { return Admission::Waiting };
+        let is_long = usize::from(u16::from_be_bytes(*prefix)) > Self::FIRST_FRAME;
+        let is_other = part.first().is_some_and(|first| *first > 3);
+        let verdict = match whole(&guest.bytes) {
+            _ if is_long || is_other => None,
+            None => return Admission::Waiting,
+            Some((frame, _)) => owner(frame),
+        };
+        let bytes = self.remove(key).unwrap_or_default();
+        verdict.map_or(Admission::Refused(ConnectionEnd::NotStun), |ufrag| Admission::Admitted { ufrag, bytes })
+    }
+
+    /// Forgets a connection that is over; gives what has come on it.
+    pub fn remove(&mut self, key: &K) -> Option<Vec<u8>> {
+        let guest = self.guests.remove(key)?;
+        self.by_deadline.remove(&guest.deadline);
+        if let Some(count) = self.by_address.get_mut(&guest.ip) {
+            *count = count.saturating_sub(1);
+            if *count == 0 {
+                self.by_address.remove(&guest.ip);
+            }
+        }
+        Some(guest.bytes)
+    }
+
+    /// The next connection that has taken too long, and has to be closed.
+    pub fn poll_expired(&mut self, now: Instant) -> Option<K> {
+        let (_, key) = self.by_deadline.first_key_value().filter(|((at, _), _)| *at <= now)?;
+        let key = key.clone();
+        self.remove(&key);
+        Some(key)
+    }
+
+    /// When [`poll_expired`](Self::poll_expired) has something.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        self.by_deadline.first_key_value().map(|((at, _), _)| *at)
+    }
+
+    /// How many connections are held.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.guests.len()
+    }
+
+    /// Whether none is held.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.guests.is_empty()
+    }
+}
+
+/// Whose agent a check is for.
+fn owner(frame: &[u8]) -> Option<Box<str>> {
+    if !looks_like_stun(frame) {
+        return None;
+    }
+    let message = Message::read(frame).ok().filter(|message| message.class == Class::Request)?;
+    let (to, _) = message.ufrags().filter(|_| message.has_valid_fingerprint())?;
+    core::str::from_utf8(to).ok().map(Into::into)
+}
