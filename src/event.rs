@@ -109,6 +109,22 @@ pub enum Event {
         /// When the health gets worse unless something is heard.
         next_state_at: Option<Instant>,
     },
+    /// The peer's consent to send on the pair in use has ended: no data goes there any more (RFC 7675 §5.1, §5.2). What that
+    /// means for the stream is told by the events that follow: data may go on another pair.
+    ConsentEnded {
+        /// The stream.
+        stream: StreamId,
+        /// The component.
+        component: ComponentId,
+        /// The pair that was in use.
+        pair: PairId,
+        /// When the last answer came.
+        answered_at: Option<Instant>,
+        /// When consent ended.
+        at: Instant,
+        /// The peer said so, by an authentic 403; otherwise no answer came for 30 s.
+        is_revoked: bool,
+    },
     /// The connection state of a stream has changed.
     StreamStateChanged {
         /// The stream.

@@ -173,7 +173,7 @@ pub use random::Seed;
 pub use random::SeedError;
 pub use route::Route;
 pub use sdp::{
-    AddIceCandidateError, AppendCandidateError, CredentialsChange, IceCandidateInit, IceDescription,
+    AddIceCandidateError, AnswerError, AppendCandidateError, CredentialsChange, IceCandidateInit, IceDescription,
     IceDescriptionError, IceMedia, IceOptions, ParseCandidateError, ParseIceDescriptionError, ParseIceOptionsError,
     ReceiveFragmentError, RemoteCandidate, ResolvedCandidate, SkippedCandidate, TrickleFragment, TrickleItem,
     TrickleReceiver,

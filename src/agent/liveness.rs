@@ -192,7 +192,7 @@ impl Agent {
                     consent.is_queued = true;
                     self.outbox.queue_consent(id);
                 }
-                Demand::Expired => self.end_consent(id),
+                Demand::Expired => self.end_consent(id, false),
                 Demand::Lapsed => self.lapse(id),
             }
             if health != before {
@@ -287,7 +287,7 @@ impl Agent {
                 return Some(start);
             }
             // What cannot be asked cannot be used.
-            self.end_consent(id);
+            self.end_consent(id, false);
         }
     }
 
@@ -330,7 +330,13 @@ impl Agent {
     }
 
     /// Stops to use a path: the peer has not consented for 30 s, or said no (RFC 7675 §5.1, §5.2).
-    pub(super) fn end_consent(&mut self, id: PairId) {
+    pub(super) fn end_consent(&mut self, id: PairId, is_revoked: bool) {
+        let at = self.now;
+        if let Some(pair) = self.set.get(id) {
+            let (stream, component) = (pair.stream, pair.component);
+            let answered_at = pair.answered_at;
+            self.emit(Event::ConsentEnded { stream, component, pair: id, answered_at, at, is_revoked });
+        }
         self.give_up_path(id, true);
     }
 

@@ -591,7 +591,7 @@ impl Agent {
     fn refuse_pair(&mut self, id: PairId) {
         let Some(pair) = self.set.get(id) else { return };
         if pair.is_valid || pair.state.get() == CandidatePairState::Succeeded {
-            self.end_consent(id);
+            self.give_up_path(id, true);
         } else {
             self.set.refuse(id);
         }

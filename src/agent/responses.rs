@@ -59,7 +59,7 @@ impl Agent {
             Verdict::Success(mapped) => self.handle_success(&transaction, canonical(mapped)),
             Verdict::RoleConflict => self.handle_role_conflict(key, &transaction),
             Verdict::Forbidden if transaction.start.purpose == Purpose::Consent => {
-                self.end_consent(transaction.start.pair)
+                self.end_consent(transaction.start.pair, true)
             }
             Verdict::ServerError => self.handle_server_error(key, &transaction),
             Verdict::Failure | Verdict::Forbidden | Verdict::Unusable => self.handle_failure(key, &transaction),

@@ -21,7 +21,7 @@ pub use init::{AddIceCandidateError, IceCandidateInit, ResolvedCandidate};
 pub use options::{IceOptions, ParseIceOptionsError};
 pub use parse::{IceDescriptionError, ParseIceDescriptionError};
 pub use trickle::{AppendCandidateError, ReceiveFragmentError, TrickleFragment, TrickleItem, TrickleReceiver};
-pub use update::CredentialsChange;
+pub use update::{AnswerError, CredentialsChange};
 
 /// The text after `prefix`, whatever the case of its letters.
 fn strip_prefix_ignore_case<'a>(text: &'a str, prefix: &str) -> Option<&'a str> {

@@ -56,6 +56,18 @@ impl CredentialsChange {
     }
 }
 
+/// How an answer contradicts its offer (RFC 9429 §5.10).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum AnswerError {
+    /// The offer restarts this section, and the answer does not; counted from 0.
+    #[error("the answer leaves the credentials of section {0} as they were, which the offer restarts")]
+    RestartIgnored(usize),
+    /// The answer restarts this section, and the offer does not; counted from 0.
+    #[error("the answer changes the credentials of section {0}, which the offer does not restart")]
+    UnaskedRestart(usize),
+}
+
 impl IceDescription {
     /// What changed in the credentials of each section, in the order of the sections (RFC 8839 §4.4.1.1.1).
     ///
@@ -71,6 +83,30 @@ impl IceDescription {
             CredentialsChange::between(before.as_ref(), self.active_credentials(media).as_ref())
         });
         changes.collect()
+    }
+
+    /// Checks this answer against the offer that it answers, each with the description of the same side before it: a section
+    /// restarts on both sides or on none (RFC 9429 §5.10).
+    ///
+    /// Sections that one of the two does not have, has rejected, or begins ICE in are passed over.
+    ///
+    /// # Errors
+    /// * [`RestartIgnored`](AnswerError::RestartIgnored) if the offer restarts a section and the answer leaves its credentials
+    ///   as they were.
+    /// * [`UnaskedRestart`](AnswerError::UnaskedRestart) if the answer changes credentials of a section that the offer leaves
+    ///   as they were.
+    pub fn check_answer(&self, before: &Self, offer: &Self, offer_before: &Self) -> Result<(), AnswerError> {
+        let offered = offer.changes_since(offer_before);
+        for (section, (answered, offered)) in self.changes_since(before).into_iter().zip(offered).enumerate() {
+            match (offered.is_restart(), answered) {
+                (true, CredentialsChange::Unchanged) => return Err(AnswerError::RestartIgnored(section)),
+                (false, answered) if answered.is_restart() && offered == CredentialsChange::Unchanged => {
+                    return Err(AnswerError::UnaskedRestart(section));
+                }
+                (true | false, _) => {}
+            }
+        }
+        Ok(())
     }
 
     /// Whether `ice-lite`, the Ta that is wanted, or the options of some section differ from the earlier description.
@@ -184,5 +220,21 @@ mod tests {
         assert!(!same.settings_changed_since(&before));
         let faster = description(&format!("{A}a=ice-pacing:20\n"), &["a=ice-options:ice2 trickle\n"]);
         assert!(faster.settings_changed_since(&before));
+    }
+
+    /// Req: 9429-5.10-a
+    #[test]
+    fn an_answer_restarts_what_the_offer_restarts_and_nothing_else() {
+        let (a, b) = (description("", &[A, A]), description("", &[A, B]));
+        let one = description("", &[A]);
+        assert_eq!(b.check_answer(&a, &b, &a), Ok(()));
+        assert_eq!(a.check_answer(&a, &a, &a), Ok(()));
+        assert_eq!(a.check_answer(&a, &b, &a), Err(AnswerError::RestartIgnored(1)));
+        assert_eq!(b.check_answer(&a, &a, &a), Err(AnswerError::UnaskedRestart(1)));
+        // A change of one of the two values counts as a restart, on either side.
+        let half = description("", &[A, "a=ice-ufrag:cccc\na=ice-pwd:aaaaaaaaaaaaaaaaaaaaaa\n"]);
+        assert_eq!(half.check_answer(&a, &b, &a), Ok(()));
+        assert_eq!(half.check_answer(&a, &a, &a), Err(AnswerError::UnaskedRestart(1)));
+        assert_eq!(b.check_answer(&one, &a, &one), Ok(()), "what begins is no restart");
     }
 }

@@ -53,6 +53,7 @@ fn an_idle_pair_carries_consent_checks_every_4_to_6_seconds_and_nothing_else() {
 /// Req: 7675-5.1-a
 /// Req: 7675-5.1-b
 /// Req: proj-data-a
+/// Req: proj-consent-a
 /// Req: wpc-tstate-g
 #[test]
 fn a_dead_path_is_suspected_lost_and_at_30_seconds_forbidden() {
@@ -84,6 +85,13 @@ fn a_dead_path_is_suspected_lost_and_at_30_seconds_forbidden() {
             Some((ConnectionState::Failed, StateReason::ConsentExpired))
         );
         assert_eq!(peer.selections(), 2);
+        let ended = peer.events.iter().position(|(_, event)| {
+            matches!(event, Event::ConsentEnded { at, answered_at: Some(answer), is_revoked: false, .. }
+                if *at == failed && *answer == answered_at)
+        });
+        let selected = peer.events.iter().rposition(|(_, event)| matches!(event, Event::SelectedPairChanged { .. }));
+        let state = peer.events.iter().rposition(|(_, event)| matches!(event, Event::StreamStateChanged { .. }));
+        assert!(ended.is_some() && ended < selected && selected < state, "{ended:?} {selected:?} {state:?}");
         assert!(peer.sent.iter().all(|sent| sent.at < failed), "nothing is sent any more");
     }
     assert_eq!(pair.send(SideName::L, b"late"), Err(SendError::Failed));
