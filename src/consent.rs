@@ -178,12 +178,13 @@ impl Consent {
         }
     }
 
-    /// Watches the pair for something else. The next check is due as if that had been so since the last one.
-    pub(crate) fn set_pace(&mut self, pace: Pace, random: &mut Random) {
+    /// Watches the pair for something else. The next check is due as if that had been so since the last one; gives when.
+    pub(crate) fn set_pace(&mut self, pace: Pace, random: &mut Random) -> Instant {
         if self.pace != pace {
             self.pace = pace;
             self.regular_at = after(self.asked_at, pace.gap(random));
         }
+        self.regular_at
     }
 
     /// Whether the pair has to be asked at once, and is given time to answer: it was valid, and not in use, for so long

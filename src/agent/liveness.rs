@@ -133,6 +133,7 @@ impl Agent {
     pub(super) fn follow_use(&mut self, stream: StreamId) {
         let Some(data) = self.stream(stream) else { return };
         let components: SmallVec<[ComponentId; 2]> = data.components.iter().map(|component| component.id).collect();
+        let mut is_hurried = false;
         for component in components {
             let place = (stream, component);
             let wanted = self.wanted(place);
@@ -145,7 +146,7 @@ impl Agent {
                 }
             }
             for (id, pace) in &wanted {
-                self.watch(*id, *pace);
+                is_hurried |= self.watch(*id, *pace);
             }
             if let Some(component) = self.component_mut(place) {
                 component.kept = wanted.first().map(|(id, _)| *id);
@@ -153,27 +154,32 @@ impl Agent {
                 component.spares.extend(wanted.iter().skip(1).map(|(id, _)| *id));
             }
         }
+        if is_hurried {
+            // At another pace a check may be due by now.
+            self.expire_consent();
+        }
     }
 
-    fn watch(&mut self, id: PairId, pace: Pace) {
+    /// Watches a pair; whether it is asked sooner than before.
+    fn watch(&mut self, id: PairId, pace: Pace) -> bool {
         let now = self.now;
-        let Some(pair) = self.set.get(id) else { return };
+        let Some(pair) = self.set.get(id) else { return false };
         let is_lite_pair = self.stream(pair.stream).is_some_and(|data| self.config.lite && data.is_remote_lite);
         if is_lite_pair || !self.config.consent && !self.config.lite {
-            return;
+            return false;
         }
-        let Some(pair) = self.set.get_mut(id) else { return };
+        let Some(pair) = self.set.get_mut(id) else { return false };
         if let Some(consent) = pair.consent.as_mut() {
-            consent.set_pace(pace, &mut self.random);
-            return;
+            return consent.set_pace(pace, &mut self.random) <= now;
         }
-        let Some(answered_at) = pair.answered_at else { return };
+        let Some(answered_at) = pair.answered_at else { return false };
         let mut consent = Consent::new(answered_at, now, pace, &mut self.random);
         if consent.is_stale() {
             consent.is_queued = true;
             self.outbox.queue_consent(id);
         }
         pair.consent = Some(consent);
+        false
     }
 
     /// Does what is due on the paths in use.

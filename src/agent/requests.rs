@@ -72,6 +72,8 @@ impl Agent {
         match epoch {
             Epoch::Current => self.take_effect(arrival, peer, from, id, check),
             Epoch::Pending => self.remember_early(arrival, from, id, check),
+            // Its new self does not know ours yet: libwebrtc pairs new sockets with candidates from before the restart.
+            Epoch::Previous if peer.is_some() => self.take_effect(arrival, peer, from, id, check),
             // Only consent is at stake in the generation that is about to go.
             Epoch::Previous => self.record_previous_life(arrival),
         }

@@ -1,9 +1,13 @@
 //! ICE restarts: two steps, and the old pair in use between them.
 
 use nilas::sim::{MessageBuilder, Pair, SideName, Wire};
-use nilas::{ComponentId, ConnectionState, Credentials, DropReason, Event, Role, StateReason, StreamId};
+use nilas::{
+    ComponentId, Config, ConnectionState, Credentials, DropReason, Event, RemoteDescription, Role, StateReason,
+    StreamId,
+};
 
 use crate::help::{ms, requests, secs, setup, states};
+use crate::solo::{Solo, address};
 
 fn connected(name: &str) -> Pair {
     let mut pair = setup(name).build();
@@ -293,4 +297,44 @@ fn data_that_the_peer_still_sends_on_the_pair_from_before_is_taken_for_3_seconds
     while agent.poll_event().is_some() {}
     let dropped = agent.handle_datagram(late, &datagram);
     assert_eq!(dropped, nilas::Received::Dropped(DropReason::UnvalidatedSource));
+}
+
+/// libwebrtc pairs its new socket with our candidate from before the restart, and never checks it with the new credentials.
+///
+/// Req: 8445-9-b
+#[test]
+fn the_peer_may_use_our_old_credentials_with_its_new_ones() {
+    for is_lite in [true, false] {
+        let mut solo = Solo::with_consent(Role::Controlled, Config::default().with_lite(is_lite));
+        solo.describe(Vec::new());
+        let old = solo.ours();
+        let check = |to: &Credentials, from: &str, id: u8| {
+            let message = MessageBuilder::binding_request([id; 12]).username(to.ufrag.as_str(), from);
+            let message = message.priority(0x6eff_ffff).controlling(7).use_candidate();
+            message.integrity(&to.password).fingerprint().build()
+        };
+        solo.agent.prepare_restart(solo.now, solo.stream).unwrap();
+        let new = Credentials::new("newpeer", "passwordOfTheNewPeer0123").unwrap();
+        solo.agent.set_remote_description(solo.now, solo.stream, &RemoteDescription::new(new.clone())).unwrap();
+        solo.drain();
+        let from = address("203.0.113.1:7000");
+        // One of the old generation on both sides has no consequence.
+        solo.receive_from(from, &check(&old, "peer", 1));
+        assert_eq!(solo.agent.pairs().count(), 0);
+        solo.receive_from(from, &check(&old, "newpeer", 2));
+        let answers = solo.out.iter().filter(|out| matches!(out.wire(), Wire::Success { .. })).count();
+        assert_eq!(answers, 2, "both are answered");
+        if !is_lite {
+            let request = solo.out.iter().rev().find(|out| out.wire().request().is_some()).unwrap().clone();
+            assert_eq!(request.destination, from);
+            let answer = MessageBuilder::binding_success(request.request().id)
+                .mapped_v4("198.51.100.1:5000".parse().unwrap())
+                .integrity(&new.password)
+                .fingerprint();
+            solo.receive_from(from, &answer.build());
+        }
+        let selected = solo.agent.selected_pair(solo.stream, ComponentId::RTP).expect("the nomination counts");
+        assert_eq!(selected.remote_address, from);
+        assert_eq!(solo.agent.generation(solo.stream), Some(1));
+    }
 }

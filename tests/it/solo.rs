@@ -5,7 +5,8 @@ use std::net::{SocketAddr, SocketAddrV4};
 use nilas::sim::{MessageBuilder, Wire, WireRequest, is_genuine};
 use nilas::{
     Agent, Candidate, CandidateKind, CandidatePairState, ComponentId, Config, Credentials, Datagram, DropReason, Event,
-    Foundation, Instant, PairId, Password, Priority, Received, RemoteDescription, Role, Seed, StreamId, Transport,
+    Foundation, Instant, PairId, Password, Priority, Received, RemoteDescription, Renomination, Role, Seed, StreamId,
+    Transport,
 };
 
 use crate::help::{ms, silent};
@@ -114,7 +115,15 @@ impl Solo {
 
     /// Takes the peer's description with these candidates.
     pub(crate) fn describe(&mut self, candidates: Vec<Candidate>) {
-        let description = RemoteDescription::new(self.theirs.clone()).with_ice2(true).with_candidates(candidates);
+        self.describe_as(None, candidates);
+    }
+
+    /// The same of a peer that takes several nominations by this draft.
+    pub(crate) fn describe_as(&mut self, draft: Option<Renomination>, candidates: Vec<Candidate>) {
+        let description = RemoteDescription::new(self.theirs.clone())
+            .with_ice2(true)
+            .with_renomination(draft)
+            .with_candidates(candidates);
         self.agent.set_remote_description(self.now, self.stream, &description).unwrap();
         self.drain();
     }

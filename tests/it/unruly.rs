@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use nilas::sim::{MessageBuilder, Wire};
-use nilas::{ComponentId, Config, DropReason, Role};
+use nilas::{ComponentId, Config, DropReason, Renomination, Role};
 use proptest::prelude::*;
 
 use crate::help::{ms, secs};
@@ -28,6 +28,17 @@ enum Deed {
     Indication,
     Candidate(u16),
     Wait(u64),
+    /// What the application does meanwhile: on this pair, if it takes one.
+    Call(Call, usize),
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Call {
+    NetworkChanged,
+    Idle(bool),
+    Nominate,
+    Remove,
+    Send,
 }
 
 #[derive(Clone, Debug)]
@@ -36,6 +47,8 @@ enum Attribute {
     Controlling(u64),
     Controlled(u64),
     UseCandidate,
+    /// The value of a nomination, by the later draft or not.
+    Value(bool, u32),
     Other(u16, Vec<u8>),
 }
 
@@ -46,6 +59,7 @@ fn attribute() -> impl Strategy<Value = Attribute> {
         3 => tiebreaker.clone().prop_map(Attribute::Controlling),
         3 => tiebreaker.prop_map(Attribute::Controlled),
         2 => Just(Attribute::UseCandidate),
+        2 => (any::<bool>(), prop_oneof![0_u32..6, any::<u32>()]).prop_map(|(late, value)| Attribute::Value(late, value)),
         1 => (any::<u16>(), proptest::collection::vec(any::<u8>(), 0..12)).prop_map(|(kind, value)| Attribute::Other(kind, value)),
     ]
 }
@@ -57,6 +71,13 @@ fn deed() -> impl Strategy<Value = Deed> {
         list.insert(0, Attribute::Priority(77));
         list
     });
+    let call = prop_oneof![
+        Just(Call::NetworkChanged),
+        any::<bool>().prop_map(Call::Idle),
+        Just(Call::Nominate),
+        Just(Call::Remove),
+        Just(Call::Send),
+    ];
     let code = prop_oneof![3 => Just(None), 3 => Just(Some(487)), 1 => (300_u16..700).prop_map(Some)];
     prop_oneof![
         5 => (port.clone(), attributes, any::<bool>()).prop_map(|(port, attributes, sha256)| Deed::Check { port, attributes, sha256 }),
@@ -65,6 +86,7 @@ fn deed() -> impl Strategy<Value = Deed> {
         1 => Just(Deed::Indication),
         1 => port.prop_map(Deed::Candidate),
         3 => (0_u64..3000).prop_map(Deed::Wait),
+        2 => (call, 0_usize..8).prop_map(|(call, which)| Deed::Call(call, which)),
     ]
 }
 
@@ -82,6 +104,9 @@ fn perform(solo: &mut Solo, deed: &Deed) {
                     Attribute::Controlling(tiebreaker) => builder.controlling(*tiebreaker),
                     Attribute::Controlled(tiebreaker) => builder.controlled(*tiebreaker),
                     Attribute::UseCandidate => builder.use_candidate(),
+                    Attribute::Value(late, value) => {
+                        builder.attribute(if *late { 0x0030 } else { 0xc001 }, &value.to_be_bytes())
+                    }
                     Attribute::Other(kind, value) => builder.attribute(*kind, value),
                 };
             }
@@ -117,6 +142,22 @@ fn perform(solo: &mut Solo, deed: &Deed) {
             solo.drain();
         }
         Deed::Wait(time) => solo.run_for(ms(*time)),
+        Deed::Call(call, which) => {
+            let pair = solo.agent.pairs().nth(*which).map(|pair| pair.id);
+            let now = solo.now;
+            match (call, pair) {
+                (Call::NetworkChanged, _) => solo.agent.network_changed(now),
+                (Call::Idle(is_idle), _) => solo.agent.set_idle(now, *is_idle),
+                (Call::Nominate, Some(pair)) => drop(solo.agent.nominate(now, pair)),
+                (Call::Remove, Some(pair)) => solo.agent.remove_pair(now, pair).unwrap(),
+                (Call::Send, _) => {
+                    let mut buffer = Vec::new();
+                    drop(solo.agent.send(now, solo.stream, ComponentId::RTP, b"data", &mut buffer));
+                }
+                (Call::Nominate | Call::Remove, None) => {}
+            }
+            solo.drain();
+        }
     }
 }
 
@@ -155,11 +196,11 @@ fn check_limits(solo: &Solo) {
     assert_eq!(agent.usable_pair(solo.stream, ComponentId::RTP).is_some(), agent.pairs().any(|pair| pair.is_valid));
 }
 
-fn play(is_controlling: bool, deeds: &[Deed]) {
+fn play(is_controlling: bool, draft: Option<Renomination>, deeds: &[Deed]) {
     let config = Config::default().with_max_pairs(6).with_max_peer_reflexive(4).with_pair_events(true);
     let role = if is_controlling { Role::Controlling } else { Role::Controlled };
     let mut solo = Solo::with_consent(role, config);
-    solo.describe(vec![host("203.0.113.1:6000")]);
+    solo.describe_as(draft, vec![host("203.0.113.1:6000")]);
     for deed in deeds {
         perform(&mut solo, deed);
         check_limits(&solo);
@@ -179,9 +220,10 @@ proptest! {
     #[test]
     fn an_authenticated_peer_without_manners_moves_the_agent_within_its_limits(
         is_controlling in any::<bool>(),
+        draft in prop_oneof![Just(None), Just(Some(Renomination::Draft2016)), Just(Some(Renomination::Draft2026))],
         deeds in proptest::collection::vec(deed(), 1..60),
     ) {
-        play(is_controlling, &deeds);
+        play(is_controlling, draft, &deeds);
     }
 }
 
@@ -190,7 +232,7 @@ proptest! {
 fn a_path_without_consent_is_off_the_valid_list_under_every_address_that_the_nat_showed() {
     let answer = |which, mapped| Deed::Answer { which, from: 6000, code: None, mapped: Some(mapped) };
     let deeds = [Deed::Wait(500), answer(0, 6007), Deed::Wait(343), Deed::Wait(2407), answer(0, 6007), answer(1, 6002)];
-    play(true, &deeds);
+    play(true, None, &deeds);
 }
 
 /// Req: proj-flood-a
