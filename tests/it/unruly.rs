@@ -152,7 +152,7 @@ fn perform(solo: &mut Solo, deed: &Deed) {
                 (Call::Remove, Some(pair)) => solo.agent.remove_pair(now, pair).unwrap(),
                 (Call::Send, _) => {
                     let mut buffer = Vec::new();
-                    drop(solo.agent.send(now, solo.stream, ComponentId::RTP, b"data", &mut buffer));
+                    let _ = solo.agent.send(now, solo.stream, ComponentId::RTP, b"data", &mut buffer);
                 }
                 (Call::Nominate | Call::Remove, None) => {}
             }
