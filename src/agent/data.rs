@@ -101,6 +101,9 @@ impl Agent {
     pub fn record_sent(&mut self, now: Instant, route: &Route, datagrams: usize, bytes: usize) {
         self.observe(now);
         self.stats.datagrams_sent += datagrams as u64;
+        if let Some(path) = self.set.get(route.pair).map(|pair| pair.path) {
+            self.note_relayed(&path);
+        }
         self.count_sent(route.pair, datagrams, bytes);
     }
 

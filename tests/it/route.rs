@@ -290,3 +290,92 @@ fn what_the_host_did_not_take_is_counted() {
     let after = other.pair(pair).unwrap().stats;
     assert_eq!(after.packets_discarded_on_send, check.pair(pair).unwrap().stats.packets_discarded_on_send);
 }
+
+/// What `send` writes of a payload, and what an application writes that asks for the route.
+fn written(agent: &Agent, now: nilas::Instant, stream: nilas::StreamId, payload: &[u8]) -> [Vec<u8>; 2] {
+    let (mut one, mut other) = (agent.clone(), agent.clone());
+    let mut sent = Vec::new();
+    let transmit = one.send(now, stream, RTP, payload, &mut sent).unwrap();
+    let route = other.route(now, stream, RTP).unwrap();
+    assert_eq!((route.source, route.destination), (transmit.source, transmit.destination));
+    assert_eq!((route.transport, route.connection), (transmit.transport, transmit.connection));
+    let mut own = vec![0; Route::MAX_PREFIX];
+    own.extend(payload);
+    let start = Route::MAX_PREFIX - route.prefix_len();
+    assert!(route.write_prefix(payload.len(), &mut own[start..]));
+    own.extend(std::iter::repeat_n(0, route.trailer_len(payload.len())));
+    own.drain(..start);
+    other.record_sent(now, &route, 1, payload.len());
+    let counted = |agent: &Agent| {
+        let stats = agent.transport_stats(stream, RTP).unwrap();
+        (stats.packets_sent, stats.bytes_sent)
+    };
+    assert_eq!(counted(&one), counted(&other));
+    [sent, own]
+}
+
+#[test]
+fn on_tcp_a_route_has_the_length_of_the_frame_as_its_prefix() {
+    let tcp = |side: &mut nilas::sim::SideSetup, tcp_type| (side.udp, side.tcp) = (false, vec![tcp_type]);
+    let mut pair = setup("route over TCP")
+        .left(|l| tcp(l, nilas::TcpType::Active))
+        .right(|r| tcp(r, nilas::TcpType::Passive))
+        .build();
+    assert!(pair.run_until_selected(secs(5)));
+    let (now, stream) = (pair.now(), pair.stream());
+    for length in [0, 1, 1200, 65_535] {
+        let [sent, own] = written(&pair.l.agent, now, stream, &vec![0x80; length]);
+        assert_eq!(sent.len(), length + 2);
+        assert_eq!(sent, own);
+    }
+    let route = pair.l.agent.route(now, stream, RTP).unwrap();
+    assert_eq!((route.prefix_len(), route.trailer_len(3)), (2, 0));
+    assert!(!route.write_prefix(65_536, &mut [0; 4]) && !route.write_prefix(1, &mut [0; 1]));
+    let long = pair.l.agent.send(now, stream, RTP, &vec![0x80; 65_536], &mut Vec::new());
+    assert_eq!(long, Err(SendError::TooLong(65_536)));
+    // Several datagrams are several frames in the stream, which has no stride.
+    let mut buffer = Vec::new();
+    let payload = Payload::from(&[0x80; 250]).with_segment_size(100);
+    let transmit = pair.l.agent.send(now, stream, RTP, payload, &mut buffer).unwrap();
+    assert_eq!((transmit.len, transmit.segment_size), (256, None));
+    assert_eq!([&buffer[..2], &buffer[102..104], &buffer[204..206]], [[0, 100], [0, 100], [0, 50]]);
+    pair.l.agent.record_discarded(&transmit);
+    let stats = pair.l.agent.selected_pair(stream, RTP).unwrap().stats;
+    assert_eq!((stats.packets_discarded_on_send, stats.bytes_discarded_on_send), (3, 250), "without the frames");
+    let mut short = [0; 255];
+    let refused = pair.l.agent.send(now, stream, RTP, payload, &mut &mut short[..]);
+    assert_eq!(refused, Err(SendError::NoRoom(256)));
+}
+
+#[test]
+fn through_a_relay_a_route_has_the_header_of_its_channel_as_its_prefix() {
+    let server: std::net::IpAddr = "192.0.2.100".parse().unwrap();
+    let relayed = setup("route over a relay").with_turn(server);
+    let mut pair = relayed.left(|l| l.only_reaches = Some(server)).right(|r| r.servers.clear()).build();
+    assert!(pair.run_until_selected(secs(10)));
+    pair.run_for(secs(5));
+    let (now, stream) = (pair.now(), pair.stream());
+    let route = pair.l.agent.route(now, stream, RTP).unwrap();
+    assert_eq!((route.prefix_len(), route.destination.ip()), (4, server));
+    assert!(pair.l.agent.is_current(now, &route));
+    for length in [0, 1, 3, 1200] {
+        let [sent, own] = written(&pair.l.agent, now, stream, &vec![0x80; length]);
+        assert_eq!(sent, own);
+        assert!((0x40..0x50).contains(&sent[0]), "a channel");
+        assert_eq!(usize::from(u16::from_be_bytes([sent[2], sent[3]])), length);
+        assert_eq!(sent.len(), length + 4, "over UDP nothing is padded");
+    }
+    // A batch has one stride, headers included, and arrives as what it was.
+    let data: Vec<u8> = (0..250).map(|place| 0x80 | (place % 100) as u8).collect();
+    let mut buffer = Vec::new();
+    let payload = Payload::from(&data).with_segment_size(100);
+    let transmit = pair.l.agent.send(now, stream, RTP, payload, &mut buffer).unwrap();
+    assert_eq!((transmit.len, transmit.segment_size), (262, Some(104)));
+    let host = pair.l.host();
+    for datagram in buffer.chunks(104) {
+        pair.network.send(host, transmit.source, transmit.destination, datagram);
+    }
+    pair.run_for(secs(1));
+    let received: Vec<&[u8]> = pair.r.received.iter().map(|data| &*data.payload).collect();
+    assert_eq!(received, [&data[..100], &data[100..200], &data[200..]]);
+}
