@@ -5,7 +5,7 @@ use bytes::BufMut;
 use super::wrap::Leaving;
 use super::{Agent, ConnectionState, SendError, UnknownStream};
 use crate::consent::{self, Consent};
-use crate::pair::{PairId, Path};
+use crate::pair::{CandidatePair, PairId};
 use crate::route::Route;
 use crate::stream::{ComponentId, StreamId};
 use crate::time::{Instant, after};
@@ -14,9 +14,8 @@ use crate::transmit::{Payload, Transmit, Transport};
 
 /// Where data may go.
 #[derive(Clone, Copy, Debug)]
-struct Way {
-    pair: PairId,
-    path: Path,
+struct Way<'a> {
+    pair: &'a CandidatePair,
     /// How the stream is marked.
     class: TrafficClass,
     /// Until when the peer consents, if that is asked for.
@@ -50,8 +49,9 @@ impl Agent {
     ) -> Result<Transmit, SendError> {
         self.observe(now);
         let payload = payload.into();
-        let way = self.find_way(self.now, stream, component).inspect_err(|_| self.regain_consent(stream, component))?;
-        let (framing, count, (first, last)) = (self.framing(&way.path), payload.count(), payload.lengths());
+        let found = self.find_way(self.now, stream, component).map(|way| (way.pair.id, way.pair.path, way.class));
+        let (pair, path, class) = found.inspect_err(|_| self.regain_consent(stream, component))?;
+        let (framing, count, (first, last)) = (self.framing(&path), payload.count(), payload.lengths());
         if !framing.can_hold(first) {
             return Err(SendError::TooLong(first));
         }
@@ -61,16 +61,16 @@ impl Agent {
         }
         let mut segments = payload.segments();
         let first = segments.next().unwrap_or_default();
-        let mut transmit = self.wrap(way.path, first, buf).ok_or(SendError::NotConnected)?;
+        let mut transmit = self.wrap(&path, first, buf).ok_or(SendError::NotConnected)?;
         let stride = transmit.len;
         for segment in segments {
-            transmit.len += self.wrap(way.path, segment, buf).map_or(0, |transmit| transmit.len);
+            transmit.len += self.wrap(&path, segment, buf).map_or(0, |transmit| transmit.len);
         }
         transmit.segment_size = (count > 1 && transmit.transport == Transport::Udp).then_some(stride);
-        transmit.traffic_class = payload.class_on(way.class);
-        transmit.pair = Some(way.pair);
+        transmit.traffic_class = payload.class_on(class);
+        transmit.pair = Some(pair);
         (transmit.datagrams, transmit.payload_len) = (count, payload.bytes.len());
-        self.count_sent(way.pair, count, payload.bytes.len());
+        self.count_sent(pair, count, payload.bytes.len());
         Ok(transmit)
     }
 
@@ -128,17 +128,17 @@ impl Agent {
     }
 
     fn find_route(&self, now: Instant, stream: StreamId, component: ComponentId) -> Result<Route, SendError> {
-        let Way { pair, path, class, expires_at } = self.find_way(now, stream, component)?;
-        let framing = self.framing(&path);
+        let Way { pair, class, expires_at } = self.find_way(now, stream, component)?;
+        let framing = self.framing(&pair.path);
         if framing.indication.is_some() {
             return Err(SendError::NoChannel);
         }
         let Leaving { source, destination, transport, connection } =
-            self.leaving(&path).ok_or(SendError::NotConnected)?;
+            self.leaving(&pair.path).ok_or(SendError::NotConnected)?;
         Ok(Route {
             stream,
             component,
-            pair,
+            pair: pair.id,
             source,
             destination,
             transport,
@@ -150,7 +150,7 @@ impl Agent {
     }
 
     /// The way that the data of a component takes, if it may go anywhere.
-    fn find_way(&self, now: Instant, stream: StreamId, component: ComponentId) -> Result<Way, SendError> {
+    fn find_way(&self, now: Instant, stream: StreamId, component: ComponentId) -> Result<Way<'_>, SendError> {
         if self.is_closed {
             return Err(SendError::Closed);
         }
@@ -181,7 +181,7 @@ impl Agent {
         if pair.path.transport == Transport::Tcp && !self.is_carried(&pair.path) {
             return Err(SendError::NotConnected);
         }
-        Ok(Way { pair: pair.id, path: pair.path, class: data.traffic_class, expires_at })
+        Ok(Way { pair, class: data.traffic_class, expires_at })
     }
 
     fn count_sent(&mut self, pair: PairId, datagrams: usize, bytes: usize) {

@@ -52,7 +52,7 @@ impl Agent {
                 .or_else(|| self.write_keepalive(&mut scratch))
                 .or_else(|| self.write_new(&mut scratch))
                 .or_else(|| self.write_probe(&mut scratch))?;
-            let transmit = self.wrap(path, &scratch, buf);
+            let transmit = self.wrap(&path, &scratch, buf);
             if transmit.is_some() {
                 return transmit;
             }

@@ -25,19 +25,19 @@ impl Agent {
     ///
     /// A message that does not fit around its frame is a mistake of the caller, who asks [`framing`](Self::framing) first.
     /// `None` if there is no connection that it could go on, or no permission of the server that relays it.
-    pub(super) fn wrap(&mut self, path: Path, message: &[u8], buf: &mut impl BufMut) -> Option<Transmit> {
-        let Leaving { source, destination, transport, connection } = self.leaving(&path)?;
+    pub(super) fn wrap(&mut self, path: &Path, message: &[u8], buf: &mut impl BufMut) -> Option<Transmit> {
+        let Leaving { source, destination, transport, connection } = self.leaving(path)?;
         self.stats.datagrams_sent += 1;
-        let framing = self.framing(&path);
+        let framing = self.framing(path);
         let len = match framing.indication {
             Some(peer) => Some(self.put_indication(peer, message, buf)),
             None => framing.put(message, buf),
         };
-        self.note_relayed(&path);
+        self.note_relayed(path);
         debug_assert!(len.is_some(), "the message is too long for its path");
         let mut transmit = Transmit::new(len.unwrap_or_default(), transport, source, destination);
         transmit.connection = connection;
-        transmit.traffic_class = self.class_on(&path);
+        transmit.traffic_class = self.class_on(path);
         Some(transmit)
     }
 
