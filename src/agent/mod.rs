@@ -358,7 +358,7 @@ impl Agent {
         if data.peer(ufrag.as_str().as_bytes()).is_some() {
             return self.end_of_remote_candidates(now, stream);
         }
-        if !data.is_past_peer(ufrag.as_str()) {
+        if !data.is_past_peer(ufrag.as_str().as_bytes()) {
             data.deferred_end = Some(ufrag.clone());
         }
         Ok(())

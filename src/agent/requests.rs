@@ -42,6 +42,7 @@ impl Agent {
             // Once the peer's descriptions are known, nobody else is answered (RFC 8827 §9.3).
             return Err(DropReason::UnknownPeer);
         }
+        let is_mixed = epoch == Epoch::Previous && !stream.is_past_peer(from) && !self.config.lite;
         let is_revoked = stream.is_revoked;
         let renomination = stream.renomination.filter(|_| epoch == Epoch::Current);
         let request = message.authenticate(&local.key);
@@ -52,6 +53,12 @@ impl Agent {
         };
         arrival.path = self.own(arrival);
         let integrity = Some(request.integrity());
+        if is_mixed {
+            // The credentials are of two generations, as libwebrtc sends them from its new ports. A success would pass for a path
+            // that works, on which it refuses our checks with the right ones; this code makes it begin anew with ours.
+            self.reply(arrival, id, integrity, Some(ErrorReply::BadRequest))?;
+            return Err(DropReason::UnknownPeer);
+        }
         // Not a lite agent's business, nor that of a generation that is about to go (RFC 8445 §7.3.1.1, §9).
         let repairs_roles = !self.config.lite && epoch != Epoch::Previous;
         let check = match server::examine(&request, self.role, self.tiebreaker, repairs_roles, renomination) {
@@ -72,7 +79,7 @@ impl Agent {
         match epoch {
             Epoch::Current => self.take_effect(arrival, peer, from, id, check),
             Epoch::Pending => self.remember_early(arrival, from, id, check),
-            // Its new self does not know ours yet: libwebrtc pairs new sockets with candidates from before the restart.
+            // A lite agent, which sends no checks that could teach it better, takes them as they are.
             Epoch::Previous if peer.is_some() => self.take_effect(arrival, peer, from, id, check),
             // Only consent is at stake in the generation that is about to go.
             Epoch::Previous => self.record_previous_life(arrival),

@@ -113,8 +113,9 @@ impl Stream {
     }
 
     /// Whether this is the peer's username fragment in the generation before.
-    pub(crate) fn is_past_peer(&self, ufrag: &str) -> bool {
-        self.previous.as_ref().is_some_and(|previous| previous.remote.iter().any(|of| of.ufrag() == ufrag))
+    pub(crate) fn is_past_peer(&self, ufrag: &[u8]) -> bool {
+        let is_it = |of: &Keyed| of.ufrag().as_bytes() == ufrag;
+        self.previous.as_ref().is_some_and(|previous| previous.remote.iter().any(is_it))
     }
 
     pub(crate) fn key_in(&self, generation: u32) -> Option<&IntegrityKey> {
