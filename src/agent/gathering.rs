@@ -12,7 +12,7 @@ use super::{Agent, GatherError, GatheringState};
 use crate::candidate::{CandidateId, LocalCandidate};
 use crate::config::Config;
 use crate::event::Event;
-use crate::gather::{End, IceServer, IceServerKind, TaskId, TaskKind, masked};
+use crate::gather::{End, IceServer, IceServerKind, TaskId, TaskKind};
 use crate::pair::Path;
 use crate::stats::DropReason;
 use crate::stream::{ComponentId, StreamId};
@@ -276,7 +276,7 @@ impl Agent {
         let is_concealed =
             |data: &Stream| data.locals.iter().any(|local| local.is_concealed() && local.address == mapped);
         let is_shown = self.config.candidate_types.server_reflexive && !self.stream(stream).is_none_or(is_concealed);
-        if is_shown { mapped } else { masked(mapped) }
+        if is_shown { mapped } else { crate::gather::masked(mapped) }
     }
 
     /// Makes a candidate of the address that a server has seen, unless it is redundant or comes too late.

@@ -327,6 +327,7 @@ mod tests {
 
     /// Req: 8656-12-a
     /// Req: 8656-12-c
+    /// Scenario: S148
     #[test]
     fn a_number_is_left_alone_for_five_minutes_after_its_end_but_for_its_own_peer() {
         let mut channels = Channels::default();
@@ -348,6 +349,22 @@ mod tests {
         assert_eq!(channels.take_wanted(), Some((0x4000, peer(5000))));
         assert!(channels.want(at(900), peer(0)), "and whoever had it gets another");
         assert_eq!(channels.take_wanted(), Some((0x4001, peer(0))));
+    }
+
+    /// Scenario: S150
+    #[test]
+    fn peers_at_one_address_have_a_channel_for_each_port() {
+        let mut channels = Channels::default();
+        for port in [1, 2] {
+            assert!(channels.want(at(0), peer(port)));
+            let (number, found) = channels.take_wanted().unwrap();
+            assert_eq!((channels.bind(number, at(0)), found), (Some(peer(port)), peer(port)));
+        }
+        for port in [1, 2] {
+            let number = channels.number_of(at(1), peer(port)).unwrap();
+            assert_eq!(channels.peer_of(at(1), number), Some(peer(port)));
+        }
+        assert_ne!(channels.number_of(at(1), peer(1)), channels.number_of(at(1), peer(2)));
     }
 
     /// Req: 8656-12-d

@@ -467,3 +467,21 @@ fn what_is_forged_or_belongs_to_nothing_changes_nothing() {
     assert!(bench.allocation.handle_answer(at(1), &ServerMessage::read(&forged).unwrap()).is_err());
     assert!(matches!(bench.events().as_slice(), [TurnEvent::Failed { code: 701, .. }]));
 }
+
+/// Req: 8656-11.6-a
+/// Req: 8656-11.4-a
+#[test]
+fn icmp_is_told_of_peers_that_may_send() {
+    let mut bench = Bench::held();
+    assert!(bench.allocation.permit(ip(1)));
+    bench.serve(secs(1), &Say::Ok(&|_| {}));
+    bench.events();
+    let (known, stranger) = (SocketAddr::new(ip(1), 9), SocketAddr::new(ip(2), 9));
+    assert!(bench.allocation.handle_icmp(secs(2), known, 3, 1).is_ok());
+    assert_eq!(bench.allocation.handle_icmp(secs(2), stranger, 3, 1), Err(DropReason::UnvalidatedSource));
+    assert_eq!(bench.events(), [TurnEvent::Icmp { peer: known, kind: 3, code: 1 }]);
+    for _ in 0..1000 {
+        let _ = bench.allocation.handle_icmp(secs(2), known, 3, 1);
+    }
+    assert_eq!(bench.events().len(), Allocation::MAX_EVENTS);
+}

@@ -3,7 +3,10 @@
 use std::net::{IpAddr, SocketAddr};
 
 use nilas::sim::{NatConfig, Pair, PairSetup, ServerMethod, SideName};
-use nilas::{CandidateKind, ComponentId, ConnectionState, Event, GatheringState, IceServer};
+use nilas::{
+    CandidateKind, ComponentId, ConnectionState, Datagram, DropReason, Event, GatheringState, IceServer, Received,
+    RelayFamilies,
+};
 
 use crate::help::{ms, secs, setup};
 
@@ -361,4 +364,93 @@ fn a_redirection_is_followed_and_a_circle_of_them_is_not() {
     assert_eq!(errors.count(), 1);
     let asked = [0, 1].map(|server: usize| pair.servers[server].count(ServerMethod::Allocate));
     assert_eq!(asked, [2, 2], "a bare request and one with credentials to each");
+}
+
+/// Req: 8656-3.1-b
+/// Req: 8656-11.4-a
+/// Req: 8656-12.6-a
+#[test]
+fn channel_data_counts_from_the_server_alone_and_on_channels_that_are_bound() {
+    let mut pair = behind_relay("channel data").build();
+    assert!(pair.run_until_selected(secs(5)));
+    pair.run_for(secs(1));
+    let now = pair.now();
+    let (base, stream) = (pair.l.sockets()[0], pair.stream());
+    let mut buffer = Vec::new();
+    let sent = pair.l.agent.send(now, stream, ComponentId::RTP, b"\x80data", &mut buffer).unwrap();
+    assert_eq!((sent.source, sent.destination, buffer[0]), (base, address(), 0x40));
+    let mut give = |source: SocketAddr, payload: &[u8]| match pair
+        .l
+        .agent
+        .handle_datagram(now, &Datagram::new(source, base, payload))
+    {
+        Received::Data { payload, .. } => Ok(payload.to_vec()),
+        Received::Dropped(reason) => Err(reason),
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(give(address(), &buffer), Ok(b"\x80data".to_vec()));
+    let elsewhere = SocketAddr::new(server(), 3479);
+    assert_eq!(give(elsewhere, &buffer), Err(DropReason::UnvalidatedSource));
+    let mut unbound = buffer.clone();
+    unbound[1] += 1;
+    assert_eq!(give(address(), &unbound), Err(DropReason::UnvalidatedSource));
+    let mut reserved = buffer.clone();
+    reserved[0] = 0x50;
+    assert_eq!(give(address(), &reserved), Err(DropReason::Malformed));
+    let cut = &buffer[..buffer.len() - 1];
+    assert_eq!(give(address(), cut), Err(DropReason::Malformed));
+    // Nothing comes to a relayed address but through its server.
+    let relayed = pair.l.agent.selected_pair(stream, ComponentId::RTP).unwrap().base;
+    let direct = Datagram::new("203.0.113.1:5000".parse().unwrap(), relayed, b"\x80data");
+    let received = pair.l.agent.handle_datagram(now, &direct);
+    assert_eq!(received, Received::Dropped(DropReason::UnknownDestination));
+}
+
+/// Scenario: S151
+#[test]
+fn a_client_without_ipv6_reaches_ipv6_by_an_allocation_of_both_families() {
+    let six: IpAddr = "2001:db8:3::10".parse().unwrap();
+    let mut pair = setup("both families")
+        .with_turn(server())
+        .left(|l| {
+            l.config = l.config.clone().with_relay_families(RelayFamilies::Both);
+            l.start = ms(1);
+        })
+        .right(|r| {
+            r.addresses = vec!["2001:db8:2::2".parse().unwrap()];
+            r.servers.clear();
+        })
+        .build();
+    let host = pair.servers[0].host();
+    pair.network.add_interface(host, six).unwrap();
+    pair.servers[0] = pair.servers[0].clone().with_relay_address(six);
+    assert!(pair.run_until_selected(secs(5)), "{:?}", pair.l.agent.state());
+    let relayed: Vec<_> = pair
+        .l
+        .events
+        .iter()
+        .filter_map(|(_, event)| match event {
+            Event::LocalCandidate { candidate, .. } if candidate.kind() == CandidateKind::Relayed => {
+                candidate.socket_address().map(|address| address.is_ipv6())
+            }
+            _ => None,
+        })
+        .collect();
+    assert_eq!(relayed, [false, true]);
+    let selected = pair.l.agent.selected_pair(pair.stream(), ComponentId::RTP).unwrap();
+    assert_eq!((selected.local.kind(), selected.base.ip()), (CandidateKind::Relayed, six));
+    exchange(&mut pair);
+}
+
+/// Req: 8489-9.2.5-c
+#[test]
+fn a_server_that_wants_sha256_and_hashed_names_gets_them() {
+    for has_userhash in [false, true] {
+        let mut pair = apart("sha256").left(|l| l.start = ms(1)).right(|r| r.start = ms(1)).build();
+        pair.servers[0] = pair.servers[0].clone().with_sha256(has_userhash);
+        assert!(pair.run_until_selected(secs(5)));
+        exchange(&mut pair);
+        pair.run_for(secs(600));
+        assert_eq!(pair.l.agent.state(), ConnectionState::Completed);
+    }
 }
