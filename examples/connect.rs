@@ -4,10 +4,12 @@
 //! ```text
 //! cargo run --release --example connect
 //! cargo run --release --example connect -- --hide-hosts
+//! cargo run --release --example connect -- --relay
 //! ```
 //!
 //! Both gather with a STUN server of their own on loopback. Without a NAT in between it tells what is known already, and
-//! its candidates are left out; with `--hide-hosts` they are the only ones.
+//! its candidates are left out; with `--hide-hosts` they are the only ones. With `--relay` there is a TURN server on loopback,
+//! too, and nothing but its relayed addresses is used.
 //!
 //! Each `Peer` lives in a thread of its own. All that it reacts to comes through one channel: datagrams, which a thread
 //! for each socket reads, and what the other peer signals, for which an application would have its own server. The
@@ -19,6 +21,8 @@
 
 #[path = "connect_servers/stun.rs"]
 mod stun;
+#[path = "connect_servers/turn.rs"]
+mod turn;
 
 use std::collections::BTreeMap;
 use std::error::Error;
@@ -98,15 +102,20 @@ fn main() -> ExitCode {
 }
 
 fn connect() -> Result<(), Failure> {
-    let types = match std::env::args().nth(1).as_deref() {
+    let option = std::env::args().nth(1);
+    let types = match option.as_deref() {
         None => CandidateTypes::ALL,
+        Some("--relay") => CandidateTypes::RELAY_ONLY,
         Some("--hide-hosts") => CandidateTypes::NO_HOST,
         Some(other) => return Err(format!("unknown option {other}").into()),
     };
     // A host may lack one of the two families.
     let loopback = [IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)];
-    let servers: Vec<IceServer> =
+    let mut servers: Vec<IceServer> =
         loopback.into_iter().filter_map(|ip| stun::start(ip).ok()).map(IceServer::stun).collect();
+    if types == CandidateTypes::RELAY_ONLY {
+        servers = loopback.into_iter().filter_map(|ip| turn::start(ip).ok()).collect();
+    }
     // Loopback addresses are no candidates in real life.
     let config = Config::default().with_loopback(true).with_candidate_types(types);
     let start = std::time::Instant::now();

@@ -852,7 +852,10 @@ impl Agent {
         let stream = relay.stream;
         relay.allocation.release();
         let is_over = relay.allocation.is_over() && relay.retry_at.is_none();
-        for (address, candidate) in core::mem::take(&mut relay.candidates) {
+        let candidates = core::mem::take(&mut relay.candidates);
+        // What a closed agent had in the end may still be looked at.
+        let is_closed = self.is_closed;
+        for (address, candidate) in candidates.into_iter().filter(|_| !is_closed) {
             self.drop_relayed(stream, address, candidate);
         }
         self.follow_relay(id);
