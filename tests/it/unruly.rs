@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use nilas::sim::{MessageBuilder, Wire};
-use nilas::{ComponentId, Config, DropReason, Renomination, Role};
+use nilas::{ComponentId, Config, DropReason, Payload, Renomination, Role};
 use proptest::prelude::*;
 
 use crate::help::{ms, secs};
@@ -39,6 +39,11 @@ enum Call {
     Nominate,
     Remove,
     Send,
+    /// A batch, on a route.
+    Route,
+    Withhold(bool),
+    /// A second stream comes, or goes.
+    Stream,
 }
 
 #[derive(Clone, Debug)]
@@ -77,6 +82,9 @@ fn deed() -> impl Strategy<Value = Deed> {
         Just(Call::Nominate),
         Just(Call::Remove),
         Just(Call::Send),
+        Just(Call::Route),
+        any::<bool>().prop_map(Call::Withhold),
+        Just(Call::Stream),
     ];
     let code = prop_oneof![3 => Just(None), 3 => Just(Some(487)), 1 => (300_u16..700).prop_map(Some)];
     prop_oneof![
@@ -154,11 +162,49 @@ fn perform(solo: &mut Solo, deed: &Deed) {
                     let mut buffer = Vec::new();
                     let _ = solo.agent.send(now, solo.stream, ComponentId::RTP, b"data", &mut buffer);
                 }
+                (Call::Route, _) => {
+                    let payload = Payload::from(&[0x80; 250]).with_segment_size(100);
+                    let sent = solo.agent.send(now, solo.stream, ComponentId::RTP, payload, &mut Vec::new());
+                    let route = solo.agent.route(now, solo.stream, ComponentId::RTP);
+                    assert_eq!(sent.is_ok(), route.is_ok());
+                    if let Ok(route) = route {
+                        assert!(solo.agent.is_current(now, &route));
+                        solo.agent.record_sent(now, &route, 1, 100);
+                    }
+                }
+                (Call::Withhold(is_held), _) => solo.agent.withhold_checks(now, *is_held),
+                (Call::Stream, _) => turn_up_or_leave(solo),
                 (Call::Nominate | Call::Remove, None) => {}
             }
             solo.drain();
         }
     }
+}
+
+/// Adds a second stream whose peer never answers, or removes it.
+fn turn_up_or_leave(solo: &mut Solo) {
+    let now = solo.now;
+    let agent = &mut solo.agent;
+    let other = agent.streams().find(|stream| *stream != solo.stream);
+    if let Some(other) = other {
+        agent.remove_stream(now, other).unwrap();
+        return;
+    }
+    let other = agent.add_stream(2).unwrap();
+    for (component, port) in [(ComponentId::RTP, 7000), (ComponentId::RTCP, 7001)] {
+        let local = SocketAddr::new(solo.local.ip(), port);
+        agent.add_socket(now, other, component, nilas::Transport::Udp, local).unwrap();
+    }
+    let remote = nilas::RemoteDescription::new(nilas::Credentials::new("else", "passwordOfNobody0123456").unwrap());
+    agent.set_remote_description(now, other, &remote.with_candidates(vec![host("203.0.113.7:7000")])).unwrap();
+    if is_even(now) {
+        agent.keep_components(now, other, 1).unwrap();
+    }
+}
+
+/// Every other time, more or less.
+fn is_even(now: nilas::Instant) -> bool {
+    now.saturating_duration_since(nilas::Instant::ZERO).as_millis() % 2 == 0
 }
 
 /// The agent's new transactions are Ta apart, and say one role each.
