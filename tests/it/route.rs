@@ -379,3 +379,33 @@ fn through_a_relay_a_route_has_the_header_of_its_channel_as_its_prefix() {
     let received: Vec<&[u8]> = pair.r.received.iter().map(|data| &*data.payload).collect();
     assert_eq!(received, [&data[..100], &data[100..200], &data[200..]]);
 }
+
+/// Req: 9443-2-a
+#[test]
+fn from_a_turn_server_nothing_is_data_but_what_it_relays() {
+    let server: std::net::SocketAddr = "192.0.2.100:3478".parse().unwrap();
+    let relayed = setup("only relayed").with_turn(server.ip());
+    let mut pair = relayed.left(|l| l.only_reaches = Some(server.ip())).right(|r| r.servers.clear()).build();
+    assert!(pair.run_until_selected(secs(10)));
+    pair.run_for(secs(5));
+    let (now, stream) = (pair.now(), pair.stream());
+    let mut header = [0; 4];
+    let route = pair.l.agent.route(now, stream, RTP).unwrap();
+    assert!(route.write_prefix(3, &mut header));
+    let mut receive =
+        |bytes: &[u8]| match pair.l.agent.handle_datagram(now, &Datagram::new(server, route.source, bytes)) {
+            Received::Data { payload, pair, .. } => Some((payload.to_vec(), pair)),
+            Received::Handled | Received::Dropped(_) => None,
+            other => panic!("{other:?}"),
+        };
+    for first in 0..=u8::MAX {
+        assert_eq!(receive(&[first, 0xff, 0, 3, 1, 2, 3]), None, "{first}");
+    }
+    let in_channel = [&header[..], &[0x80, 2, 3]].concat();
+    assert_eq!(receive(&in_channel), Some((vec![0x80, 2, 3], Some(route.pair))));
+    // What a peer has sent is judged by its own first byte: 64 to 79 is QUIC then.
+    let quic = [&header[..], &[0x45, 2, 3]].concat();
+    assert_eq!(receive(&quic), Some((vec![0x45, 2, 3], Some(route.pair))));
+    let nothing = [&header[..], &[0x05, 2, 3]].concat();
+    assert_eq!(receive(&nothing), None);
+}
