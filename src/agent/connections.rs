@@ -105,7 +105,7 @@ impl Agent {
         let path = path(Transport::Tcp, local, remote);
         if let Some(stale) = self.connections.find(&path).map(|connection| connection.id) {
             // The same addresses again: the connection before was lost without a word.
-            self.end_connection(stale, ConnectionEnd::Lost);
+            self.end_connection(stale, ConnectionEnd::Dead);
         }
         let carrier = Carrier {
             stream,
@@ -237,9 +237,15 @@ impl Agent {
             Some(TcpType::SimultaneousOpen) => {
                 // After a restart both sides may list the same addresses, and use what is open (RFC 6544 §9.2).
                 let bare = Path { flow: None, ..path };
-                if let Some(connection) = self.connections.find_open(&bare).map(|connection| connection.id) {
-                    self.connections.bind(connection, path);
-                    return Carriage::Ready;
+                let open = self.connections.find_open(&bare);
+                let found = open.and_then(|open| Some((open.id, open.carrier()?.is_reusable())));
+                match found {
+                    Some((connection, true)) => {
+                        self.connections.bind(connection, path);
+                        return Carriage::Ready;
+                    }
+                    Some((connection, false)) => self.end_connection(connection, ConnectionEnd::Dead),
+                    None => {}
                 }
                 self.dial(id).map_or(Carriage::None, Carriage::Opening)
             }
@@ -570,6 +576,11 @@ impl Agent {
 
     /// Gives connections that nobody needs a while to live.
     pub(super) fn tidy_connections(&mut self) {
+        for path in self.connections.redials() {
+            if !self.watched().any(|id| self.set.get(id).is_some_and(|pair| pair.path == path)) {
+                self.connections.forget_redial(&path);
+            }
+        }
         for id in self.connections.ids() {
             let Some(connection) = self.connections.get(id) else { continue };
             let Some(carrier) = connection.carrier() else { continue };

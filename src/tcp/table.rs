@@ -5,6 +5,8 @@ use alloc::vec::Vec;
 use core::net::{IpAddr, SocketAddr};
 use core::time::Duration;
 
+use smallvec::SmallVec;
+
 use super::Framer;
 use crate::check::TransactionKey;
 use crate::connection::{ConnectionId, ConnectionRequest, ConnectionSecurity};
@@ -46,6 +48,11 @@ pub(crate) struct Carrier {
 }
 
 impl Carrier {
+    /// Whether pairs of another generation may use it: the peer has just opened it, or it works.
+    pub(crate) const fn is_reusable(&self) -> bool {
+        self.path.flow.is_none() || self.is_proven
+    }
+
     /// Whether the other end has not shown yet that it is an agent, or which one.
     pub(crate) const fn is_strange(&self) -> bool {
         if self.is_accepted { self.path.flow.is_none() } else { !self.is_heard }
@@ -341,6 +348,11 @@ impl Connections {
         let due = self.redials.iter_mut().find(|redial| redial.at.is_some_and(|at| at <= now))?;
         due.at = None;
         Some(due.path)
+    }
+
+    /// The paths that want their connections back.
+    pub(crate) fn redials(&self) -> SmallVec<[Path; 1]> {
+        self.redials.iter().map(|redial| redial.path).collect()
     }
 
     /// A path works, or is not wanted any more.

@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use nilas::sim::{Direction, FirewallRule, Link, NatConfig, Pair, PairSetup, PeerMatch, SideName, Wire};
 use nilas::{
     CandidateKind, CandidatePairState, ComponentId, Config, ConnectionEnd, ConnectionRequest, ConnectionState, Event,
-    PairId, PathHealth, Role, SendError, TcpType, Transport, TransportOrder,
+    PairId, PathHealth, Renomination, Role, SendError, TcpType, Transport, TransportOrder,
 };
 
 use crate::help::{ms, secs, setup};
@@ -476,4 +476,93 @@ fn a_slow_and_lossy_network_delays_and_changes_nothing() {
     pair.run_for(secs(60));
     let states = SIDES.map(|side| pair.peer(side).agent.state());
     assert_eq!(states, [ConnectionState::Completed; 2]);
+}
+
+/// Scenario: S140
+#[test]
+fn data_moves_back_to_udp_once_that_works_again() {
+    let blocked = FirewallRule { direction: Direction::In, peer: PeerMatch::Any };
+    let mut pair = setup("returns")
+        .left(|side| side.tcp = vec![Active])
+        .right(|side| side.tcp = vec![Passive])
+        .renomination(Renomination::Draft2016)
+        .build();
+    for side in SIDES {
+        let host = pair.host(side);
+        pair.network.block(host, blocked).unwrap();
+    }
+    assert!(pair.run_until_selected(secs(10)));
+    assert_eq!(tcp_types(&pair, SideName::L), Some([Some(Active), Some(Passive)]));
+    pair.run_for(secs(60));
+    for side in SIDES {
+        let host = pair.host(side);
+        pair.network.unblock(host).unwrap();
+    }
+    assert!(pair.run_until(secs(120), |pair| tcp_types(pair, SideName::L) == Some([None; 2])));
+    pair.run_for(secs(5));
+    assert_eq!(tcp_types(&pair, SideName::R), Some([None; 2]));
+}
+
+/// Whatever befalls the connections: nothing panics, nothing grows, no frame is torn, and in the end a restart helps.
+#[test]
+fn connections_under_random_faults_recover() {
+    for seed in 0..60_u64 {
+        let kinds = [(Active, Passive), (Passive, Active), (SimultaneousOpen, SimultaneousOpen)];
+        let (l, r) = kinds[(seed % 3) as usize];
+        let mut pair = over_tcp(&format!("faults {seed}"), &[l], &[r]).build();
+        let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+        let mut draw = |below: u64| {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            state % below
+        };
+        let (host_l, host_r) = (pair.host(SideName::L), pair.host(SideName::R));
+        let mut sent = 0_u32;
+        for _ in 0..60 {
+            let side = SIDES[draw(2) as usize];
+            let host = pair.host(side);
+            match draw(12) {
+                0 => pair.network.reset_streams(host),
+                1 => pair.network.freeze_streams(host),
+                2 => pair.network.cut_both(host_l, host_r),
+                3..5 => pair.network.mend_both(host_l, host_r),
+                5 => {
+                    let stream = pair.stream();
+                    pair.restart(side, stream);
+                }
+                6..9 => {
+                    for _ in 0..draw(20) {
+                        sent += 1;
+                        let mut payload = vec![0x80; 5 + draw(3000) as usize];
+                        payload[1..5].copy_from_slice(&sent.to_be_bytes());
+                        let _ = pair.send(side, &payload);
+                    }
+                }
+                _ => {}
+            }
+            pair.run_for(ms(draw(4000)));
+        }
+        for side in SIDES {
+            let numbers = |data: &nilas::sim::ReceivedData| {
+                assert!(data.payload.len() >= 5 && data.payload[5..].iter().all(|byte| *byte == 0x80));
+                u32::from_be_bytes(data.payload[1..5].try_into().unwrap())
+            };
+            let received: Vec<u32> = pair.peer(side).received.iter().map(numbers).collect();
+            let distinct: BTreeSet<u32> = received.iter().copied().collect();
+            assert_eq!(distinct.len(), received.len(), "seed {seed}: nothing comes twice");
+        }
+        pair.network.mend_both(host_l, host_r);
+        pair.run_for(secs(10));
+        let stream = pair.stream();
+        pair.restart(SideName::L, stream);
+        pair.run_for(secs(20));
+        for side in SIDES {
+            let agent = &pair.peer(side).agent;
+            assert!(agent.state().is_connected(), "seed {seed} {side:?} {l:?}: {:?}", agent.stream_state(stream));
+            assert!(pair.network.stream_count(pair.host(side)) <= 2, "seed {seed}");
+            assert!(agent.pairs().count() < 10, "seed {seed}: {}", agent.pairs().count());
+        }
+        exchange(&mut pair);
+    }
 }
