@@ -35,6 +35,7 @@ impl Agent {
             }
             self.take_nominated(id);
         }
+        self.address_by(id, check.generation);
         self.record_life(id);
         self.record_reply(id);
     }

@@ -230,6 +230,7 @@ impl Agent {
             priority: priority.get(),
             use_candidate,
             nomination,
+            known_as: pair.known_as,
             generation: pair.generation,
             peer: data.remotes_in(pair.generation)?.get(pair.remote)?.peer,
             rto: self.rto(pair),
@@ -286,7 +287,7 @@ impl Agent {
         let pair = self.set.get(start.pair)?;
         let data = self.stream(pair.stream)?;
         let peer = data.remote_in(start.generation, start.peer)?;
-        let local = data.local_in(start.generation)?;
+        let local = data.local_in(start.known_as).or(data.local_in(start.generation))?;
         let request = Request {
             id: start.id,
             to: peer.ufrag(),

@@ -99,6 +99,7 @@ impl Agent {
         if let Some(remote) = self.set.get(pair).map(|pair| pair.remote) {
             self.assign(arrival.stream, remote, peer);
         }
+        self.address_by(pair, arrival.generation);
         self.apply(pair, check.priority, check.claimed, nominating(check, id), !check.nominates);
     }
 
@@ -151,7 +152,15 @@ impl Agent {
             data.locals.fix_priority(local);
         }
         let Some(pair) = self.form(stream, local, remote, Insert::Triggered) else { return };
+        self.address_by(pair, check.generation);
         self.apply(pair, check.priority, check.claimed, check.nomination, check.has_plain_check);
+    }
+
+    /// Notes by which of our credentials the peer knows us on a pair: it takes our checks only under that name.
+    pub(super) fn address_by(&mut self, pair: PairId, generation: u32) {
+        if let Some(pair) = self.set.get_mut(pair) {
+            self.is_dirty |= core::mem::replace(&mut pair.known_as, generation) != generation;
+        }
     }
 
     /// The remote candidate that a check came from, a new peer-reflexive one if need be (RFC 8445 §7.3.1.3).
@@ -272,6 +281,7 @@ fn nominating(check: Check, transaction: TransactionId) -> Option<Nominating> {
 
 fn early_check(arrival: Arrival, from: &[u8], id: TransactionId, check: Check) -> EarlyCheck {
     EarlyCheck {
+        generation: arrival.generation,
         component: arrival.component,
         path: arrival.path,
         ufrag: from.into(),

@@ -266,14 +266,23 @@ impl Agent {
     pub(super) fn expire_previous(&mut self, stream: StreamId) {
         let until = after(self.now, Self::LINGER);
         let now = self.now;
-        let Some(data) = self.stream_mut(stream) else { return };
-        let is_used = data.components.iter().any(|component| component.previous.is_some());
-        let Some(previous) = data.previous.as_mut() else { return };
+        let Some(data) = self.stream(stream) else { return };
+        let Some(generation) = data.previous.as_ref().map(|previous| previous.generation) else { return };
+        // The peer may go on to call us by our old name on a new pair.
+        let is_known_so = |id: PairId| self.set.get(id).is_some_and(|pair| pair.known_as == generation);
+        let is_used = data
+            .components
+            .iter()
+            .any(|component| component.previous.is_some() || component.kept.is_some_and(is_known_so));
+        let Some(previous) = self.stream_mut(stream).and_then(|data| data.previous.as_mut()) else { return };
         if is_used {
+            previous.until = None;
             return;
         }
         if *previous.until.get_or_insert(until) <= now {
-            data.previous = None;
+            if let Some(data) = self.stream_mut(stream) {
+                data.previous = None;
+            }
         }
     }
 }

@@ -54,6 +54,8 @@ pub(crate) struct EarlyCheck {
     pub(crate) component: ComponentId,
     /// How it came.
     pub(crate) path: Path,
+    /// The generation of ours that it was addressed to.
+    pub(crate) generation: u32,
     /// The username fragment that it claims to come from.
     pub(crate) ufrag: Box<[u8]>,
     pub(crate) priority: u32,

@@ -193,6 +193,7 @@ impl ChecklistSet {
             stream: new.stream,
             component: new.component,
             generation: new.generation,
+            known_as: new.generation,
             local: new.local,
             remote: new.remote,
             path: new.path,

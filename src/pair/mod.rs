@@ -142,6 +142,8 @@ pub(crate) struct CandidatePair {
     pub(crate) component: ComponentId,
     /// The generation of the stream that it belongs to.
     pub(crate) generation: u32,
+    /// The generation of our credentials by which the peer knows us on its path: after a restart it may be slow to learn.
+    pub(crate) known_as: u32,
     pub(crate) local: CandidateId,
     pub(crate) remote: CandidateId,
     pub(crate) path: Path,

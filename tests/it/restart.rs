@@ -354,4 +354,18 @@ fn the_peer_of_a_lite_agent_may_use_our_old_credentials_with_its_new_ones() {
     let selected = solo.agent.selected_pair(solo.stream, ComponentId::RTP).expect("the nomination counts");
     assert_eq!(selected.remote_address, from);
     assert_eq!(solo.agent.generation(solo.stream), Some(1));
+    // As long as the peer knows us by that name, it is answered.
+    for round in 0..4 {
+        solo.run_for(secs(5));
+        solo.receive_from(from, &check(&old, "newpeer", 3 + round));
+        let answers = solo.out.iter().filter(|out| matches!(out.wire(), Wire::Success { .. })).count();
+        assert_eq!(answers, 3 + usize::from(round));
+    }
+    let current = solo.ours();
+    solo.receive_from(from, &check(&current, "newpeer", 9));
+    solo.run_for(secs(4));
+    let before = solo.out.len();
+    solo.receive_from(from, &check(&old, "newpeer", 10));
+    let is_answered = solo.out[before..].iter().any(|out| matches!(out.wire(), Wire::Success { .. }));
+    assert!(!is_answered, "then no more");
 }
