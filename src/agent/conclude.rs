@@ -503,7 +503,7 @@ impl Agent {
             is_complete: data.are_candidates_complete(),
             // What the peer does not know yet may still work.
             is_exhausted: data.pairs_made > 0
-                && data.locals.iter().all(|local| {
+                && data.locals.iter().filter(|local| !local.is_hidden).all(|local| {
                     local.is_announced_in(data.generation) || local.candidate.kind() == CandidateKind::PeerReflexive
                 })
                 && !self.config.lite

@@ -448,3 +448,21 @@ fn a_relay_is_never_asked_to_let_an_address_in_that_the_peer_hides() {
     assert_eq!(of_name, [CandidateKind::Host], "the host is paired with the name, the relay is not");
     assert_eq!(pair.servers[0].count(nilas::sim::ServerMethod::CreatePermission), 0);
 }
+
+/// Addresses that are never shown are nothing to wait for.
+///
+/// Req: wpc-tstate-f
+#[test]
+fn without_shown_hosts_a_session_that_has_tried_everything_is_disconnected() {
+    let mut setup = setup("nothing works").left(|side| {
+        side.config = Config::default().with_candidate_types(CandidateTypes::NO_HOST);
+        side.addresses = vec!["10.0.0.2".parse().unwrap()];
+        side.nats = vec![NatConfig::port_restricted(["192.0.2.1".parse().unwrap()])];
+        side.reflexive_toward = Some("192.0.2.53:3478".parse().unwrap());
+    });
+    setup.r.signals_end = false;
+    let mut pair = setup.build();
+    let (l, r) = (pair.host(SideName::L), pair.host(SideName::R));
+    pair.network.cut_both(l, r);
+    assert!(pair.run_until(secs(90), |pair| pair.l.agent.state() == ConnectionState::Disconnected));
+}
