@@ -15,7 +15,8 @@ impl Agent {
     /// addresses is dropped (RFC 8839 §4.4.1). Its state ends as closed, and no longer counts for that of the agent. Its
     /// name is never used again.
     ///
-    /// The other streams go on undisturbed; pairs that waited for a check of this one are checked themselves.
+    /// Its connections are closed, and its relays given back, for which sockets are needed until
+    /// [`Event::RelayReleased`](crate::Event::RelayReleased). The other streams go on undisturbed; pairs that waited for a check of this one are checked themselves.
     ///
     /// # Errors
     /// [`UnknownStream`] if there is none of that name.

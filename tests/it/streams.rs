@@ -390,3 +390,55 @@ fn components_are_reduced_after_they_were_selected_and_never_to_none() {
     assert_eq!(pair.l.agent.state(), Completed, "a restart is about what is left");
     assert!(pair.l.agent.selected_pair(stream, RTP).is_some());
 }
+
+/// The allocation of a removed stream is given back, from the socket that it was made from.
+#[test]
+fn a_removed_stream_gives_its_relay_back() {
+    let server: std::net::IpAddr = "192.0.2.100".parse().unwrap();
+    let mut pair = several("relays", 2, 1)
+        .with_turn(server)
+        .left(|l| l.only_reaches = Some(server))
+        .right(|r| r.servers.clear())
+        .build();
+    assert!(pair.run_until_selected(secs(10)));
+    pair.run_for(secs(10));
+    assert_eq!(pair.servers[0].allocations(pair.now()), 2);
+    let [first, second] = pair.streams() else { panic!("two streams") };
+    let (first, second) = (*first, *second);
+    let before = pair.l.sent.len();
+    for side in BOTH {
+        remove(&mut pair, side, first);
+    }
+    pair.run_for(secs(120));
+    assert_eq!(pair.servers[0].allocations(pair.now()), 1);
+    let after: Vec<_> = pair.l.sent[before..].iter().filter(|sent| sent.source.port() == 5000).collect();
+    assert_eq!(after.len(), 1, "the request that gives it back, and no repetition of it");
+    let released = |event: &Event| matches!(event, Event::RelayReleased { .. });
+    assert_eq!(pair.l.events.iter().filter(|(_, event)| released(event)).count(), 1);
+    assert_eq!(state(&pair, L, second), Some((Completed, StateReason::PairSelected)));
+    pair.run_for(secs(1200));
+    assert_eq!(pair.servers[0].allocations(pair.now()), 1, "the other one is refreshed");
+}
+
+#[test]
+fn a_removed_stream_closes_its_connections_and_no_others() {
+    let tcp = |side: &mut nilas::sim::SideSetup, tcp_type| (side.udp, side.tcp) = (false, vec![tcp_type]);
+    let mut pair = several("connections", 2, 1)
+        .left(|l| tcp(l, nilas::TcpType::Active))
+        .right(|r| tcp(r, nilas::TcpType::Passive))
+        .build();
+    assert!(pair.run_until_selected(secs(10)));
+    let [first, second] = pair.streams() else { panic!("two streams") };
+    let (first, second) = (*first, *second);
+    let now = pair.now();
+    let ids = [first, second].map(|stream| pair.l.agent.route(now, stream, RTP).unwrap().connection.unwrap());
+    assert_ne!(ids[0], ids[1]);
+    let before = pair.l.connections.len();
+    remove(&mut pair, L, first);
+    pair.run_for(secs(60));
+    let asked: Vec<_> = pair.l.connections[before..].iter().map(|(_, request)| request.clone()).collect();
+    let closed = |request: &nilas::ConnectionRequest| matches!(request, nilas::ConnectionRequest::Close { id, .. } if *id == ids[0]);
+    assert!(asked.iter().any(closed) && asked.len() == 1, "{asked:?}");
+    assert_eq!(state(&pair, L, second), Some((Completed, StateReason::PairSelected)));
+    assert!(pair.l.agent.route(pair.now(), second, RTP).is_ok());
+}
