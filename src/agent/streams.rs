@@ -16,7 +16,7 @@ impl Agent {
     /// name is never used again.
     ///
     /// Its connections are closed, and its relays given back, for which sockets are needed until
-    /// [`Event::RelayReleased`](crate::Event::RelayReleased). The other streams go on undisturbed; pairs that waited for a check of this one are checked themselves.
+    /// [`Event::RelayReleased`]. The other streams go on undisturbed; pairs that waited for a check of this one are checked themselves.
     ///
     /// # Errors
     /// [`UnknownStream`] if there is none of that name.

@@ -16,7 +16,7 @@ pub(crate) enum Frame<'i> {
 
 /// Finds the frames in a stream of bytes that comes in pieces.
 ///
-/// A piece of a frame is kept until the rest comes: at the most [`Framer::MOST`] bytes, and only those that have come,
+/// A piece of a frame is kept until the rest comes: at the most 65,537 bytes, and only those that have come,
 /// whatever the prefix says.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Framer {
