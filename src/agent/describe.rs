@@ -89,7 +89,9 @@ impl Agent {
         let generation = data.gathering_generation();
         let nominated = data.component(component)?.nominated.filter(|_| data.pending.is_none());
         if let Some(pair) = nominated.and_then(|id| self.set.get(id)) {
-            return self.local_of(data, pair).filter(|candidate| candidate.transport() == transport);
+            let is_writable = |candidate: &&Candidate| candidate.socket_address().is_some();
+            let of_pair = self.local_of(data, pair).filter(|candidate| candidate.transport() == transport);
+            return of_pair.filter(is_writable);
         }
         let rank = |local: &LocalCandidate| match local.candidate.kind() {
             CandidateKind::Relayed => 3,
@@ -120,9 +122,16 @@ impl Agent {
         self.set.list(stream).is_some_and(|list| list.state == ChecklistState::Completed)
     }
 
-    /// The local candidate of a pair; one that only checks have shown is listed as it is.
+    /// The local candidate of a pair; one that only checks have shown is listed as it is, and one that is not to be shown
+    /// under another of the same base, if there is one.
     #[expect(clippy::unused_self, reason = "a question to the agent like the others")]
     fn local_of<'a>(&self, data: &'a Stream, pair: &CandidatePair) -> Option<&'a Candidate> {
-        data.locals.get(pair.local).map(|local| &local.candidate)
+        let local = data.locals.get(pair.local)?;
+        let is_like = |other: &&LocalCandidate| {
+            let key = |one: &LocalCandidate| (one.candidate.component(), one.candidate.transport(), one.base);
+            !other.is_hidden && key(other) == key(local)
+        };
+        let shown = if local.is_hidden { data.locals.iter().find(is_like)? } else { local };
+        Some(&shown.candidate)
     }
 }

@@ -145,9 +145,7 @@ impl Agent {
         let socket = socket.ok_or(E::UnknownBase(base))?;
         check_local_address(mapped, &self.config).map_err(|why| E::UnusableAddress(mapped, why))?;
         let data = self.stream(stream).ok_or(E::UnknownStream(stream))?;
-        let known = data.locals.find(component, Transport::Udp, mapped, base).filter(|known| known.base == base);
-        // Next to an address that is not shown, the same one of another type is not redundant.
-        if let Some(known) = known.filter(|known| !known.is_concealed()) {
+        if let Some(known) = data.locals.told(component, mapped, base) {
             return Ok(known.id);
         }
         let host = data.locals.get(socket.host).ok_or(E::UnknownBase(base))?;

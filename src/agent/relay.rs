@@ -622,7 +622,13 @@ impl Agent {
         }
         let Some(relay) = self.relays.list.get_mut(&id) else { return };
         if let Some(task) = relay.task.take() {
+            let is_over_udp = relay.ice_server.transport() == Transport::Udp;
             self.forget_relay(id);
+            if matches!(code, 486 | 508) && is_over_udp && self.config.candidate_types.server_reflexive {
+                self.gatherer.ask_for_less(task, code, text);
+                self.is_dirty = true;
+                return;
+            }
             let end = if code == Allocation::UNREACHABLE { End::Silent } else { End::Refused(code, text) };
             self.gatherer.finish(task, self.now, end);
             return;

@@ -6,11 +6,12 @@ use core::time::Duration;
 use super::input::Arrival;
 use super::pairing::{canonical, in_scope_of, is_usable_remote};
 use super::{Agent, Role};
-use crate::candidate::{Candidate, CandidateId, CandidateKind, Foundation, Priority};
+use crate::candidate::{Candidate, CandidateId, CandidateKind, Foundation, LocalCandidate, Priority};
 use crate::check::client::{self, Verdict};
 use crate::check::{Purpose, Transaction, TransactionKey};
 use crate::checklist::{GroupKey, NewPair};
 use crate::event::Event;
+use crate::gather::masked;
 use crate::pair::{CandidatePairState, PairId, PairPriority, Path};
 use crate::stats::DropReason;
 use crate::stun::Message;
@@ -172,11 +173,13 @@ impl Agent {
             self.stats.peer_reflexive_refused += 1;
             return host;
         }
+        let shown = locals.at_base(component, transport, base).and_then(LocalCandidate::shown);
         let id = self.next_candidate_id();
         let foundation = self.local_foundations.number(kind, base.ip(), None, transport);
         let priority = Priority::new(announced)?;
         let number = Foundation::numbered("", foundation);
-        let mut candidate = Candidate::new(kind, component, number, priority, mapped).with_related_address(base);
+        let mut candidate = Candidate::new(kind, component, number, priority, mapped)
+            .with_related_address(shown.unwrap_or_else(|| masked(base)));
         let tcp_type = self.stream(stream)?.locals.at_base(component, transport, base);
         if let Some(tcp_type) = tcp_type.and_then(|host| host.candidate.tcp_type()) {
             candidate = candidate.with_tcp_type(tcp_type);

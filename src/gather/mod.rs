@@ -440,6 +440,21 @@ impl Gatherer {
         }
     }
 
+    /// Tells that a TURN server has no room for a relayed address, and asks it for the server-reflexive one alone
+    /// (RFC 8445 §5.1.1.2).
+    #[cfg(feature = "turn")]
+    pub(crate) fn ask_for_less(&mut self, id: TaskId, code: u16, text: Box<str>) {
+        let Some(task) = self.tasks.get_mut(&id).filter(|task| task.is_open) else { return };
+        (task.kind, task.until) = (TaskKind::Binding, None);
+        let (url, base, number) = (task.server.shared_url(), Some(task.base), task.entry);
+        if let Some(entry) = self.entries.iter_mut().find(|entry| entry.id == number) {
+            entry.was_reached = true;
+        }
+        self.failures.push_back(Failure { url, base, code, text });
+        self.pause(id, Step::Waiting, None);
+        self.waiting.push_back(id);
+    }
+
     /// Tells of servers that no base reaches, once for each (W3C: when no host candidate reaches the server).
     pub(crate) fn tell_unreachable(&mut self) {
         let first = self.first_entry;

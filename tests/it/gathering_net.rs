@@ -159,3 +159,55 @@ fn a_restart_of_both_sides_gathers_again_and_follows_a_nat_that_has_rebound() {
     let requests = pair.l.sent.iter().filter(|sent| sent.destination == address(SERVER));
     assert!(requests.map(|sent| Wire::decode(&sent.payload)).all(|wire| wire.request().is_some()));
 }
+
+fn told(pair: &Pair, side: SideName) -> Vec<CandidateKind> {
+    let kind = |(_, event): &(_, Event)| match event {
+        Event::LocalCandidate { candidate, .. } => Some(candidate.kind()),
+        _ => None,
+    };
+    pair.peer(side).events.iter().filter_map(kind).collect()
+}
+
+fn codes(pair: &Pair, side: SideName) -> Vec<u16> {
+    let code = |(_, event): &(_, Event)| match event {
+        Event::IceCandidateError { code, .. } => Some(*code),
+        _ => None,
+    };
+    pair.peer(side).events.iter().filter_map(code).collect()
+}
+
+/// Req: 8445-5.1.1.2-g
+#[test]
+fn a_relay_without_room_still_tells_the_address_that_it_sees() {
+    for code in [486, 508] {
+        let mut setup = setup("no room").with_turn("192.0.2.100".parse().unwrap());
+        setup.l.addresses = vec!["10.0.0.2".parse().unwrap()];
+        setup.l.nats = vec![NatConfig::port_restricted(["198.51.100.100".parse().unwrap()])];
+        let mut pair = setup.build();
+        pair.servers[0].fail(ServerMethod::Allocate, code, 1000);
+        pair.run_for(secs(1));
+        assert_eq!(told(&pair, SideName::L), [CandidateKind::Host, CandidateKind::ServerReflexive], "{code}");
+        assert_eq!(codes(&pair, SideName::L), [code]);
+    }
+}
+
+/// Req: 8445-5.1.1.2-h
+#[test]
+fn a_relayed_address_that_is_one_of_the_host_is_thrown_away() {
+    let server = "192.0.2.100".parse().unwrap();
+    for has_it in [false, true] {
+        let mut setup = setup("own relay").with_turn(server);
+        setup.r.servers.clear();
+        let mut pair = setup.build();
+        let (now, stream) = (pair.now(), pair.stream());
+        if has_it {
+            // The first address that the server gives out.
+            let taken = std::net::SocketAddr::new(server, 49_152);
+            pair.l.add_socket(now, stream, ComponentId::RTP, taken).unwrap();
+            pair.drain(SideName::L);
+        }
+        pair.run_for(ms(200));
+        assert_eq!(told(&pair, SideName::L).contains(&CandidateKind::Relayed), !has_it);
+        assert!(pair.servers[0].count(ServerMethod::Allocate) >= 2, "without and with credentials");
+    }
+}

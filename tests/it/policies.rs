@@ -5,8 +5,8 @@ use std::net::{IpAddr, SocketAddr};
 use nilas::sim::{Link, NatConfig, Pair, PairSetup, SideName, SideSetup, Wire};
 use nilas::{
     AddLocalCandidateError, AddressFilter, AddressMapping, Agent, Candidate, CandidateAddress, CandidateKind,
-    CandidateTypes, ComponentId, Config, ConnectionState, Event, IceServer, Instant, MappingMode, PairView,
-    RemoteCandidateOutcome, Role, Seed, StateReason, StreamId, Transport, UnusableAddress,
+    CandidateListing, CandidateTypes, ComponentId, Config, ConnectionState, Event, IceServer, Instant, MappingMode,
+    PairView, RemoteCandidateOutcome, Role, Seed, StateReason, StreamId, Transport, UnusableAddress,
 };
 
 use crate::help::{at, ms, secs, setup};
@@ -465,4 +465,41 @@ fn without_shown_hosts_a_session_that_has_tried_everything_is_disconnected() {
     let (l, r) = (pair.host(SideName::L), pair.host(SideName::R));
     pair.network.cut_both(l, r);
     assert!(pair.run_until(secs(90), |pair| pair.l.agent.state() == ConnectionState::Disconnected));
+}
+
+/// What a side says of itself once its pairs are nominated, and the address for those who do not know ICE.
+fn described(pair: &Pair, side: SideName) -> (String, Option<SocketAddr>) {
+    let agent = &pair.peer(side).agent;
+    let media = agent.describe(pair.stream(), CandidateListing::Nominated).unwrap();
+    let default = agent.default_candidate(pair.stream(), ComponentId::RTP, Transport::Udp);
+    (media.attributes().to_string(), default.and_then(Candidate::socket_address))
+}
+
+/// Req: mdns-3.1-d
+#[test]
+fn a_name_stands_in_the_candidate_and_never_for_the_default_address() {
+    let (mut agent, stream) = agent(Config::default().with_mdns(true));
+    add(&mut agent, stream, "192.168.1.7:5000").unwrap();
+    let line = candidates(&mut agent)[0].to_string();
+    let media = agent.describe(stream, CandidateListing::All).unwrap().attributes().to_string();
+    assert!(line.contains(".local 5000 typ host") && media.contains(".local 5000 typ host"), "{media}");
+    assert!(!media.contains("192.168.1.7"));
+    // Then it is 0.0.0.0, port 9.
+    assert_eq!(agent.default_candidate(stream, ComponentId::RTP, Transport::Udp), None);
+}
+
+#[test]
+fn descriptions_of_a_session_that_runs_keep_hidden_addresses_hidden() {
+    for make in [NatConfig::symmetric, NatConfig::port_restricted] {
+        let config = Config::default().with_candidate_types(CandidateTypes::NO_HOST);
+        let mut setup = behind_nats("hidden", config);
+        setup.l.nats = vec![make([ip("198.51.100.100")])];
+        (setup.r.nats, setup.r.addresses) = (Vec::new(), vec![ip("203.0.113.1")]);
+        let mut pair = setup.build();
+        assert!(pair.run_until_selected(secs(3)));
+        pair.run_for(secs(1));
+        let (text, default) = described(&pair, SideName::L);
+        assert!(text.contains("198.51.100.100") && !text.contains("10.0.0.2"), "{text}");
+        assert_eq!(default.map(|default| default.ip()), Some(ip("198.51.100.100")));
+    }
 }
