@@ -185,7 +185,11 @@ impl Agent {
     /// Does what is due on the paths in use.
     pub(super) fn expire_consent(&mut self) {
         let (now, detection) = (self.now, self.config.detection());
-        let watched: SmallVec<[PairId; 4]> = self.watched().collect();
+        let is_due = |id: PairId| {
+            let consent = self.set.get(id).and_then(|pair| pair.consent.as_ref());
+            consent.and_then(|consent| consent.deadline(detection)).is_some_and(|at| at <= now)
+        };
+        let watched: SmallVec<[PairId; 4]> = self.watched().filter(|id| is_due(*id)).collect();
         for id in watched {
             let Some(consent) = self.set.get_mut(id).and_then(|pair| pair.consent.as_mut()) else { continue };
             let before = consent.health();
