@@ -53,6 +53,8 @@ pub struct ServedRequest {
 /// What was allocated to a client.
 #[derive(Clone, Debug)]
 struct Held {
+    /// The transaction that has made it: a retransmission gets the same answer (RFC 8656 §7.2).
+    made_by: TransactionId,
     relayed: Vec<SocketAddr>,
     expires_at: Instant,
     permissions: BTreeMap<IpAddr, Instant>,
@@ -480,8 +482,16 @@ impl Server {
         if message.get(kinds::REQUESTED_TRANSPORT) != Some(&[17, 0, 0, 0]) {
             return Err(442);
         }
-        if self.held.contains_key(&client) {
-            return Err(437);
+        if let Some(held) = self.held.get(&client) {
+            if held.made_by != message.id {
+                return Err(437);
+            }
+            for address in &held.relayed {
+                out.put_xor_address(kinds::XOR_RELAYED_ADDRESS, *address);
+            }
+            let left = held.expires_at.saturating_duration_since(now);
+            out.put_xor_address(kinds::XOR_MAPPED_ADDRESS, client).put(kinds::LIFETIME, &seconds(left));
+            return Ok(());
         }
         if self.held.len() >= self.quota {
             return Err(486);
@@ -513,7 +523,7 @@ impl Server {
         out.put_xor_address(kinds::XOR_MAPPED_ADDRESS, client).put(kinds::LIFETIME, &seconds(self.lifetime));
         let (permissions, channels) = (BTreeMap::new(), BTreeMap::new());
         let expires_at = after(now, self.lifetime);
-        self.held.insert(client, Held { relayed, expires_at, permissions, channels });
+        self.held.insert(client, Held { made_by: message.id, relayed, expires_at, permissions, channels });
         Ok(())
     }
 

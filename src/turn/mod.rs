@@ -601,8 +601,18 @@ impl Allocation {
             // There may be time for another one.
             Purpose::Refresh => self.refresh_again(now),
             Purpose::Release => self.finish_release(),
-            Purpose::Permit(ips) => self.refuse_permissions(&ips, Self::UNREACHABLE),
-            Purpose::Bind(number, _) => self.channels.refuse(now, number),
+            Purpose::Permit(ips) => {
+                for ip in ips {
+                    if self.permissions.holds(now, ip) {
+                        // There is time for another request.
+                        self.permissions.ask_alone(&[ip]);
+                    } else {
+                        self.permissions.forget(ip);
+                        self.events.push_back(TurnEvent::Refused { ip, code: Self::UNREACHABLE });
+                    }
+                }
+            }
+            Purpose::Bind(number, _) => self.channels.ask_again(number),
         }
     }
 

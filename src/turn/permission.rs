@@ -111,6 +111,11 @@ impl Permissions {
         }
     }
 
+    /// Nothing is known of one, so that it may be wanted again.
+    pub(crate) fn forget(&mut self, ip: IpAddr) {
+        self.by_ip.remove(&ip);
+    }
+
     /// One was refused.
     pub(crate) fn refuse(&mut self, ip: IpAddr) {
         if let Some(known) = self.by_ip.get_mut(&ip) {
@@ -167,6 +172,8 @@ enum ChannelState {
 struct Channel {
     peer: SocketAddr,
     state: ChannelState,
+    /// It was asked for, and what the server made of that is not known: it may use the channel.
+    is_uncertain: bool,
     /// The binding lasts until then at the server.
     until: Option<Instant>,
     /// The number and the address are not used with others until then (RFC 8656 §12).
@@ -202,7 +209,8 @@ impl Channels {
             return true;
         }
         let Some(number) = self.free_number(now) else { return false };
-        let fresh = Channel { peer, state: ChannelState::Wanted, until: None, free_at: None, is_kept: true };
+        let state = ChannelState::Wanted;
+        let fresh = Channel { peer, state, is_uncertain: false, until: None, free_at: None, is_kept: true };
         if let Some(old) = self.by_number.insert(number, fresh) {
             self.by_peer.remove(&old.peer);
         }
@@ -231,8 +239,7 @@ impl Channels {
     /// Whose data has this number: also before the server's answer, which may be overtaken (RFC 8656 §12.4).
     pub(crate) fn peer_of(&self, now: Instant, number: u16) -> Option<SocketAddr> {
         let channel = self.by_number.get(&number)?;
-        let is_asked = matches!(channel.state, ChannelState::Asked);
-        (is_asked || channel.until.is_some_and(|until| until > now)).then_some(channel.peer)
+        (channel.is_uncertain || channel.until.is_some_and(|until| until > now)).then_some(channel.peer)
     }
 
     /// Lets those lapse that nobody needs any more.
@@ -249,6 +256,7 @@ impl Channels {
         let is_wanted = |(_, channel): &(&u16, &mut Channel)| matches!(channel.state, ChannelState::Wanted);
         let (number, channel) = self.by_number.iter_mut().find(is_wanted)?;
         channel.state = ChannelState::Asked;
+        channel.is_uncertain = true;
         Some((*number, channel.peer))
     }
 
@@ -257,15 +265,24 @@ impl Channels {
         let channel = self.by_number.get_mut(&number)?;
         let until = after(asked_at, Self::LIFETIME);
         channel.state = ChannelState::Bound(after(asked_at, Self::RENEWAL));
+        channel.is_uncertain = false;
         channel.until = Some(until);
         channel.free_at = Some(after(until, Self::COOL_DOWN));
         Some(channel.peer)
     }
 
-    /// One was not bound, or not in time. It may be bound at the server all the same.
+    /// The server has not answered, and may have bound it all the same: it is asked again.
+    pub(crate) fn ask_again(&mut self, number: u16) {
+        if let Some(channel) = self.by_number.get_mut(&number) {
+            channel.state = if channel.is_kept { ChannelState::Wanted } else { ChannelState::Cooling };
+        }
+    }
+
+    /// The server has refused it.
     pub(crate) fn refuse(&mut self, now: Instant, number: u16) {
         if let Some(channel) = self.by_number.get_mut(&number) {
             channel.state = ChannelState::Refused;
+            channel.is_uncertain = false;
             channel.free_at = Some(after(now, Self::LIFETIME + Self::COOL_DOWN));
         }
     }
@@ -375,6 +392,10 @@ mod tests {
         assert_eq!(channels.peer_of(at(0), 0x4000), None);
         channels.take_wanted().unwrap();
         assert_eq!((channels.peer_of(at(0), 0x4000), channels.number_of(at(0), peer(1))), (Some(peer(1)), None));
+        // Nor does it change anything that no answer comes.
+        channels.ask_again(0x4000);
+        assert_eq!(channels.peer_of(at(40), 0x4000), Some(peer(1)));
+        assert_eq!(channels.take_wanted(), Some((0x4000, peer(1))));
         channels.bind(0x4000, at(0));
         assert_eq!(channels.number_of(at(599), peer(1)), Some(0x4000));
         assert_eq!((channels.number_of(at(600), peer(1)), channels.peer_of(at(600), 0x4000)), (None, None));

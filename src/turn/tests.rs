@@ -485,3 +485,30 @@ fn icmp_is_told_of_peers_that_may_send() {
     }
     assert_eq!(bench.events().len(), Allocation::MAX_EVENTS);
 }
+
+#[test]
+fn a_permission_that_is_not_answered_may_be_asked_for_again() {
+    let mut bench = Bench::held();
+    assert!(bench.allocation.permit(ip(1)));
+    let sent = bench.run(secs(100));
+    assert_eq!(sent.len(), 7);
+    assert_eq!(bench.events(), [TurnEvent::Refused { ip: ip(1), code: 701 }]);
+    assert!(bench.allocation.permit(ip(1)));
+    bench.serve(secs(100), &Say::Ok(&|_| {}));
+    assert_eq!(bench.events(), [TurnEvent::Permitted(ip(1))]);
+    // A renewal that is lost is tried again while the permission lasts.
+    bench.allocation.expire(secs(340));
+    let request = bench.start(secs(340)).unwrap();
+    assert_eq!(ServerMessage::read(&request).unwrap().method, Method::CreatePermission);
+    let schedule = Schedule { rc: 7, rm: 16 }.total(RTO);
+    for _ in 0..7 {
+        let due = bench.allocation.deadline().unwrap();
+        bench.allocation.expire(due);
+        let _ = bench.allocation.repeat(due);
+    }
+    let over = after(secs(340), schedule);
+    bench.allocation.expire(over);
+    assert_eq!(bench.events(), []);
+    bench.serve(over, &Say::Ok(&|_| {}));
+    assert!(bench.allocation.is_permitted(secs(600), ip(1)));
+}

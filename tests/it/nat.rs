@@ -37,7 +37,7 @@ fn ask(mut setup: PairSetup) -> PairSetup {
     setup
 }
 
-fn public(side: SideName) -> [std::net::IpAddr; 1] {
+pub(crate) fn public(side: SideName) -> [std::net::IpAddr; 1] {
     [if side == SideName::L { [198, 51, 100, 100] } else { [203, 0, 113, 100] }.into()]
 }
 
@@ -466,7 +466,7 @@ fn checks_arrive_on_every_candidate_that_was_signalled() {
 }
 
 /// Puts a side behind one of the six shapes, all of which but the first hide its address.
-fn shape(side: &mut SideSetup, inside: &str, public: [std::net::IpAddr; 1], shape: usize) {
+pub(crate) fn shape(side: &mut SideSetup, inside: &str, public: [std::net::IpAddr; 1], shape: usize) {
     let nat = match shape {
         0 => return,
         1 => NatConfig::full_cone(public),
@@ -479,7 +479,7 @@ fn shape(side: &mut SideSetup, inside: &str, public: [std::net::IpAddr; 1], shap
     hide(side, inside, nat);
 }
 
-/// S043
+/// Scenario: S043
 #[test]
 fn each_of_the_six_by_six_shapes_connects_directly_or_fails_as_the_table_says() {
     const SHAPES: [&str; 6] = ["none", "full cone", "address-restricted", "port-restricted", "symmetric", "blocked"];

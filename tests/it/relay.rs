@@ -144,6 +144,7 @@ fn closing_gives_the_allocation_back_with_a_last_request_and_a_last_event() {
 }
 
 /// Req: 8656-11.1-a
+/// Req: 8445-7.2.1-a
 /// Scenario: S147
 #[test]
 fn checks_through_a_relay_wait_for_its_permission_and_nobody_else_waits() {
