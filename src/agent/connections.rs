@@ -151,6 +151,12 @@ impl Agent {
             let rest = core::mem::take(bytes);
             return (!rest.is_empty()).then(|| self.count(Received::Dropped(DropReason::UnknownConnection)));
         };
+        if let Owner::Server(enquiry) = &mut connection.owner {
+            let part = core::mem::take(bytes);
+            enquiry.answer.extend_from_slice(part);
+            self.connections.spare = spare;
+            return if part.is_empty() { None } else { self.take_answer(id) };
+        }
         #[cfg(feature = "turn")]
         if let Owner::Relay(relay, framer) = &mut connection.owner {
             let (relay, frame) = (*relay, framer.next(bytes, &mut spare));
@@ -414,10 +420,14 @@ impl Agent {
     }
 
     /// Ends a connection, and draws the consequences.
-    fn end_connection(&mut self, id: ConnectionId, reason: ConnectionEnd) {
+    pub(super) fn end_connection(&mut self, id: ConnectionId, reason: ConnectionEnd) {
         let is_ours = !matches!(reason, ConnectionEnd::Failed | ConnectionEnd::Lost);
         let ended = if is_ours { self.connections.close(self.now, id) } else { self.connections.remove(self.now, id) };
         let Some(connection) = ended else { return };
+        if let Owner::Server(enquiry) = &connection.owner {
+            self.end_enquiry(enquiry);
+            return;
+        }
         #[cfg(feature = "turn")]
         if let Owner::Relay(relay, _) = connection.owner {
             self.disconnect_relay(relay);
@@ -581,6 +591,7 @@ impl Agent {
                 self.connections.forget_redial(&path);
             }
         }
+        self.tidy_enquiries();
         for id in self.connections.ids() {
             let Some(connection) = self.connections.get(id) else { continue };
             let Some(carrier) = connection.carrier() else { continue };
@@ -605,7 +616,8 @@ impl Agent {
     /// Closes all connections of candidates. Those of relays go when their servers were told.
     pub(super) fn close_connections(&mut self) {
         for id in self.connections.ids() {
-            if self.connections.get(id).is_some_and(|connection| connection.carrier().is_some()) {
+            let is_ours = |owner: &Owner| matches!(owner, Owner::Candidates(_) | Owner::Server(_));
+            if self.connections.get(id).is_some_and(|connection| is_ours(&connection.owner)) {
                 self.connections.close(self.now, id);
             }
         }

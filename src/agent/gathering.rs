@@ -9,7 +9,7 @@ use super::outbox::Outgoing;
 use super::pairing::canonical;
 use super::stream_data::Stream;
 use super::{Agent, GatherError, GatheringState};
-use crate::candidate::{CandidateId, LocalCandidate};
+use crate::candidate::{CandidateId, TcpType};
 use crate::config::Config;
 use crate::event::Event;
 use crate::gather::{End, IceServer, IceServerKind, TaskId, TaskKind};
@@ -68,11 +68,15 @@ impl Agent {
         let takes_part = |id: StreamId| streams.iter().any(|stream| stream.id == id && stream.gathers);
         self.gatherer.begin(servers.iter().filter(is_of_use), takes_part);
         for stream in streams.iter().filter(|stream| stream.gathers) {
-            let is_asked_from =
-                |local: &&LocalCandidate| local.is_host() && local.candidate.transport() == Transport::Udp;
-            for local in stream.locals.iter().filter(is_asked_from) {
-                let nat64 = nat64_of(&self.config, stream);
-                self.gatherer.add_base(stream.id, local.candidate.component(), local.base, nat64);
+            for local in stream.locals.iter().filter(|local| local.is_host()) {
+                let component = local.candidate.component();
+                match local.candidate.tcp_type() {
+                    None => self.gatherer.add_base(stream.id, component, local.base, nat64_of(&self.config, stream)),
+                    Some(TcpType::SimultaneousOpen) => {
+                        self.gatherer.add_stream_base(stream.id, component, local.base);
+                    }
+                    Some(TcpType::Active | TcpType::Passive) => {}
+                }
             }
         }
         self.doubt_reflexive();
@@ -99,7 +103,7 @@ impl Agent {
         &mut self,
         stream: StreamId,
         component: ComponentId,
-        transport: Transport,
+        tcp_type: Option<TcpType>,
         base: SocketAddr,
     ) {
         if !self.gatherer.is_active {
@@ -108,9 +112,14 @@ impl Agent {
         if let Some(data) = self.stream_mut(stream) {
             data.gathers = true;
         }
-        if transport == Transport::Udp {
-            let nat64 = self.stream(stream).and_then(|data| nat64_of(&self.config, data));
-            self.gatherer.add_base(stream, component, base, nat64);
+        match tcp_type {
+            None => {
+                let nat64 = self.stream(stream).and_then(|data| nat64_of(&self.config, data));
+                self.gatherer.add_base(stream, component, base, nat64);
+            }
+            Some(TcpType::SimultaneousOpen) => self.gatherer.add_stream_base(stream, component, base),
+            // Nobody can reach a passive candidate behind a NAT, and an active one has no port.
+            Some(TcpType::Active | TcpType::Passive) => {}
         }
         self.is_dirty = true;
     }
@@ -126,8 +135,9 @@ impl Agent {
     }
 
     /// Forgets what is asked from a base that is gone.
-    pub(super) fn stop_gathering_from(&mut self, base: SocketAddr) {
-        self.gatherer.remove(|task| task.base == base);
+    pub(super) fn stop_gathering_from(&mut self, transport: Transport, base: SocketAddr) {
+        let is_over_tcp = transport == Transport::Tcp;
+        self.gatherer.remove(|task| task.base == base && (task.kind == TaskKind::StreamBinding) == is_over_tcp);
         self.is_dirty = true;
     }
 
@@ -220,6 +230,13 @@ impl Agent {
             let id = self.gatherer.next()?;
             match self.gatherer.get(id)?.kind {
                 TaskKind::Binding => break self.start_binding(id, out)?,
+                TaskKind::StreamBinding => {
+                    self.gatherer.delegate(id, after(self.now, self.config.gathering_timeout));
+                    self.pacer.start(self.now);
+                    self.gatherer.set_turn(false);
+                    self.ask_over_stream(id);
+                    return None;
+                }
                 // Its requests take their turns by themselves.
                 TaskKind::Relay => {
                     self.gatherer.delegate(id, after(self.now, self.config.gathering_timeout));

@@ -33,6 +33,7 @@ mod sockets;
 mod state;
 mod statistics;
 mod stream_data;
+mod stream_gathering;
 mod streams;
 mod view;
 mod wrap;

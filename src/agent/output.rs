@@ -37,6 +37,9 @@ impl Agent {
         }
         let mut scratch = Scratch::new();
         loop {
+            if let Some(transmit) = self.write_enquiry(buf) {
+                return Some(transmit);
+            }
             let path = self
                 .write_reply(&mut scratch)
                 .or_else(|| self.write_repetition(&mut scratch))

@@ -94,7 +94,7 @@ impl Agent {
         if let Some((public, MappingMode::Add)) = mapped.filter(|_| transport == Transport::Udp) {
             self.gatherer.mapped.push((stream, address, public));
         }
-        self.gather_from(stream, component, transport, address);
+        self.gather_from(stream, component, tcp_type, address);
         Ok(id)
     }
 
@@ -130,10 +130,21 @@ impl Agent {
         mapped: SocketAddr,
         server: Option<IpAddr>,
     ) -> Result<CandidateId, AddLocalCandidateError> {
-        use AddLocalCandidateError as E;
         self.observe(now);
+        self.add_reflexive(stream, (Transport::Udp, base), mapped, server)
+    }
+
+    /// The same for a socket of any transport.
+    pub(super) fn add_reflexive(
+        &mut self,
+        stream: StreamId,
+        (transport, base): (Transport, SocketAddr),
+        mapped: SocketAddr,
+        server: Option<IpAddr>,
+    ) -> Result<CandidateId, AddLocalCandidateError> {
+        use AddLocalCandidateError as E;
         let (base, mapped) = (canonical(base), canonical(mapped));
-        let socket = self.sockets.get(&(Transport::Udp, base)).filter(|socket| socket.stream == stream).copied();
+        let socket = self.sockets.get(&(transport, base)).filter(|socket| socket.stream == stream).copied();
         let component = socket.map_or(ComponentId::RTP, |socket| socket.component);
         self.check_local(stream, component)?;
         if self.config.lite {
@@ -145,19 +156,26 @@ impl Agent {
         let socket = socket.ok_or(E::UnknownBase(base))?;
         check_local_address(mapped, &self.config).map_err(|why| E::UnusableAddress(mapped, why))?;
         let data = self.stream(stream).ok_or(E::UnknownStream(stream))?;
-        if let Some(known) = data.locals.told(component, mapped, base) {
+        if let Some(known) = data.locals.told(component, transport, mapped, base) {
             return Ok(known.id);
         }
         let host = data.locals.get(socket.host).ok_or(E::UnknownBase(base))?;
-        let preference = host.candidate.priority().local_preference();
+        let tcp_type = host.candidate.tcp_type();
+        let mut preference = host.candidate.priority().local_preference();
         let related = host.shown().unwrap_or_else(|| masked(base));
         self.check_gathering(stream, component)?;
         let kind = CandidateKind::ServerReflexive;
         let id = self.next_candidate_id();
-        let foundation = self.local_foundations.number(kind, base.ip(), server, Transport::Udp);
-        let priority = Priority::compute(self.config.type_preferences.of(kind), preference, component);
+        let foundation = self.local_foundations.number(kind, base.ip(), server, transport);
+        if let Some(tcp_type) = tcp_type {
+            preference = tcp_type.turned(kind, preference);
+        }
+        let priority = Priority::compute(self.config.preferences().of(kind, tcp_type.is_some()), preference, component);
         let number = crate::candidate::Foundation::numbered("", foundation);
-        let candidate = Candidate::new(kind, component, number, priority, mapped).with_related_address(related);
+        let mut candidate = Candidate::new(kind, component, number, priority, mapped).with_related_address(related);
+        if let Some(tcp_type) = tcp_type {
+            candidate = candidate.with_tcp_type(tcp_type);
+        }
         if let Some(data) = self.stream_mut(stream) {
             // What its priority derives from must not change any more.
             data.locals.fix_priority(socket.host);

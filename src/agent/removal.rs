@@ -45,9 +45,11 @@ impl Agent {
             self.sockets.remove(&(transport, base));
             if is_relayed {
                 self.release_relayed(base);
-            } else if transport == Transport::Udp {
-                self.stop_gathering_from(base);
-                self.forget_relays_at(base);
+            } else {
+                self.stop_gathering_from(transport, base);
+                if transport == Transport::Udp {
+                    self.forget_relays_at(base);
+                }
             }
             self.outbox
                 .replies

@@ -86,9 +86,7 @@ impl Agent {
             .collect();
         for base in bases {
             self.sockets.remove(&base);
-            if base.0 == Transport::Udp {
-                self.stop_gathering_from(base.1);
-            }
+            self.stop_gathering_from(base.0, base.1);
             self.outbox.replies.retain(|reply| (reply.path.transport, reply.path.base) != base);
         }
         self.forget_pairs(|pair| pair.stream == stream && which(pair.component));

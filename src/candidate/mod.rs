@@ -113,6 +113,11 @@ impl TcpType {
         }
     }
 
+    /// The local preference of a candidate of another kind with the same address as one with this preference.
+    pub(crate) const fn turned(self, kind: CandidateKind, preference: u16) -> u16 {
+        self.direction_preference(kind) << 13 | preference & 0x1fff
+    }
+
     /// The local preference of a candidate of this type, made of the one that its address has otherwise: 2^13 times the
     /// direction preference, plus what tells candidates of the same direction apart (RFC 6544 §4.2).
     pub(crate) const fn local_preference(self, kind: CandidateKind, preference: u16) -> u16 {

@@ -133,17 +133,18 @@ impl LocalCandidates {
         Some(if first.base == base { first } else { with_address.find(|local| local.base == base).unwrap_or(first) })
     }
 
-    /// The candidate with this address and base that makes another one redundant (RFC 8445 §5.1.3): over UDP, and one that
-    /// others are told of, which neither what is hidden nor what only checks have shown is.
+    /// The candidate with this address and base that makes another one redundant (RFC 8445 §5.1.3): of the same transport, and
+    /// one that others are told of, which neither what is hidden nor what only checks have shown is.
     pub(crate) fn told(
         &self,
         component: ComponentId,
+        transport: Transport,
         address: SocketAddr,
         base: SocketAddr,
     ) -> Option<&LocalCandidate> {
         self.list.iter().find(|local| {
             let candidate = &local.candidate;
-            (candidate.component, candidate.transport, local.base) == (component, Transport::Udp, base)
+            (candidate.component, candidate.transport, local.base) == (component, transport, base)
                 && local.is_at(address)
                 && candidate.kind != CandidateKind::PeerReflexive
                 && !local.is_concealed()

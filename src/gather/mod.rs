@@ -45,6 +45,8 @@ pub(crate) struct TaskId(u32);
 pub(crate) enum TaskKind {
     /// A server-reflexive address, by a Binding request over UDP.
     Binding,
+    /// The same of a TCP candidate: a Binding request over a connection from its port (RFC 6544 §5.2).
+    StreamBinding,
     /// A relayed address: the asking is the business of the TURN client.
     Relay,
 }
@@ -203,8 +205,30 @@ impl Gatherer {
         base: SocketAddr,
         nat64: Option<Ipv6Addr>,
     ) {
+        self.add_tasks((stream, component), base, nat64, |server| match server {
+            IceServerKind::Turn => Some(TaskKind::Relay),
+            IceServerKind::Stun => Some(TaskKind::Binding),
+        });
+    }
+
+    /// Asks every STUN server that this base of a TCP candidate can reach.
+    pub(crate) fn add_stream_base(&mut self, stream: StreamId, component: ComponentId, base: SocketAddr) {
+        self.add_tasks((stream, component), base, None, |server| match server {
+            IceServerKind::Turn => None,
+            IceServerKind::Stun => Some(TaskKind::StreamBinding),
+        });
+    }
+
+    fn add_tasks(
+        &mut self,
+        (stream, component): (StreamId, ComponentId),
+        base: SocketAddr,
+        nat64: Option<Ipv6Addr>,
+        kind_of: impl Fn(IceServerKind) -> Option<TaskKind>,
+    ) {
         let first = self.first_entry;
         for entry in self.entries.iter_mut().filter(|entry| entry.id >= first) {
+            let Some(kind) = kind_of(entry.server.kind()) else { continue };
             let server = entry.server.address();
             let address = nat64.and_then(|prefix| through_nat64(prefix, base, server)).unwrap_or(server);
             if !can_reach(base.ip(), address.ip()) {
@@ -218,7 +242,7 @@ impl Gatherer {
             entry.base = Some(base);
             let task = Task {
                 id,
-                kind: if entry.server.kind() == IceServerKind::Turn { TaskKind::Relay } else { TaskKind::Binding },
+                kind,
                 stream,
                 component,
                 base,

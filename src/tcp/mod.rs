@@ -6,4 +6,4 @@ mod table;
 
 pub use doorman::{Admission, Doorman};
 pub(crate) use frame::{Frame, Framer};
-pub(crate) use table::{Carrier, Connection, Connections, Owner, Stage};
+pub(crate) use table::{Carrier, Connection, Connections, Enquiry, Owner, Stage};

@@ -10,8 +10,10 @@ use smallvec::SmallVec;
 use super::Framer;
 use crate::check::TransactionKey;
 use crate::connection::{ConnectionId, ConnectionRequest, ConnectionSecurity};
+use crate::gather::TaskId;
 use crate::pair::Path;
 use crate::stream::{ComponentId, StreamId};
+use crate::stun::TransactionId;
 use crate::time::{Instant, after, earliest};
 #[cfg(feature = "turn")]
 use crate::turn::stream::ServerFramer;
@@ -21,9 +23,25 @@ use crate::turn::stream::ServerFramer;
 pub(crate) enum Owner {
     /// Pairs of TCP candidates (RFC 6544).
     Candidates(Carrier),
+    /// A STUN server, which is asked for the address that it sees (RFC 6544 §5.2).
+    Server(Enquiry),
     /// The relay of this name (RFC 8656 §3.1).
     #[cfg(feature = "turn")]
     Relay(u32, ServerFramer),
+}
+
+/// A question to a STUN server.
+#[derive(Clone, Debug)]
+pub(crate) struct Enquiry {
+    pub(crate) task: TaskId,
+    pub(crate) stream: StreamId,
+    pub(crate) component: ComponentId,
+    pub(crate) base: SocketAddr,
+    pub(crate) request: TransactionId,
+    /// What has come of the answer.
+    pub(crate) answer: Vec<u8>,
+    /// The answer has come: the connection only keeps the address alive.
+    pub(crate) is_answered: bool,
 }
 
 /// A connection that carries pairs of TCP candidates.
@@ -92,19 +110,19 @@ impl Connection {
     }
 
     /// What it carries, if it is that of TCP candidates.
-    #[cfg_attr(not(feature = "turn"), expect(clippy::unnecessary_wraps, reason = "there are no others without TURN"))]
     pub(crate) const fn carrier(&self) -> Option<&Carrier> {
         match &self.owner {
             Owner::Candidates(carrier) => Some(carrier),
+            Owner::Server(_) => None,
             #[cfg(feature = "turn")]
             Owner::Relay(..) => None,
         }
     }
 
-    #[cfg_attr(not(feature = "turn"), expect(clippy::unnecessary_wraps, reason = "there are no others without TURN"))]
     pub(crate) const fn carrier_mut(&mut self) -> Option<&mut Carrier> {
         match &mut self.owner {
             Owner::Candidates(carrier) => Some(carrier),
+            Owner::Server(_) => None,
             #[cfg(feature = "turn")]
             Owner::Relay(..) => None,
         }
@@ -133,6 +151,8 @@ pub(crate) struct Connections {
     requests: VecDeque<ConnectionRequest>,
     /// Connections that were opened, on which something is to be said first.
     ready: VecDeque<ConnectionId>,
+    /// The same to servers that are asked something.
+    enquiries: VecDeque<ConnectionId>,
     /// The earliest deadline.
     deadline: Option<Instant>,
     /// Paths in use whose connection was lost.
@@ -216,6 +236,7 @@ impl Connections {
             Owner::Candidates(carrier) => {
                 self.by_path.insert(carrier.path, id);
             }
+            Owner::Server(_) => {}
             #[cfg(feature = "turn")]
             Owner::Relay(..) => {}
         }
@@ -254,8 +275,13 @@ impl Connections {
         connection.stage = Stage::Open;
         connection.local = local;
         let remote = connection.remote;
+        let is_enquiry = matches!(connection.owner, Owner::Server(_));
         self.set_deadline(id, None);
-        self.ready.push_back(id);
+        if is_enquiry {
+            self.enquiries.push_back(id)
+        } else {
+            self.ready.push_back(id)
+        }
         self.release(now, remote.ip());
     }
 
@@ -277,6 +303,7 @@ impl Connections {
         self.by_path.retain(|_, of| *of != id);
         self.queued.retain(|of| *of != id);
         self.ready.retain(|of| *of != id);
+        self.enquiries.retain(|of| *of != id);
         if connection.deadline.is_some() {
             self.find_deadline();
         }
@@ -366,7 +393,12 @@ impl Connections {
 
     /// Whether somebody has to poll.
     pub(crate) fn has_output(&self) -> bool {
-        !self.requests.is_empty() || !self.ready.is_empty()
+        !self.requests.is_empty() || !self.ready.is_empty() || !self.enquiries.is_empty()
+    }
+
+    /// The next server that can be asked.
+    pub(crate) fn poll_enquiry(&mut self) -> Option<ConnectionId> {
+        self.enquiries.pop_front()
     }
 
     /// The next connection on which something is to be said first.

@@ -490,3 +490,95 @@ fn the_doorman_holds_so_many_and_no_more() {
     let from_one = (0..20).filter(|n| doorman.accept(now, *n, address("198.18.0.1:1")).is_ok()).count();
     assert_eq!(from_one, 10);
 }
+
+/// Req: 6544-4.1-c
+/// Req: 6544-4.1-d
+/// Req: 6544-4.2-b
+#[test]
+fn a_server_tells_the_address_of_a_simultaneous_open_candidate_over_a_connection_that_stays() {
+    let mut agent = Agent::new(Config::default(), Role::Controlled, Seed::from_name("so")).unwrap();
+    let (stream, now) = (agent.add_stream(1).unwrap(), Instant::ZERO);
+    for (tcp_type, at) in [
+        (TcpType::SimultaneousOpen, "10.0.0.1:8000"),
+        (TcpType::Passive, "10.0.0.1:7000"),
+        (TcpType::Active, "10.0.0.1:9"),
+    ] {
+        let options = SocketOptions::default().with_tcp_type(tcp_type);
+        agent.add_socket_with(now, stream, RTP, Transport::Tcp, address(at), options).unwrap();
+    }
+    agent.gather(now, &["stun:192.0.2.1:3478".parse().unwrap()]).unwrap();
+    let theirs = Credentials::new("peer", "passwordOfThePeer012345").unwrap();
+    let description = RemoteDescription::new(theirs.clone()).with_ice2(true);
+    agent.set_remote_description(now, stream, &description).unwrap();
+    let mut tcp =
+        Tcp { agent, stream, now, theirs, next_id: 0, sent: Vec::new(), requests: Vec::new(), events: Vec::new() };
+    tcp.drain();
+    let [ConnectionRequest::Open { id, local, remote, .. }] = tcp.requests[..] else { panic!("{:?}", tcp.requests) };
+    assert_eq!((local, remote), (address("10.0.0.1:8000"), address("192.0.2.1:3478")));
+    assert!(!tcp.events.iter().any(|event| matches!(event, Event::EndOfCandidates { .. })));
+    tcp.agent.handle_connection(now, ConnectionEvent::Opened { id, local });
+    tcp.drain();
+    // Without a frame.
+    let (on, request) = tcp.sent.pop().unwrap();
+    assert_eq!((on, &request[..2], request.len()), (id, [0, 1].as_slice(), 20 + usize::from(request[3])));
+    let transaction: [u8; 12] = request[8..20].try_into().unwrap();
+    let answer = MessageBuilder::binding_success(transaction).mapped_v4("198.51.100.7:1234".parse().unwrap()).build();
+    for byte in &answer {
+        let _ = tcp.feed(id, &[*byte]);
+    }
+    let reflexive = tcp.events.iter().find_map(|event| match event {
+        Event::LocalCandidate { candidate, .. } if candidate.kind() == CandidateKind::ServerReflexive => {
+            Some(candidate)
+        }
+        _ => None,
+    });
+    let reflexive = reflexive.expect("a candidate").to_string();
+    assert!(reflexive.contains("198.51.100.7 1234 typ srflx raddr 10.0.0.1 rport 8000 tcptype so"), "{reflexive}");
+    let priority = Priority::compute(70, (6 << 13) + 8191, RTP);
+    assert!(reflexive.contains(&format!(" {priority} ")), "{reflexive}");
+    assert!(tcp.events.iter().any(|event| matches!(event, Event::EndOfCandidates { .. })));
+    // It stays while checks run, and goes when a pair is nominated.
+    tcp.run_for(secs(20));
+    assert_eq!(tcp.requests.len(), 1);
+    let accepted = tcp.agent.accept_connection(tcp.now, address("10.0.0.1:7000"), address("203.0.113.9:4000")).unwrap();
+    tcp.next_id += 1;
+    let ours = tcp.agent.local_credentials(stream).unwrap().clone();
+    let check = MessageBuilder::binding_request([9; 12])
+        .username(ours.ufrag.as_str(), tcp.theirs.ufrag.as_str())
+        .priority(1_000_000)
+        .controlling(u64::MAX)
+        .use_candidate();
+    let _ = tcp.feed(accepted, &frame(&check.integrity(&ours.password).fingerprint().build()));
+    let (_, check) = tcp.sent.pop().unwrap();
+    let success = MessageBuilder::binding_success(check[10..22].try_into().unwrap());
+    let success = success.mapped_v4("10.0.0.1:7000".parse().unwrap()).integrity(&tcp.theirs.password).fingerprint();
+    let _ = tcp.feed(accepted, &frame(&success.build()));
+    assert!(tcp.agent.selected_pair(stream, RTP).is_some());
+    assert!(matches!(tcp.requests[..], [_, ConnectionRequest::Close { id: closed }] if closed == id));
+}
+
+#[test]
+fn a_server_without_tcp_costs_no_candidate_of_others() {
+    for answer in [None, Some(b"HTTP/1.1 400 Bad Request".to_vec()), Some(vec![1, 1, 0xff, 0xff, 0, 0])] {
+        let mut agent = Agent::new(Config::default(), Role::Controlled, Seed::from_name("so")).unwrap();
+        let (stream, now) = (agent.add_stream(1).unwrap(), Instant::ZERO);
+        let so = SocketOptions::default().with_tcp_type(TcpType::SimultaneousOpen);
+        agent.add_socket_with(now, stream, RTP, Transport::Tcp, address("10.0.0.1:8000"), so).unwrap();
+        agent.gather(now, &["stun:192.0.2.1:3478".parse().unwrap()]).unwrap();
+        let mut buffer = Vec::new();
+        assert!(agent.poll_transmit(now, &mut buffer).is_none());
+        let Some(ConnectionRequest::Open { id, local, .. }) = agent.poll_connection() else { panic!("no call") };
+        if let Some(answer) = answer {
+            agent.handle_connection(now, ConnectionEvent::Opened { id, local });
+            assert!(agent.poll_transmit(now, &mut buffer).is_some());
+            let mut bytes = answer.as_slice();
+            while agent.handle_stream_bytes(now, id, &mut bytes).is_some() {}
+            assert_eq!(agent.poll_connection(), Some(ConnectionRequest::Close { id }));
+        } else {
+            agent.handle_connection(now, ConnectionEvent::Failed { id });
+        }
+        let events: Vec<Event> = std::iter::from_fn(|| agent.poll_event()).collect();
+        assert!(events.iter().any(|event| matches!(event, Event::EndOfCandidates { .. })));
+        assert!(events.iter().any(|event| matches!(event, Event::IceCandidateError { code: 701, .. })), "{events:?}");
+    }
+}
