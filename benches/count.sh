@@ -45,7 +45,7 @@ top=${1:-}
 for sockets in 1 3 10; do
     report request $sockets 1
 done
-for what in copy send route current receive stream-send stream pieces; do
+for what in copy send route current receive stream-send stream pieces relay-send relay-receive; do
     report $what 1 1
 done
 report batch 1 10

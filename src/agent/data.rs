@@ -29,6 +29,10 @@ impl Agent {
     /// not answered a check. Several datagrams at once are given by [`Payload::with_segment_size`]; they leave with one
     /// stride, [`Transmit::segment_size`].
     ///
+    /// What stands around each datagram needs room as well: 2 bytes over TCP, 4 on a channel of a TURN server, and before
+    /// the channel is bound 36 toward an IPv4 and 48 toward an IPv6 peer; with up to 3 bytes of padding in the latter two
+    /// cases, and where the server is reached over a stream.
+    ///
     /// # Errors
     /// * [`UnknownStream`](SendError::UnknownStream) or [`UnknownComponent`](SendError::UnknownComponent) if there is none
     ///   of that name.

@@ -23,6 +23,9 @@ impl Agent {
 
     /// Appends the next datagram to `buf`, and says where it goes; `None` if there is none for the time being.
     ///
+    /// A request to a TURN server with a long user name, realm and nonce may be longer: it waits for a buffer with room for it,
+    /// which one of 1,500 bytes has for all that servers use.
+    ///
     /// Call it until it gives `None`. A buffer with room for less than [`MAX_DATAGRAM`](Self::MAX_DATAGRAM) bytes gets
     /// nothing, and nothing is lost by it.
     pub fn poll_transmit(&mut self, now: Instant, buf: &mut impl BufMut) -> Option<Transmit> {
