@@ -40,6 +40,7 @@ mod pairing;
 mod peers;
 mod policies;
 mod relay;
+mod relay_moves;
 mod relay_nat;
 mod removal;
 mod renomination;
