@@ -1,22 +1,18 @@
-//! Connections of TCP candidates: opened for checks, accepted from the peer, opened again when they are lost, and closed
-//! when they are of no use any more (RFC 6544).
+//! Connections of TCP candidates: opened for checks, accepted from the peer, what comes on them, and whose pairs they
+//! carry (RFC 6544). How they end is in `connection_end`.
 
-use alloc::vec::Vec;
 use core::net::SocketAddr;
 use core::time::Duration;
-
-use smallvec::SmallVec;
 
 use super::error::AcceptConnectionError;
 use super::input::{Arrival, Received};
 use super::pairing::{canonical, path};
 use super::{Agent, Socket};
 use crate::candidate::TcpType;
-use crate::check::{Purpose, Transaction, TransactionKey};
+use crate::check::{Purpose, TransactionKey};
 use crate::connection::{ConnectionEnd, ConnectionEvent, ConnectionId, ConnectionRequest, ConnectionSecurity};
 use crate::consent::PathHealth;
-use crate::event::Event;
-use crate::pair::{CandidatePair, CandidatePairState, Flow, PairId, Path};
+use crate::pair::{CandidatePair, Flow, PairId, Path};
 use crate::stats::DropReason;
 use crate::stun::{Scratch, looks_like_stun};
 use crate::tcp::{Carrier, Connection, Frame, Owner, Stage};
@@ -37,8 +33,6 @@ pub(super) enum Carriage {
 impl Agent {
     /// How long an accepted connection may be without a check of the peer.
     const SILENCE: Duration = Duration::from_secs(10);
-    /// How long a connection that no pair needs stays: late answers, and data of the peer.
-    const GRACE: Duration = Duration::from_secs(3);
     /// The longest frame on a connection whose other end is still strange: no check is longer.
     const FIRST_FRAME: usize = 2048;
 
@@ -261,13 +255,13 @@ impl Agent {
     }
 
     /// The type of the local candidate of a pair.
-    fn tcp_type(&self, id: PairId) -> Option<TcpType> {
+    pub(super) fn tcp_type(&self, id: PairId) -> Option<TcpType> {
         let pair = self.set.get(id)?;
         self.stream(pair.stream)?.locals.get(pair.local)?.candidate.tcp_type()
     }
 
     /// Opens the connection of a pair: from a port of its own for an active candidate, from that of the base otherwise.
-    fn dial(&mut self, id: PairId) -> Option<ConnectionId> {
+    pub(super) fn dial(&mut self, id: PairId) -> Option<ConnectionId> {
         let tcp_type = self.tcp_type(id).filter(|tcp_type| tcp_type.is_opening())?;
         let pair = self.set.get(id)?;
         let path = pair.path;
@@ -343,15 +337,6 @@ impl Agent {
         bound
     }
 
-    /// Closes a connection in the place of which there is another one; the check that waits for it is made anew.
-    fn supersede(&mut self, id: ConnectionId) {
-        let Some(connection) = self.connections.close(self.now, id) else { return };
-        if let Some(key) = connection.carrier().and_then(|carrier| carrier.waiting) {
-            let pair = self.transactions.remove(key).map(|transaction| transaction.start.pair);
-            pair.into_iter().for_each(|pair| self.trigger(pair));
-        }
-    }
-
     /// Gives a pair in use, whose connection is lost or does not answer, the one that its peer has opened instead
     /// (RFC 6544 §11.1).
     fn revive(&mut self, id: ConnectionId, bound: Path) {
@@ -405,222 +390,6 @@ impl Agent {
     pub(super) fn is_asked(&self, id: PairId) -> bool {
         let Some(pair) = self.set.get(id).filter(|pair| pair.path.transport == Transport::Tcp) else { return false };
         self.connections.find_open(&pair.path).and_then(Connection::carrier).is_none_or(|carrier| carrier.is_asked)
-    }
-
-    /// Opens the connection of a pair in use anew on which nothing comes any more, if it is ours to open: the network may
-    /// have lost it without a word.
-    pub(super) fn replace_dead_connection(&mut self, id: PairId, health: PathHealth) {
-        let path = self.set.get(id).map(|pair| pair.path);
-        if health != PathHealth::Lost || !self.tcp_type(id).is_some_and(TcpType::is_opening) {
-            return;
-        }
-        if let Some(dead) = path.and_then(|path| self.connections.find_open(&path)).map(|connection| connection.id) {
-            self.end_connection(dead, ConnectionEnd::Dead);
-        }
-    }
-
-    /// Ends a connection, and draws the consequences.
-    pub(super) fn end_connection(&mut self, id: ConnectionId, reason: ConnectionEnd) {
-        let is_ours = !matches!(reason, ConnectionEnd::Failed | ConnectionEnd::Lost);
-        let ended = if is_ours { self.connections.close(self.now, id) } else { self.connections.remove(self.now, id) };
-        let Some(connection) = ended else { return };
-        if let Owner::Server(enquiry) = &connection.owner {
-            self.end_enquiry(enquiry);
-            return;
-        }
-        #[cfg(feature = "turn")]
-        if let Owner::Relay(relay, _) = connection.owner {
-            self.disconnect_relay(relay);
-            return;
-        }
-        let Some(carrier) = connection.carrier() else { return };
-        if let Some(key) = carrier.waiting {
-            // It counts as lost with its pair below.
-            self.transactions.remove(key);
-        }
-        self.emit(Event::ConnectionEnded {
-            connection: id,
-            stream: carrier.stream,
-            component: carrier.component,
-            local: connection.local,
-            remote: connection.remote,
-            reason,
-            at: self.now,
-        });
-        self.lose_path(&carrier.path);
-        if let Some(former) = carrier.former {
-            self.lose_path(&former);
-        }
-        if reason == ConnectionEnd::NotStun {
-            self.fail_remote(carrier);
-        }
-    }
-
-    /// Fails all pairs with a remote candidate that is no ICE agent (RFC 6544 §7.1).
-    fn fail_remote(&mut self, carrier: &Carrier) {
-        let remote = self.set.find(&carrier.path).and_then(|id| self.set.get(id)).map(|pair| pair.remote);
-        let is_hit = |pair: &&CandidatePair| pair.stream == carrier.stream && Some(pair.remote) == remote;
-        let hit: Vec<PairId> = self.set.iter().filter(is_hit).map(|pair| pair.id).collect();
-        for id in hit {
-            self.set.give_up(id);
-            self.discard(id);
-        }
-    }
-
-    fn pairs_on(&self, path: &Path) -> SmallVec<[PairId; 2]> {
-        self.set.iter().filter(|pair| pair.path == *path).map(|pair| pair.id).collect()
-    }
-
-    /// Deals with the pairs of a path whose connection is gone. One that is in use is suspected, and gets its connection
-    /// back if it is for us to open it; any other has failed.
-    fn lose_path(&mut self, path: &Path) {
-        self.is_dirty = true;
-        let now = self.now;
-        let kept: SmallVec<[PairId; 2]> =
-            self.watched().filter(|id| self.set.get(*id).is_some_and(|pair| pair.path == *path)).collect();
-        for id in self.pairs_on(path) {
-            if let Some(key) = self.set.get(id).and_then(|pair| pair.state.transaction()) {
-                self.transactions.remove(key);
-                self.fail_pair(id);
-            } else if kept.is_empty() {
-                self.discard(id);
-            }
-        }
-        let Some(id) = kept.first().copied() else { return };
-        if let Some(consent) = self.set.get_mut(id).and_then(|pair| pair.consent.as_mut()) {
-            consent.suspect(now);
-        }
-        if self.tcp_type(id).is_some_and(TcpType::is_opening) {
-            self.connections.plan_redial(now, *path);
-        }
-        self.resume_nomination(path);
-    }
-
-    /// Nominates once more where the connection was lost before the answer came.
-    fn resume_nomination(&mut self, path: &Path) {
-        let attempts: SmallVec<[PairId; 1]> = self
-            .streams
-            .iter()
-            .flat_map(|stream| &stream.components)
-            .filter_map(|component| Some(component.attempt?.checked))
-            .filter(|id| self.set.get(*id).is_some_and(|pair| pair.path == *path))
-            .collect();
-        attempts.into_iter().for_each(|id| self.trigger(id));
-    }
-
-    /// Takes a pair off the valid list that nobody uses and that does not work any more.
-    fn discard(&mut self, id: PairId) {
-        let Some(pair) = self.set.get_mut(id) else { return };
-        let place = (pair.stream, pair.component);
-        (pair.is_valid, pair.produced) = (false, None);
-        let (state, is_listed) = (pair.state.get(), pair.group.is_some());
-        if self.component(place).and_then(|component| component.attempt).is_some_and(|attempt| attempt.valid == id) {
-            self.drop_attempt(place);
-        }
-        if let Some(component) = self.component_mut(place) {
-            component.valid.retain(|valid| *valid != id);
-            component.nominated.take_if(|nominated| *nominated == id);
-        }
-        if !is_listed {
-            self.forget_pair(id);
-        } else if state == CandidatePairState::Succeeded {
-            self.fail_pair(id);
-        }
-    }
-
-    /// Gives up a nomination over TCP that was not answered: it is not repeated there (RFC 8489 §6.2.2).
-    pub(super) fn handle_lost_nomination(&mut self, key: TransactionKey, transaction: &Transaction) {
-        if transaction.start.purpose != Purpose::Nomination || !transaction.start.is_reliable {
-            return;
-        }
-        let Some(pair) = self.set.get(transaction.start.pair) else { return };
-        let place = (pair.stream, pair.component);
-        let attempt = self.component(place).and_then(|component| component.attempt);
-        if attempt.is_some_and(|attempt| attempt.latest == Some(key)) {
-            self.fail_nomination(place);
-        }
-    }
-
-    /// Does what is due about connections.
-    pub(super) fn expire_connections(&mut self) {
-        while let Some(id) = self.connections.poll_due(self.now) {
-            let Some(connection) = self.connections.get(id) else { continue };
-            let reason = match (connection.stage, connection.carrier()) {
-                (Stage::Queued | Stage::Opening, _) => ConnectionEnd::TimedOut,
-                (Stage::Open, Some(carrier)) if carrier.path.flow.is_none() => ConnectionEnd::Silent,
-                (Stage::Open, Some(carrier)) if !self.is_wanted(carrier) => ConnectionEnd::Unused,
-                (Stage::Open, _) => continue,
-            };
-            self.end_connection(id, reason);
-        }
-        while let Some(path) = self.connections.poll_redial(self.now) {
-            let in_use = self.watched().find(|id| self.set.get(*id).is_some_and(|pair| pair.path == path));
-            match in_use {
-                Some(_) if self.connections.find(&path).is_some() => {}
-                Some(id) if self.dial(id).is_some() => {}
-                Some(_) | None => self.connections.forget_redial(&path),
-            }
-        }
-    }
-
-    /// Whether a connection carries a pair that is in use, or may yet be (RFC 6544 §8).
-    fn is_wanted(&self, carrier: &Carrier) -> bool {
-        let is_carried = |path: &Path| carrier.path == *path || carrier.former == Some(*path);
-        if self.watched().filter_map(|id| self.set.get(id)).any(|pair| is_carried(&pair.path)) {
-            return true;
-        }
-        let Some(pair) = self.set.find(&carrier.path).and_then(|id| self.set.get(id)) else {
-            // A check that came before the credentials of its peer makes a pair later.
-            let data = self.stream(carrier.stream);
-            let waits = |data: &super::Stream| {
-                let pending = data.pending.as_ref().map(|pending| pending.early.as_slice()).unwrap_or_default();
-                data.early.iter().chain(pending).any(|early| early.path == carrier.path)
-            };
-            return data.is_some_and(waits);
-        };
-        let produced = pair.produced.and_then(|id| self.set.get(id));
-        let is_open = self.component((pair.stream, pair.component)).is_some_and(|one| one.nominated.is_none());
-        let is_busy = pair.is_queued || pair.is_nominating || pair.consent.is_some();
-        is_busy || produced.is_some_and(|valid| valid.consent.is_some()) || is_open
-    }
-
-    /// Gives connections that nobody needs a while to live.
-    pub(super) fn tidy_connections(&mut self) {
-        for path in self.connections.redials() {
-            if !self.watched().any(|id| self.set.get(id).is_some_and(|pair| pair.path == path)) {
-                self.connections.forget_redial(&path);
-            }
-        }
-        self.tidy_enquiries();
-        for id in self.connections.ids() {
-            let Some(connection) = self.connections.get(id) else { continue };
-            let Some(carrier) = connection.carrier() else { continue };
-            if carrier.path.flow.is_none() || connection.stage != Stage::Open {
-                continue;
-            }
-            let is_wanted = self.is_wanted(carrier);
-            if is_wanted || !connection.is_limited() {
-                let until = after(self.now, Self::GRACE);
-                self.connections.set_deadline(id, (!is_wanted).then_some(until));
-            }
-        }
-    }
-
-    /// Ends the connections of a candidate that is gone.
-    pub(super) fn drop_connections(&mut self, which: impl Fn(&Carrier) -> bool) {
-        let is_hit = |id: &ConnectionId| self.connections.get(*id).and_then(Connection::carrier).is_some_and(&which);
-        let gone: Vec<ConnectionId> = self.connections.ids().into_iter().filter(is_hit).collect();
-        gone.into_iter().for_each(|id| self.end_connection(id, ConnectionEnd::Unused));
-    }
-
-    /// Closes all connections of candidates. Those of relays go when their servers were told.
-    pub(super) fn close_connections(&mut self) {
-        for id in self.connections.ids() {
-            let is_ours = |owner: &Owner| matches!(owner, Owner::Candidates(_) | Owner::Server(_));
-            if self.connections.get(id).is_some_and(|connection| is_ours(&connection.owner)) {
-                self.connections.close(self.now, id);
-            }
-        }
     }
 }
 

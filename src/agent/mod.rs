@@ -2,6 +2,7 @@
 //! follows from it in `pairing` and `conclude`, and what goes out in `output`.
 
 mod conclude;
+mod connection_end;
 mod connections;
 mod data;
 mod describe;
@@ -23,6 +24,10 @@ mod pool;
 mod relay;
 #[cfg(feature = "turn")]
 mod relay;
+#[cfg(feature = "turn")]
+mod relay_link;
+#[cfg(feature = "turn")]
+mod relay_pairs;
 mod removal;
 mod requests;
 mod reserve;

@@ -1,42 +1,28 @@
-//! Relayed candidates: allocations with TURN servers, and what goes through them (RFC 8445 §5.1.1.2, RFC 8656).
+//! Relays: allocations with TURN servers, from the first request to their release, and the candidates that they give
+//! (RFC 8445 §5.1.1.2, RFC 8656).
 //!
 //! A relayed address is a base like that of a socket: pairs are made with it, and messages go and come on paths that have
-//! it as their base. Only the last step on the way out and the first on the way in know better. On the way out, a message
-//! is put into ChannelData or a Send indication to the server; on the way in, it is taken out, and handled as if it had
-//! come to the relayed address.
-//!
-//! A pair of a relayed candidate takes no turn before the server has a permission for the peer: checks that the server
-//! throws away would only be waited for. A channel is bound once a pair is in use (RFC 8445 §12.1).
+//! it as their base. What goes to the server and comes from it is in `relay_link`, what pairs of relayed candidates need
+//! in `relay_pairs`.
 
 use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
-use core::net::{IpAddr, SocketAddr};
+use core::net::SocketAddr;
 use core::time::Duration;
 
-use bytes::BufMut;
 use smallvec::SmallVec;
 
-use super::input::Received;
 use super::pairing::canonical;
-use super::wrap::Leaving;
 use super::{Agent, GatheringState, Socket};
 use crate::candidate::{Candidate, CandidateId, CandidateKind, Foundation, Priority};
-use crate::connection::{ConnectionId, ConnectionSecurity};
-use crate::consent::PathHealth;
+use crate::connection::ConnectionId;
 use crate::event::Event;
 use crate::gather::{End, IceServer, TaskId};
-use crate::pair::{CandidatePairState, PairId, Path};
-use crate::route::Framing;
-use crate::stats::DropReason;
 use crate::stream::{ComponentId, StreamId};
-use crate::stun::{Scratch, TransactionId, write_keepalive};
-use crate::tcp::{Owner, Stage};
 use crate::time::{Instant, after, earliest};
-use crate::transmit::{Datagram, Transmit, Transport};
-use crate::turn::data::{FromServer, put_send_indication};
-use crate::turn::stream::{OutOfStep, ServerFrame, ServerFramer};
+use crate::transmit::Transport;
 use crate::turn::{Allocation, Families, Terms, TurnEvent};
 
 /// Names a relay of an agent; never used again for another.
@@ -44,23 +30,23 @@ pub(super) type RelayId = u32;
 
 /// An allocation, and where it is used.
 #[derive(Clone, Debug)]
-struct Relay {
+pub(super) struct Relay {
     stream: StreamId,
     component: ComponentId,
     /// The socket that the server is reached from.
-    base: SocketAddr,
-    server: SocketAddr,
-    ice_server: Arc<IceServer>,
+    pub(super) base: SocketAddr,
+    pub(super) server: SocketAddr,
+    pub(super) ice_server: Arc<IceServer>,
     /// The connection, where the server is reached over TCP or TLS.
-    connection: Option<ConnectionId>,
+    pub(super) connection: Option<ConnectionId>,
     /// How many connections were opened because the server knew the address of the one before.
     mismatches: u8,
-    allocation: Allocation,
+    pub(super) allocation: Allocation,
     /// What gathering waits for.
-    task: Option<TaskId>,
-    candidates: SmallVec<[(SocketAddr, CandidateId); 2]>,
-    last_sent_at: Instant,
-    keepalive_at: Option<Instant>,
+    pub(super) task: Option<TaskId>,
+    pub(super) candidates: SmallVec<[(SocketAddr, CandidateId); 2]>,
+    pub(super) last_sent_at: Instant,
+    pub(super) keepalive_at: Option<Instant>,
     /// How often a lost allocation could not be replaced.
     failures: u32,
     /// When that is tried again.
@@ -72,11 +58,11 @@ struct Relay {
 /// All relays of an agent.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Relays {
-    list: BTreeMap<RelayId, Relay>,
+    pub(super) list: BTreeMap<RelayId, Relay>,
     /// By the addresses of the socket and of the server.
     by_link: BTreeMap<(SocketAddr, SocketAddr), RelayId>,
     /// By relayed address.
-    by_address: BTreeMap<SocketAddr, RelayId>,
+    pub(super) by_address: BTreeMap<SocketAddr, RelayId>,
     next: RelayId,
     deadline: Option<Instant>,
     /// Servers that were asked for an allocation from a base: none is asked again soon because another says so.
@@ -105,7 +91,7 @@ impl Relays {
         self.by_address.contains_key(&address)
     }
 
-    fn at(&self, address: SocketAddr) -> Option<&Relay> {
+    pub(super) fn at(&self, address: SocketAddr) -> Option<&Relay> {
         self.list.get(self.by_address.get(&address)?)
     }
 
@@ -128,7 +114,7 @@ impl Relays {
     }
 
     /// Notes when a relay needs attention.
-    fn touch(&mut self, id: RelayId) {
+    pub(super) fn touch(&mut self, id: RelayId) {
         if let Some(relay) = self.list.get_mut(&id) {
             relay.deadline = earliest(earliest(relay.allocation.deadline(), relay.keepalive_at), relay.retry_at);
         }
@@ -201,59 +187,10 @@ impl Agent {
         self.relays.touch(id);
     }
 
-    /// Opens the connection of a relay, where it needs one (RFC 8656 §3.1).
-    fn connect_relay(&mut self, id: RelayId) {
-        self.hang_up(id);
-        let Some(relay) = self.relays.list.get_mut(&id) else { return };
-        if relay.ice_server.transport() != Transport::Tcp {
-            return;
-        }
-        let security = match relay.ice_server.is_secure() {
-            true => ConnectionSecurity::Tls { server_name: relay.ice_server.host().into() },
-            false => ConnectionSecurity::Plain,
-        };
-        let local = SocketAddr::new(relay.base.ip(), 0);
-        let owner = Owner::Relay(id, ServerFramer::default());
-        relay.connection = Some(self.connections.open(self.now, local, relay.server, security, owner));
-    }
-
-    /// Closes the connection of a relay, if it has one.
-    fn hang_up(&mut self, id: RelayId) {
-        let connection = self.relays.list.get_mut(&id).and_then(|relay| relay.connection.take());
-        if let Some(connection) = connection {
-            self.connections.close(self.now, connection);
-        }
-    }
-
-    /// The connection of a relay has ended.
-    pub(super) fn disconnect_relay(&mut self, id: RelayId) {
-        let Some(relay) = self.relays.list.get_mut(&id) else { return };
-        relay.connection = None;
-        relay.allocation.disconnect();
-        self.follow_relay(id);
-        self.is_dirty = true;
-    }
-
     /// Forgets a relay, and closes its connection.
     fn forget_relay(&mut self, id: RelayId) -> Option<Relay> {
         self.hang_up(id);
         self.relays.remove(id)
-    }
-
-    /// Whether requests of a relay can leave: over a stream, once its connection is open.
-    fn is_reachable(&self, relay: &Relay) -> bool {
-        let is_open = |id| self.connections.get(id).is_some_and(|connection| connection.stage == Stage::Open);
-        relay.ice_server.transport() == Transport::Udp || relay.connection.is_some_and(is_open)
-    }
-
-    /// How messages leave to the server of a relay; `None` as long as its connection is not open.
-    fn link_of(&self, relay: &Relay) -> Option<Leaving> {
-        let (destination, transport) = (relay.server, relay.ice_server.transport());
-        if transport == Transport::Udp {
-            return Some(Leaving { source: relay.base, destination, transport, connection: None });
-        }
-        let open = self.connections.get(relay.connection?).filter(|connection| connection.stage == Stage::Open)?;
-        Some(Leaving { source: open.local, destination, transport, connection: Some(open.id) })
     }
 
     fn new_allocation(&self, server: &IceServer, base: SocketAddr) -> Allocation {
@@ -272,205 +209,10 @@ impl Agent {
         Allocation::new(server.username().unwrap_or_default(), server.credential().unwrap_or_default(), terms)
     }
 
-    // The way out.
-
-    /// What stands around each message that leaves from a relayed address; `None` if it is none.
-    pub(super) fn relay_framing(&self, path: &Path) -> Option<Framing> {
-        if self.relays.is_empty() {
-            return None;
-        }
-        let relay = self.relays.at(path.base)?;
-        Some(match relay.allocation.channel_to(self.now, path.remote) {
-            Some(channel) => Framing {
-                channel: Some(channel),
-                has_length: true,
-                is_padded: relay.allocation.is_stream(),
-                indication: None,
-            },
-            None => Framing { indication: Some(path.remote), ..Framing::NONE },
-        })
-    }
-
-    /// How messages leave whose base is a relayed address; `None` for others. Without the permission of its server nothing
-    /// leaves (RFC 8656 §11.1).
-    pub(super) fn relay_link(&self, path: &Path) -> Option<Option<Leaving>> {
-        if self.relays.is_empty() {
-            return None;
-        }
-        let relay = self.relays.at(path.base)?;
-        let is_permitted = relay.allocation.is_permitted(self.now, path.remote.ip());
-        Some(self.link_of(relay).filter(|_| is_permitted))
-    }
-
-    /// Notes that something leaves through a relay: that puts off its keepalive.
-    pub(super) fn note_relayed(&mut self, path: &Path) {
-        if self.relays.is_empty() {
-            return;
-        }
-        let (now, id) = (self.now, self.relays.by_address.get(&path.base));
-        if let Some(relay) = id.and_then(|id| self.relays.list.get_mut(id)) {
-            relay.last_sent_at = now;
-        }
-    }
-
-    /// Appends a Send indication.
-    pub(super) fn put_indication(&mut self, peer: SocketAddr, message: &[u8], buf: &mut impl BufMut) -> usize {
-        let id = TransactionId::draw(&mut self.random);
-        put_send_indication(buf, id, peer, message)
-    }
-
-    /// Whether a message may leave on a path: through a relay only with the permission of its server (RFC 8656 §11.1).
-    pub(super) fn can_leave(&self, path: &Path) -> bool {
-        if self.relays.is_empty() {
-            return true;
-        }
-        self.relays.at(path.base).is_none_or(|relay| relay.allocation.is_permitted(self.now, path.remote.ip()))
-    }
-
-    /// Appends what a relay has to say to its server.
-    pub(super) fn write_relay(&mut self, buf: &mut impl BufMut) -> Option<Transmit> {
-        if self.relays.is_empty() {
-            return None;
-        }
-        let now = self.now;
-        let room = buf.remaining_mut();
-        let has_repeat = |relay: &Relay| relay.allocation.has_repeat() && relay.allocation.longest_request() <= room;
-        if let Some(id) = self.relays.list.iter().find(|(_, relay)| has_repeat(relay)).map(|(id, _)| *id) {
-            return self.write_to_server(id, buf, |relay, _| relay.allocation.repeat(now).map(Into::into));
-        }
-        let is_due = |relay: &Relay| relay.keepalive_at.is_some_and(|at| at <= now);
-        if let Some(id) = self.relays.list.iter().find(|(_, relay)| is_due(relay)).map(|(id, _)| *id) {
-            let mut out = Scratch::new();
-            write_keepalive(&mut out, TransactionId::draw(&mut self.random));
-            return self.write_to_server(id, buf, |_, _| Some(Box::from(&*out)));
-        }
-        let is_turn = self.gatherer.is_turn() || !self.set.has_work();
-        if !is_turn || !self.pacer.is_open(now) {
-            return None;
-        }
-        let has_start = |relay: &Relay| {
-            relay.allocation.has_start() && relay.allocation.longest_request() <= room && self.is_reachable(relay)
-        };
-        let id = self.relays.list.iter().find(|(_, relay)| has_start(relay)).map(|(id, _)| *id)?;
-        let transmit =
-            self.write_to_server(id, buf, |relay, random| relay.allocation.start(now, random).map(Into::into))?;
-        self.pacer.start(now);
-        self.gatherer.set_turn(false);
-        Some(transmit)
-    }
-
-    fn write_to_server(
-        &mut self,
-        id: RelayId,
-        buf: &mut impl BufMut,
-        write: impl FnOnce(&mut Relay, &mut crate::random::Random) -> Option<Box<[u8]>>,
-    ) -> Option<Transmit> {
-        let patience = self.config.keepalive_interval;
-        let now = self.now;
-        let link = self.relays.list.get(&id).and_then(|relay| self.link_of(relay))?;
-        let relay = self.relays.list.get_mut(&id)?;
-        let bytes = write(relay, &mut self.random)?;
-        relay.last_sent_at = now;
-        if relay.keepalive_at.is_some() {
-            relay.keepalive_at = Some(after(now, patience));
-        }
-        self.relays.touch(id);
-        self.stats.datagrams_sent += 1;
-        buf.put_slice(&bytes);
-        let Leaving { source, destination, transport, connection } = link;
-        let mut transmit = Transmit::new(bytes.len(), transport, source, destination);
-        transmit.connection = connection;
-        Some(transmit)
-    }
-
-    // The way in.
-
-    /// Takes what came from the server of a relay.
-    pub(super) fn handle_from_server<'a>(&mut self, id: RelayId, datagram: &Datagram<'a>) -> Received<'a> {
-        let now = self.now;
-        let dropped = Received::Dropped;
-        let Some(relay) = self.relays.list.get_mut(&id) else { return dropped(DropReason::UnknownDestination) };
-        let (peer, payload) = match FromServer::read(datagram.payload) {
-            FromServer::Channel(number, payload) => match relay.allocation.peer_of(now, number) {
-                Some(peer) => (peer, payload),
-                None => return dropped(DropReason::UnvalidatedSource),
-            },
-            FromServer::Data(peer, payload) => (canonical(peer), payload),
-            FromServer::Icmp(peer, kind, code) => {
-                let result = relay.allocation.handle_icmp(now, canonical(peer), kind, code);
-                self.follow_relay(id);
-                return result.map_or_else(dropped, |()| Received::Handled);
-            }
-            FromServer::Message(message) => {
-                let result = relay.allocation.handle_answer(now, &message);
-                self.follow_relay(id);
-                return result.map_or_else(dropped, |()| Received::Handled);
-            }
-            FromServer::Junk => return dropped(DropReason::Malformed),
-        };
-        if !relay.allocation.is_permitted(now, peer.ip()) {
-            return dropped(DropReason::UnvalidatedSource);
-        }
-        let Some(relayed) = relay.allocation.relayed().iter().find(|relayed| relayed.is_ipv4() == peer.is_ipv4())
-        else {
-            return dropped(DropReason::UnknownDestination);
-        };
-        let (destination, transport) = (canonical(*relayed), Transport::Udp);
-        let inner = Datagram { source: peer, destination, transport, payload, ..*datagram };
-        self.dispatch_inner(&inner)
-    }
-
-    /// Takes what came on the connection of a relay, whose frames have been found.
-    pub(super) fn take_relay_frame<'a>(
-        &'a mut self,
-        connection: ConnectionId,
-        relay: RelayId,
-        frame: Result<Option<ServerFrame<'a>>, OutOfStep>,
-        spare: Vec<u8>,
-    ) -> Option<Received<'a>> {
-        match frame {
-            Ok(None) => {
-                self.connections.spare = spare;
-                None
-            }
-            Err(OutOfStep) => {
-                self.connections.spare = spare;
-                // Nothing that follows can be understood.
-                self.connections.close(self.now, connection);
-                self.disconnect_relay(relay);
-                self.stats.count_drop(DropReason::Malformed);
-                Some(Received::Dropped(DropReason::Malformed))
-            }
-            Ok(Some(ServerFrame::Whole(bytes))) => {
-                self.connections.spare = spare;
-                self.stats.datagrams_received += 1;
-                Some(self.count_relayed(relay, &in_stream(bytes)))
-            }
-            Ok(Some(ServerFrame::Joined(bytes))) => {
-                self.stats.datagrams_received += 1;
-                let received = self.count_relayed(relay, &in_stream(&bytes)).without_payload();
-                self.connections.spare = bytes;
-                let payload = match FromServer::read(&self.connections.spare) {
-                    FromServer::Channel(_, payload) | FromServer::Data(_, payload) => payload,
-                    FromServer::Icmp(..) | FromServer::Message(_) | FromServer::Junk => &[],
-                };
-                Some(received.with_payload(payload))
-            }
-        }
-    }
-
-    fn count_relayed<'a>(&mut self, relay: RelayId, datagram: &Datagram<'a>) -> Received<'a> {
-        let received = self.handle_from_server(relay, datagram);
-        if let Received::Dropped(reason) = received {
-            self.stats.count_drop(reason);
-        }
-        received
-    }
-
     // What follows.
 
     /// Takes note of what happened to an allocation.
-    fn follow_relay(&mut self, id: RelayId) {
+    pub(super) fn follow_relay(&mut self, id: RelayId) {
         while let Some(event) = self.relays.list.get_mut(&id).and_then(|relay| relay.allocation.poll_event()) {
             match event {
                 TurnEvent::Allocated { relayed, mapped } => self.take_allocated(id, &relayed, canonical(mapped)),
@@ -569,40 +311,6 @@ impl Agent {
             Some(generation) => self.announce(stream, candidate_id, generation),
             None => self.queue_candidate(stream, candidate_id),
         }
-    }
-
-    /// Asks for the permission that a new pair needs, and lets it take no turn before.
-    pub(super) fn prepare_relayed_pair(&mut self, pair: PairId) {
-        let Some(path) = self.set.get(pair).map(|pair| pair.path) else { return };
-        if self.relays.is_empty() || self.can_leave(&path) {
-            return;
-        }
-        let Some(id) = self.relays.by_address.get(&path.base).copied() else { return };
-        let wants = |relay: &mut Relay| relay.allocation.permit(path.remote.ip());
-        if self.relays.list.get_mut(&id).is_some_and(wants) {
-            self.set.hold(pair);
-        } else {
-            self.refuse_pair(pair);
-        }
-        self.relays.touch(id);
-    }
-
-    /// Fails a pair whose packets the server does not let through.
-    fn refuse_pair(&mut self, id: PairId) {
-        let Some(pair) = self.set.get(id) else { return };
-        if pair.is_valid || pair.state.get() == CandidatePairState::Succeeded {
-            self.give_up_path(id, true);
-        } else {
-            self.set.refuse(id);
-        }
-        self.is_dirty = true;
-    }
-
-    fn relayed_pairs(&self, id: RelayId, ip: IpAddr) -> SmallVec<[PairId; 4]> {
-        let Some(relay) = self.relays.list.get(&id) else { return SmallVec::new() };
-        let is_of =
-            |path: &Path| path.remote.ip() == ip && relay.candidates.iter().any(|(address, _)| *address == path.base);
-        self.set.iter().filter(|pair| is_of(&pair.path)).map(|pair| pair.id).collect()
     }
 
     fn tell_relay_error(&mut self, id: RelayId, code: u16, text: Box<str>) {
@@ -723,61 +431,11 @@ impl Agent {
 
     // Time, and the end.
 
-    /// Binds channels to the peers of the pairs in use (RFC 8445 §12.1), and forgets relays that nobody waits for.
-    pub(super) fn follow_relayed_use(&mut self) {
-        if self.relays.is_empty() || self.is_closed {
-            return;
-        }
-        for path in self.relayed_paths_in_use() {
-            let Some(id) = self.relays.by_address.get(&path.base).copied() else { continue };
-            if let Some(relay) = self.relays.list.get_mut(&id) {
-                relay.allocation.bind(self.now, path.remote);
-            }
-            self.relays.touch(id);
-        }
-        self.question_silent_relays();
-        let is_orphan = |relay: &Relay| {
-            let is_open = |task| self.gatherer.is_open(task);
-            relay.task.is_some_and(|task| !is_open(task))
-        };
-        let orphans: SmallVec<[RelayId; 4]> =
-            self.relays.list.iter().filter(|(_, relay)| is_orphan(relay)).map(|(id, _)| *id).collect();
-        for id in orphans {
-            self.release_relay(id);
-        }
-    }
-
-    /// Asks the servers of relayed pairs whose peer has fallen silent: the allocation may be gone.
-    fn question_silent_relays(&mut self) {
-        let is_silent =
-            |one: &&super::stream_data::Component| matches!(one.health, Some(PathHealth::Suspect | PathHealth::Lost));
-        let components = self.streams.iter().flat_map(|stream| &stream.components).filter(is_silent);
-        let paths: SmallVec<[Path; 2]> = components
-            .filter_map(|component| self.set.get(component.kept?))
-            .map(|pair| pair.path)
-            .filter(|path| self.relays.is_relayed(path.base))
-            .collect();
-        for path in paths {
-            let Some(id) = self.relays.by_address.get(&path.base).copied() else { continue };
-            if let Some(relay) = self.relays.list.get_mut(&id) {
-                relay.allocation.refresh_now(self.now);
-            }
-            self.relays.touch(id);
-        }
-    }
-
     /// Whether an allocation of a stream was lost and may be replaced soon.
     pub(super) fn awaits_relay(&self, stream: StreamId) -> bool {
         const PATIENCE: u32 = 4;
         let is_awaited = |relay: &Relay| relay.stream == stream && relay.failures > 0 && relay.failures <= PATIENCE;
         !self.relays.is_empty() && self.relays.list.values().any(is_awaited)
-    }
-
-    fn relayed_paths_in_use(&self) -> SmallVec<[Path; 2]> {
-        let components = self.streams.iter().flat_map(|stream| &stream.components);
-        let used = components.flat_map(|component| [component.selected, component.previous, component.kept]);
-        let paths = used.flatten().filter_map(|id| self.set.get(id)).map(|pair| pair.path);
-        paths.filter(|path| self.relays.is_relayed(path.base)).collect()
     }
 
     /// Does what is due.
@@ -818,22 +476,6 @@ impl Agent {
         self.follow_relay(id);
     }
 
-    /// Lets permissions lapse of peers that no pair needs any more, and channels of those that are not in use.
-    fn say_what_is_needed(&mut self, id: RelayId) {
-        let Some(relay) = self.relays.list.get(&id) else { return };
-        let is_base = |base: SocketAddr| relay.candidates.iter().any(|(address, _)| *address == base);
-        let pairs = self.set.iter().filter(|pair| is_base(pair.path.base));
-        let is_alive = |pair: &&crate::pair::CandidatePair| {
-            pair.is_valid || !matches!(pair.state.get(), CandidatePairState::Failed)
-        };
-        let addresses: SmallVec<[IpAddr; 8]> = pairs.filter(is_alive).map(|pair| pair.path.remote.ip()).collect();
-        let in_use = self.relayed_paths_in_use().into_iter().filter(|path| is_base(path.base));
-        let peers: SmallVec<[SocketAddr; 2]> = in_use.map(|path| path.remote).collect();
-        if let Some(relay) = self.relays.list.get_mut(&id) {
-            relay.allocation.keep_only(&addresses, &peers);
-        }
-    }
-
     /// When relays need attention.
     pub(super) fn relay_deadline(&self) -> Option<Instant> {
         if self.relays.is_empty() {
@@ -850,7 +492,7 @@ impl Agent {
     }
 
     /// Gives back an allocation, and forgets it once the server was told.
-    fn release_relay(&mut self, id: RelayId) {
+    pub(super) fn release_relay(&mut self, id: RelayId) {
         let Some(relay) = self.relays.list.get_mut(&id) else { return };
         relay.task = None;
         relay.keepalive_at = None;
@@ -910,12 +552,6 @@ impl Agent {
             self.release_relay(id);
         }
     }
-}
-
-/// What arrives on a connection has its addresses from there.
-const fn in_stream(bytes: &[u8]) -> Datagram<'_> {
-    let nowhere = SocketAddr::new(IpAddr::V4(core::net::Ipv4Addr::UNSPECIFIED), 0);
-    Datagram { transport: Transport::Tcp, ..Datagram::new(nowhere, nowhere, bytes) }
 }
 
 fn family_text(family: u8) -> Box<str> {
