@@ -163,6 +163,7 @@ pub use demux::{DataFilter, PacketKind};
 pub use event::Event;
 pub use gather::{
     AddressFilter, AddressMapping, CandidateTypes, IceServer, IceServerKind, MappingMode, ParseIceServerError,
+    RelayProtocol,
 };
 pub use nomination::{
     ApplicationNominates, BetterPairs, NominationDecision, NominationPolicy, NominationView, SettleWindow, ValidPair,

@@ -274,6 +274,7 @@ impl Agent {
         let Some(relay) = self.relays.list.get(&id) else { return };
         let (stream, component, server) = (relay.stream, relay.component, relay.server.ip());
         let (transport, url) = (relay.ice_server.transport(), relay.ice_server.shared_url());
+        let protocol = relay.ice_server.relay_protocol();
         let host = self.sockets.get(&(Transport::Udp, relay.base)).map(|socket| socket.host);
         if self.sockets.contains_key(&(Transport::Udp, address)) {
             return;
@@ -299,6 +300,7 @@ impl Agent {
             }
             data.locals.add_reflexive(candidate_id, candidate, address, address, foundation);
             data.locals.set_url(candidate_id, url);
+            data.locals.set_relay_protocol(candidate_id, protocol);
         }
         self.sockets.insert((Transport::Udp, address), Socket { stream, component, host: candidate_id });
         self.relays.by_address.insert(address, id);

@@ -5,6 +5,7 @@ use core::net::IpAddr;
 use super::{Agent, ConnectionState, Role};
 use crate::candidate::{Candidate, CandidateAddress, CandidateId, CandidateKind, Foundation, Priority, TcpType};
 use crate::credentials::Ufrag;
+use crate::gather::RelayProtocol;
 use crate::pair::PairId;
 use crate::stream::{ComponentId, StreamId};
 use crate::transmit::Transport;
@@ -80,6 +81,8 @@ pub struct CandidateStats<'a> {
     pub username_fragment: Option<&'a Ufrag>,
     /// The server that it was gathered from: `url`. `None` for one of the peer's.
     pub url: Option<&'a str>,
+    /// How the server of a relayed one of ours is reached: `relayProtocol`. `None` for all others.
+    pub relay_protocol: Option<RelayProtocol>,
 }
 
 impl<'a> CandidateStats<'a> {
@@ -99,6 +102,7 @@ impl<'a> CandidateStats<'a> {
             tcp_type: candidate.tcp_type(),
             username_fragment: None,
             url: None,
+            relay_protocol: None,
         }
     }
 }
@@ -137,6 +141,7 @@ impl Agent {
                 CandidateStats {
                     username_fragment: Some(&keyed.credentials.ufrag),
                     url: local.url.as_deref(),
+                    relay_protocol: local.relay_protocol,
                     ..CandidateStats::of(local.id, stream, &local.candidate)
                 }
             })

@@ -10,6 +10,7 @@ use core::net::{IpAddr, SocketAddr};
 use super::preference::{self, Traits};
 use super::{Candidate, CandidateAddress, CandidateKind, Foundation, Preferences, Priority, TcpType};
 use crate::agent::SocketOptions;
+use crate::gather::RelayProtocol;
 use crate::stream::ComponentId;
 use crate::transmit::Transport;
 
@@ -41,6 +42,8 @@ pub(crate) struct LocalCandidate {
     pub(crate) is_hidden: bool,
     /// The server that it was gathered from.
     pub(crate) url: Option<Arc<str>>,
+    /// How the server of a relayed one is reached.
+    pub(crate) relay_protocol: Option<RelayProtocol>,
     /// Index of the address slot that gives a host candidate its local preference.
     slot: Option<usize>,
 }
@@ -199,6 +202,7 @@ impl LocalCandidates {
             network_cost: options.network_cost,
             is_hidden,
             url: None,
+            relay_protocol: None,
             slot: Some(slot),
         });
         self.order_preferences(preferences);
@@ -276,6 +280,7 @@ impl LocalCandidates {
             network_cost,
             is_hidden: false,
             url: None,
+            relay_protocol: None,
             slot: None,
         });
     }
@@ -284,6 +289,14 @@ impl LocalCandidates {
     pub(crate) fn set_url(&mut self, id: CandidateId, url: Arc<str>) {
         if let Some(local) = self.list.iter_mut().find(|local| local.id == id) {
             local.url = Some(url);
+        }
+    }
+
+    /// Notes how the server of a relayed candidate is reached.
+    #[cfg(feature = "turn")]
+    pub(crate) fn set_relay_protocol(&mut self, id: CandidateId, protocol: RelayProtocol) {
+        if let Some(local) = self.list.iter_mut().find(|local| local.id == id) {
+            local.relay_protocol = Some(protocol);
         }
     }
 

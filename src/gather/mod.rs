@@ -28,7 +28,7 @@ use core::time::Duration;
 
 pub(crate) use policy::masked;
 pub use policy::{AddressFilter, AddressMapping, CandidateTypes, MappingMode};
-pub use server::{IceServer, IceServerKind, ParseIceServerError};
+pub use server::{IceServer, IceServerKind, ParseIceServerError, RelayProtocol};
 
 use crate::candidate::CandidateId;
 use crate::check::Schedule;

@@ -19,6 +19,37 @@ pub enum IceServerKind {
     Turn,
 }
 
+/// How a TURN server is reached by the agent (W3C `RTCIceServerTransportProtocol`), which is not how its relayed address is
+/// reached by the peer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[expect(clippy::exhaustive_enums, reason = "the W3C closes the set")]
+pub enum RelayProtocol {
+    /// Over UDP.
+    Udp,
+    /// Over TCP.
+    Tcp,
+    /// Over TLS, on TCP.
+    Tls,
+}
+
+impl RelayProtocol {
+    /// Its W3C name in lower case.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Udp => "udp",
+            Self::Tcp => "tcp",
+            Self::Tls => "tls",
+        }
+    }
+}
+
+impl fmt::Display for RelayProtocol {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
 /// A STUN or TURN server from which candidates are gathered: where it is, and who is allowed to use it.
 ///
 /// It is made of a URI (RFC 7064, RFC 7065), as browsers take it, whose host is an IP address:
@@ -196,6 +227,16 @@ impl IceServer {
     #[must_use]
     pub const fn is_secure(&self) -> bool {
         self.is_secure
+    }
+
+    /// How it is reached, as a relay.
+    #[cfg(feature = "turn")]
+    pub(crate) const fn relay_protocol(&self) -> RelayProtocol {
+        match (self.transport, self.is_secure) {
+            (Transport::Udp, _) => RelayProtocol::Udp,
+            (Transport::Tcp, false) => RelayProtocol::Tcp,
+            (Transport::Tcp, true) => RelayProtocol::Tls,
+        }
     }
 
     /// The user name.

@@ -2,8 +2,8 @@
 
 use nilas::sim::{MessageBuilder, SideName, Verdict};
 use nilas::{
-    CandidateAddress, CandidateKind, CandidateStats, ComponentId, Config, ConnectionState, Event, Role, TcpType,
-    TransportStats, Ufrag,
+    CandidateAddress, CandidateKind, CandidateStats, ComponentId, Config, ConnectionState, Event, IceServer,
+    RelayProtocol, Role, TcpType, Transport, TransportStats, Ufrag,
 };
 
 use crate::help::{at, ms, secs, setup};
@@ -146,6 +146,7 @@ fn candidates_have_the_fields_that_their_kind_has() {
     let stats: Vec<_> = solo.agent.candidate_stats(solo.stream).collect();
     let (ours, theirs) = (solo.ours().ufrag, solo.theirs.ufrag.clone());
     assert!(stats.iter().all(|one| (one.stream, one.component) == (solo.stream, RTP)));
+    assert!(stats.iter().all(|one| one.relay_protocol.is_none()), "none is relayed");
 
     let one = stats_at(&stats, false, CandidateKind::Host);
     assert_eq!((one.address, one.port), (Some(solo.local.ip()), solo.local.port()));
@@ -191,6 +192,55 @@ fn candidates_have_the_fields_that_their_kind_has() {
     assert!(signalled.is_some_and(|line| !line.contains("url") && !line.contains("stun")));
 }
 
+/// The server of a relayed candidate and the way to it are known to its own agent alone.
+///
+/// Req: wst-cand-a
+/// Req: wpc-candfields-a
+#[test]
+fn a_relayed_candidate_tells_its_server_and_how_that_is_reached() {
+    let ways = [
+        ("turn:192.0.2.100:3478?transport=udp", RelayProtocol::Udp, "udp"),
+        ("turn:192.0.2.100:3478?transport=tcp", RelayProtocol::Tcp, "tcp"),
+        // The simulated network leaves encryption out.
+        ("turns:192.0.2.100:3478", RelayProtocol::Tls, "tls"),
+    ];
+    let server = "192.0.2.100".parse().unwrap();
+    for (url, protocol, name) in ways {
+        assert_eq!((protocol.as_str(), protocol.to_string()), (name, name.into()));
+        let ice_server = url.parse::<IceServer>().unwrap().with_credentials("user", "pass");
+        let mut pair = setup(name)
+            .with_turn(server)
+            .left(|l| (l.only_reaches, l.servers) = (Some(server), vec![ice_server]))
+            .right(|r| r.servers.clear())
+            .build();
+        assert!(pair.run_until_selected(secs(5)), "{name}");
+        pair.run_for(secs(1));
+        let stats: Vec<_> = pair.l.agent.candidate_stats(pair.stream()).collect();
+        let relayed = stats_at(&stats, false, CandidateKind::Relayed);
+        assert_eq!((relayed.url, relayed.relay_protocol), (Some(url), Some(protocol)));
+        assert_eq!((relayed.address, relayed.protocol), (Some(server), Transport::Udp), "the relayed address itself");
+        assert!(relayed.related_address.is_some() && relayed.username_fragment.is_some());
+        let others = || stats.iter().filter(|one| one.is_remote || one.kind != CandidateKind::Relayed);
+        assert!(others().any(|one| one.is_remote) && others().any(|one| !one.is_remote));
+        assert!(others().all(|one| one.relay_protocol.is_none()), "{stats:?}");
+        assert!(others().filter(|one| one.is_remote).all(|one| one.url.is_none()), "{stats:?}");
+
+        // To the peer it is a candidate like any other: neither of the two is signalled.
+        let theirs: Vec<_> = pair.r.agent.candidate_stats(pair.stream()).collect();
+        let remote = stats_at(&theirs, true, CandidateKind::Relayed);
+        assert_eq!((remote.address, remote.port), (Some(server), relayed.port));
+        assert_eq!((remote.url, remote.relay_protocol), (None, None));
+        let signalled = pair.l.events.iter().find_map(|(_, event)| match event {
+            Event::LocalCandidate { candidate, .. } if candidate.kind() == CandidateKind::Relayed => {
+                Some(candidate.to_string())
+            }
+            _ => None,
+        });
+        let words = ["url", "turn", "relay-protocol", "tls"];
+        assert!(signalled.is_some_and(|line| words.iter().all(|word| !line.contains(word))));
+    }
+}
+
 /// A candidate that the peer's check has shown gets its address and username fragment when it is signalled.
 ///
 /// Req: wst-cand-a
@@ -222,7 +272,7 @@ fn a_candidate_that_is_signalled_late_is_shown_then() {
 fn the_local_list_is_what_was_handed_out() {
     let mut agent = nilas::Agent::new(Config::default(), Role::Controlling, nilas::Seed::from_name("list")).unwrap();
     let stream = agent.add_stream(1).unwrap();
-    agent.add_socket(at(0), stream, RTP, nilas::Transport::Udp, address("192.0.2.1:5000")).unwrap();
+    agent.add_socket(at(0), stream, RTP, Transport::Udp, address("192.0.2.1:5000")).unwrap();
     let announced = |agent: &nilas::Agent| agent.local_candidates(stream).filter(|local| local.is_announced).count();
     assert_eq!((announced(&agent), agent.candidate_stats(stream).count()), (0, 0));
     let is_candidate = |event: &Event| matches!(event, Event::LocalCandidate { .. });
