@@ -164,7 +164,7 @@ impl SelectionPolicy for SteadySelection {
             }
             // Proof that the peer is there and only this path is not.
             let silent_since = current.unanswered_since;
-            let has_answered = |one: &&PathQuality| silent_since.is_none_or(|since| one.answered_at > since);
+            let has_answered = |one: &&PathQuality| silent_since.is_none_or(|since| one.answered_at >= since);
             if let Some(other) = Some(best).filter(has_answered).or_else(|| alive().find(has_answered)) {
                 let until = silent_since.map_or(now, |since| after(since, self.patience));
                 if until <= now || current.health == PathHealth::Lost {

@@ -34,9 +34,9 @@ impl Agent {
             let Some(stream) = self.streams.get(index).map(|stream| stream.id) else { continue };
             self.pair_with_lite(stream);
             self.decide_nominations(stream);
+            self.take_detours(stream);
             self.decide_selections(stream);
             self.conclude_list(stream);
-            self.take_detours(stream);
             self.follow_use(stream);
             self.plan_retries(stream);
             self.report_health(stream);

@@ -235,6 +235,11 @@ impl Agent {
         self.record_life(id);
         self.record_reply(id);
         self.notice_alarm(id, heard_before);
+        let known_valid = self.set.get(id).and_then(|pair| pair.produced).filter(|_| heard_before.is_none());
+        if let Some(valid) = known_valid {
+            // Our own check was faster than the first one of the peer.
+            self.follow_move(id, valid);
+        }
         if self.set.get(id).is_none_or(|pair| pair.state.get() != CandidatePairState::Succeeded) {
             self.trigger(id);
         } else if is_nominated_anew {

@@ -177,3 +177,29 @@ fn an_address_that_was_removed_may_come_back() {
     let is_end = |event: &Event| matches!(event, Event::EndOfCandidates { .. });
     assert!(pair.l.events.iter().any(|(_, event)| is_end(event)));
 }
+
+/// The controlled side moves while data flows, and tells nobody.
+///
+/// S107
+#[test]
+fn a_controlling_side_nominates_the_pair_to_which_its_peer_has_moved_as_soon_as_the_old_one_is_silent() {
+    for seed in 0..20 {
+        let setup = PairSetup::new(nilas::Seed::from_number(seed)).renomination(Renomination::Draft2016);
+        let mut pair = connected(setup.roles(Role::Controlled, Role::Controlling));
+        pair.run_for(ms(1000 + 37 * seed));
+        let (stream, now, host) = (pair.stream(), pair.now(), pair.host(SideName::L));
+        let ip: IpAddr = "198.51.100.99".parse().unwrap();
+        let old: Vec<_> = pair.l.agent.local_candidates(stream).map(|local| (local.id, local.base.ip())).collect();
+        pair.network.add_interface(host, ip).unwrap();
+        for (id, ip) in old {
+            pair.l.agent.remove_local_candidate(now, stream, id).unwrap();
+            pair.network.set_interface_up(host, ip, false).unwrap();
+        }
+        pair.l.add_socket(now, stream, ComponentId::RTP, (ip, 6000).into()).unwrap();
+        pair.drain(SideName::L);
+        let time = until_data_flows(&mut pair, secs(2));
+        assert!(time.is_some_and(|time| time <= ms(300)), "seed {seed}: {time:?}");
+        pair.run_for(secs(1));
+        assert!(pair.agrees(), "seed {seed}");
+    }
+}
