@@ -5,20 +5,25 @@
 //! cargo run --release --example connect
 //! cargo run --release --example connect -- --hide-hosts
 //! cargo run --release --example connect -- --relay
+//! cargo run --release --example connect -- --tcp
 //! ```
 //!
 //! Both gather with a STUN server of their own on loopback. Without a NAT in between it tells what is known already, and
-//! its candidates are left out; with `--hide-hosts` they are the only ones. With `--relay` there is a TURN server on loopback,
-//! too, and nothing but its relayed addresses is used.
+//! its candidates are left out; with `--hide-hosts` they are the only ones. With `--relay` there is a TURN server on
+//! loopback, too, and nothing but its relayed addresses is used. With `--tcp` no server is used, and all candidates are
+//! for TCP (RFC 6544): at each address one that accepts connections, and one that opens them.
 //!
 //! Each `Peer` lives in a thread of its own. All that it reacts to comes through one channel: datagrams, which a thread
-//! for each socket reads, and what the other peer signals, for which an application would have its own server. The
-//! loop is `Peer::run`; everything else in this file answers the question what to do with an input or an event.
+//! for each socket reads, what happens to TCP connections, and what the other peer signals, for which an application
+//! would have its own server. The loop is `Peer::run`; everything else in this file answers the question what to do with
+//! an input or an event.
 
 #![expect(clippy::print_stdout, reason = "the example tells what it does")]
 #![expect(clippy::disallowed_types, clippy::disallowed_methods, reason = "sockets and clock belong to the application")]
 #![expect(clippy::wildcard_enum_match_arm, reason = "an application picks the events that it has a use for")]
 
+#[path = "connect_tcp/connections.rs"]
+mod connections;
 #[path = "connect_servers/stun.rs"]
 mod stun;
 #[path = "connect_servers/turn.rs"]
@@ -27,15 +32,18 @@ mod turn;
 use std::collections::BTreeMap;
 use std::error::Error;
 use std::fmt::Display;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream, UdpSocket};
 use std::process::ExitCode;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::thread;
 use std::time::Duration;
 
+use connections::Connections;
 use nilas::{
-    Agent, CandidateTypes, ComponentId, Config, Credentials, Datagram, Event, IceServer, Instant, Received,
-    RemoteDescription, Role, Seed, StreamId, Transport,
+    Agent, CandidateTypes, ComponentId, Config, ConnectionEvent, ConnectionId, ConnectionRequest, Credentials,
+    Datagram, Event, IceServer, Instant, Received, RemoteDescription, Role, Seed, SocketOptions, StreamId, TcpType,
+    Transmit, Transport,
 };
 
 type Failure = Box<dyn Error + Send + Sync>;
@@ -49,7 +57,31 @@ const WINDOW: u32 = 8;
 
 /// What a peer reacts to.
 enum Input {
-    Datagram { source: SocketAddr, destination: SocketAddr, payload: Vec<u8> },
+    Datagram {
+        source: SocketAddr,
+        destination: SocketAddr,
+        payload: Vec<u8>,
+    },
+    /// What has become of a connection that the agent wanted.
+    Opened {
+        id: ConnectionId,
+        opened: io::Result<TcpStream>,
+    },
+    /// The listener at `local` has a connection from `remote`.
+    Accepted {
+        local: SocketAddr,
+        remote: SocketAddr,
+        stream: TcpStream,
+    },
+    /// What came on a connection: several frames, or a part of one.
+    Bytes {
+        id: ConnectionId,
+        bytes: Vec<u8>,
+    },
+    /// A connection is at its end.
+    Closed {
+        id: ConnectionId,
+    },
     Signal(Signal),
 }
 
@@ -73,7 +105,10 @@ struct Peer {
     agent: Agent,
     stream: StreamId,
     sockets: BTreeMap<SocketAddr, UdpSocket>,
+    connections: Connections,
     inputs: Receiver<Input>,
+    /// The other end of `inputs`.
+    own: Sender<Input>,
     other: Sender<Input>,
     /// What is sent is written here first.
     buffer: Vec<u8>,
@@ -103,10 +138,11 @@ fn main() -> ExitCode {
 
 fn connect() -> Result<(), Failure> {
     let option = std::env::args().nth(1);
-    let types = match option.as_deref() {
-        None => CandidateTypes::ALL,
-        Some("--relay") => CandidateTypes::RELAY_ONLY,
-        Some("--hide-hosts") => CandidateTypes::NO_HOST,
+    let (transport, types) = match option.as_deref() {
+        None => (Transport::Udp, CandidateTypes::ALL),
+        Some("--relay") => (Transport::Udp, CandidateTypes::RELAY_ONLY),
+        Some("--hide-hosts") => (Transport::Udp, CandidateTypes::NO_HOST),
+        Some("--tcp") => (Transport::Tcp, CandidateTypes::ALL),
         Some(other) => return Err(format!("unknown option {other}").into()),
     };
     // A host may lack one of the two families.
@@ -116,19 +152,27 @@ fn connect() -> Result<(), Failure> {
     if types == CandidateTypes::RELAY_ONLY {
         servers = loopback.into_iter().filter_map(|ip| turn::start(ip).ok()).collect();
     }
+    if transport == Transport::Tcp {
+        // These servers speak UDP only.
+        servers.clear();
+    }
     // Loopback addresses are no candidates in real life.
     let config = Config::default().with_loopback(true).with_candidate_types(types);
     let start = std::time::Instant::now();
     let (to_left, left_inputs) = mpsc::channel();
     let (to_right, right_inputs) = mpsc::channel();
-    let left = Peer::new(
-        "left",
-        (Role::Controlling, &config, &servers),
-        start,
-        (to_left.clone(), left_inputs),
-        to_right.clone(),
-    )?;
-    let right = Peer::new("right", (Role::Controlled, &config, &servers), start, (to_right, right_inputs), to_left)?;
+    let mut left =
+        Peer::new("left", (Role::Controlling, &config), start, (to_left.clone(), left_inputs), to_right.clone())?;
+    let mut right = Peer::new("right", (Role::Controlled, &config), start, (to_right, right_inputs), to_left)?;
+    for peer in [&mut left, &mut right] {
+        for ip in loopback {
+            match transport {
+                Transport::Tcp => peer.add_tcp(ip)?,
+                _ => peer.add_udp(ip)?,
+            }
+        }
+        peer.agent.gather(peer.now(), &servers)?;
+    }
     let [left, right] = [left, right].map(|peer| thread::spawn(|| peer.run()));
     let peers = [left.join(), right.join()].map(|end| end.map_err(|_| "a peer panicked")?);
     for peer in peers {
@@ -138,41 +182,54 @@ fn connect() -> Result<(), Failure> {
 }
 
 impl Peer {
-    /// An agent, and sockets that put what they receive into `inputs`.
+    /// An agent with one stream, and without sockets.
     fn new(
         name: &'static str,
-        (role, config, servers): (Role, &Config, &[IceServer]),
+        (role, config): (Role, &Config),
         start: std::time::Instant,
         (own, inputs): (Sender<Input>, Receiver<Input>),
         other: Sender<Input>,
     ) -> Result<Self, Failure> {
         let mut agent = Agent::new(config.clone(), role, Seed::from_os()?)?;
         let stream = agent.add_stream(1)?;
-        let mut sockets = BTreeMap::new();
-        for ip in [IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)] {
-            // A host may lack one of the two families.
-            let Ok(socket) = UdpSocket::bind((ip, 0)) else { continue };
-            let address = socket.local_addr()?;
-            agent.add_socket(Instant::from_std(start), stream, ComponentId::RTP, Transport::Udp, address)?;
-            let reader = socket.try_clone()?;
-            let own = own.clone();
-            thread::spawn(move || read(&reader, address, &own));
-            sockets.insert(address, socket);
-        }
-        agent.gather(Instant::from_std(start), servers)?;
         Ok(Self {
             name,
             start,
             agent,
             stream,
-            sockets,
+            sockets: BTreeMap::new(),
+            connections: Connections::new(own.clone()),
             inputs,
+            own,
             other,
             buffer: Vec::new(),
             is_other_ready: false,
             is_other_done: false,
             pings: Pings::default(),
         })
+    }
+
+    /// Opens a socket. A thread puts what it receives into `inputs`.
+    fn add_udp(&mut self, ip: IpAddr) -> Result<(), Failure> {
+        // A host may lack one of the two families.
+        let Ok(socket) = UdpSocket::bind((ip, 0)) else { return Ok(()) };
+        let address = socket.local_addr()?;
+        self.agent.add_socket(self.now(), self.stream, ComponentId::RTP, Transport::Udp, address)?;
+        let (reader, own) = (socket.try_clone()?, self.own.clone());
+        thread::spawn(move || read(&reader, address, &own));
+        self.sockets.insert(address, socket);
+        Ok(())
+    }
+
+    /// Opens a listener for a passive candidate. An active one has sockets only for connections the agent asks for.
+    fn add_tcp(&mut self, ip: IpAddr) -> Result<(), Failure> {
+        let Ok(passive) = self.connections.listen(ip) else { return Ok(()) };
+        let active = SocketAddr::new(ip, 0);
+        for (address, tcp_type) in [(passive, TcpType::Passive), (active, TcpType::Active)] {
+            let (now, options) = (self.now(), SocketOptions::default().with_tcp_type(tcp_type));
+            self.agent.add_socket_with(now, self.stream, ComponentId::RTP, Transport::Tcp, address, options)?;
+        }
+        Ok(())
     }
 
     fn now(&self) -> Instant {
@@ -187,6 +244,9 @@ impl Peer {
         self.signal(Signal::Credentials { ufrag, password });
         while !self.is_other_done || self.pings.round_trips.len() < PINGS as usize {
             self.transmit()?;
+            while let Some(request) = self.agent.poll_connection() {
+                self.handle_request(request);
+            }
             while let Some(event) = self.agent.poll_event() {
                 self.handle_event(event)?;
             }
@@ -202,6 +262,10 @@ impl Peer {
                         self.handle_data(payload)?;
                     }
                 }
+                Ok(Input::Opened { id, opened }) => self.handle_opened(id, opened),
+                Ok(Input::Accepted { local, remote, stream }) => self.handle_accepted(local, remote, stream),
+                Ok(Input::Bytes { id, bytes }) => self.handle_bytes(id, &bytes)?,
+                Ok(Input::Closed { id }) => self.handle_closed(id),
                 Ok(Input::Signal(signal)) => self.handle_signal(signal)?,
                 Err(RecvTimeoutError::Timeout) => self.agent.handle_timeout(self.now()),
                 Err(RecvTimeoutError::Disconnected) => return Err("the other peer is gone".into()),
@@ -216,17 +280,74 @@ impl Peer {
         loop {
             self.buffer.clear();
             let Some(transmit) = self.agent.poll_transmit(self.now(), &mut self.buffer) else { return Ok(()) };
-            self.send_buffer(transmit.source, transmit.destination)?;
+            self.send_buffer(&transmit)?;
         }
     }
 
-    fn send_buffer(&self, source: SocketAddr, destination: SocketAddr) -> Result<(), Failure> {
+    fn send_buffer(&mut self, transmit: &Transmit) -> Result<(), Failure> {
+        if let Some(id) = transmit.connection {
+            if let Err(error) = self.connections.write(id, &self.buffer) {
+                self.say(format_args!("cannot write to connection {id}: {error}"));
+                // Nothing can follow on a frame that is not whole.
+                self.handle_closed(id);
+            }
+            return Ok(());
+        }
+        let (source, destination) = (transmit.source, transmit.destination);
         let socket = self.sockets.get(&source).ok_or("an unknown socket")?;
         if let Err(error) = socket.send_to(&self.buffer, destination) {
             // It counts as lost on the way.
             self.say(format_args!("cannot send to {destination}: {error}"));
         }
         Ok(())
+    }
+
+    /// Does what the agent wants done about a connection.
+    fn handle_request(&mut self, request: ConnectionRequest) {
+        match request {
+            ConnectionRequest::Open { id, local, remote, .. } => self.connections.open(id, local, remote),
+            ConnectionRequest::Close { id } => self.connections.close(id),
+            _ => {}
+        }
+    }
+
+    fn handle_opened(&mut self, id: ConnectionId, opened: io::Result<TcpStream>) {
+        if !self.connections.contains(id) {
+            // The agent wanted it closed in the meantime.
+            return;
+        }
+        match opened.and_then(|stream| Ok((stream.local_addr()?, self.connections.keep(id, stream)?))) {
+            Ok((local, ())) => self.agent.handle_connection(self.now(), ConnectionEvent::Opened { id, local }),
+            Err(error) => {
+                self.say(format_args!("cannot open connection {id}: {error}"));
+                self.connections.close(id);
+                self.agent.handle_connection(self.now(), ConnectionEvent::Failed { id });
+            }
+        }
+    }
+
+    fn handle_accepted(&mut self, local: SocketAddr, remote: SocketAddr, stream: TcpStream) {
+        match self.agent.accept_connection(self.now(), local, remote) {
+            Ok(id) if self.connections.keep(id, stream).is_ok() => {}
+            Ok(id) => self.handle_closed(id),
+            Err(error) => self.say(format_args!("{remote} is not accepted: {error}")),
+        }
+    }
+
+    fn handle_bytes(&mut self, id: ConnectionId, mut bytes: &[u8]) -> Result<(), Failure> {
+        while let Some(received) = self.agent.handle_stream_bytes(self.now(), id, &mut bytes) {
+            if let Received::Data { payload, .. } = received {
+                // It may be the agent's, which is asked to send next.
+                let payload = payload.to_vec();
+                self.handle_data(&payload)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn handle_closed(&mut self, id: ConnectionId) {
+        self.connections.close(id);
+        self.agent.handle_connection(self.now(), ConnectionEvent::Closed { id });
     }
 
     fn handle_event(&mut self, event: Event) -> Result<(), Failure> {
@@ -298,7 +419,7 @@ impl Peer {
         self.buffer.clear();
         let payload = [kind, a, b, c, d];
         let transmit = self.agent.send(self.now(), self.stream, ComponentId::RTP, &payload, &mut self.buffer)?;
-        self.send_buffer(transmit.source, transmit.destination)
+        self.send_buffer(&transmit)
     }
 
     fn handle_data(&mut self, payload: &[u8]) -> Result<(), Failure> {
