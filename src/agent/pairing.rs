@@ -347,7 +347,7 @@ impl Agent {
     }
 
     /// The pairs on the checklist that have this remote candidate.
-    fn pairs_of_remote(&self, stream: StreamId, remote: CandidateId) -> SmallVec<[PairId; 4]> {
+    pub(super) fn pairs_of_remote(&self, stream: StreamId, remote: CandidateId) -> SmallVec<[PairId; 4]> {
         let Some(data) = self.stream(stream) else { return SmallVec::new() };
         let Some(remote) = data.remotes.get(remote) else { return SmallVec::new() };
         let (component, transport) = (remote.candidate.component(), remote.candidate.transport());

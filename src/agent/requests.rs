@@ -1,5 +1,7 @@
 //! Checks of the peer, and what follows from them (RFC 8445 §7.3).
 
+use alloc::vec::Vec;
+
 use super::input::Arrival;
 use super::pairing::is_usable_remote;
 use super::restart::Epoch;
@@ -177,7 +179,9 @@ impl Agent {
         if self.is_removed(stream, source) || self.config.is_prohibited(source.port()) {
             return None;
         }
-        if data.remotes.counts().1 >= limit {
+        // Whoever nominates has our answer already, and believes that we follow.
+        let is_full = data.remotes.counts().1 >= limit;
+        if is_full && !(check.nomination.is_some() && self.forget_failed_reflexive(stream)) {
             self.stats.peer_reflexive_refused += 1;
             return None;
         }
@@ -195,6 +199,27 @@ impl Agent {
         self.stream_mut(stream)?.remotes.add(remote);
         self.is_dirty = true;
         Some(id)
+    }
+
+    /// Makes room for a peer-reflexive candidate: one goes whose pairs have all failed, the oldest; `false` if there is none.
+    fn forget_failed_reflexive(&mut self, stream: StreamId) -> bool {
+        let Some(data) = self.stream(stream) else { return false };
+        let has_failed = |id: &PairId| {
+            self.set.get(*id).is_none_or(|pair| {
+                pair.state.get() == CandidatePairState::Failed
+                    && !pair.is_valid
+                    && pair.produced.is_none()
+                    && pair.may_go()
+            })
+        };
+        let seen: Vec<CandidateId> =
+            data.remotes.iter().filter(|remote| !remote.is_signalled).map(|remote| remote.id).collect();
+        let victim = seen.into_iter().find(|id| self.pairs_of_remote(stream, *id).iter().all(has_failed));
+        let Some(victim) = victim else { return false };
+        for pair in self.pairs_of_remote(stream, victim) {
+            self.forget_pair(pair);
+        }
+        self.stream_mut(stream).is_some_and(|data| data.remotes.remove(victim).is_some())
     }
 
     /// Lets the checks to a candidate use the credentials of the peer that was heard from there last

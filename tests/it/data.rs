@@ -230,3 +230,23 @@ fn an_hour_of_duplicates_and_reordering_changes_nothing() {
     assert_eq!((pair.l.agent.state(), pair.r.agent.state()), (ConnectionState::Completed, ConnectionState::Completed));
     assert!(pair.l.received.len() >= 354 && pair.r.received.len() >= 354);
 }
+
+/// S083
+#[test]
+fn media_on_another_valid_pair_is_taken_and_the_nomination_outranks_it() {
+    let mut script = Script::new(Role::Controlled, Config::default(), |remote| remote.with_ice2(true));
+    script.answer(BEST);
+    script.answer_next(OTHER);
+    script.check(BEST, true);
+    let (nominated, other) = (script.pair_to(BEST).id, script.pair_to(OTHER).id);
+    for _ in 0..50 {
+        let datagram = Datagram::new(socket(OTHER), socket(LOCAL), b"\x80media");
+        let taken = script.agent.handle_datagram(script.now, &datagram);
+        assert!(matches!(taken, Received::Data { pair: Some(pair), .. } if pair == other), "{taken:?}");
+        script.run_for(ms(20));
+        let mut buffer = Vec::new();
+        let sent = script.agent.send(script.now, script.stream, ComponentId::RTP, b"data", &mut buffer).unwrap();
+        assert_eq!(sent.destination, socket(BEST));
+        assert_eq!(script.agent.selected_pair(script.stream, ComponentId::RTP).unwrap().id, nominated);
+    }
+}

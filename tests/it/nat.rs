@@ -15,9 +15,9 @@ use crate::help::{at, ms, requests, secs, setup};
 
 const SERVER: &str = "192.0.2.53:3478";
 
-const MAPPINGS: [Mapping; 3] =
+pub(crate) const MAPPINGS: [Mapping; 3] =
     [Mapping::EndpointIndependent, Mapping::AddressDependent, Mapping::AddressAndPortDependent];
-const FILTERINGS: [Filtering; 3] =
+pub(crate) const FILTERINGS: [Filtering; 3] =
     [Filtering::EndpointIndependent, Filtering::AddressDependent, Filtering::AddressAndPortDependent];
 
 /// Puts a side behind a NAT with this public address, where it learns a server-reflexive candidate.
@@ -95,7 +95,7 @@ fn kinds(pair: &Pair, side: SideName) -> (CandidateKind, CandidateKind) {
 }
 
 /// The details that a seed varies: those that must not matter, and those that the oracle knows of.
-fn vary(seed: u64, mapping: Mapping, filtering: Filtering, side: SideName) -> NatConfig {
+pub(crate) fn vary(seed: u64, mapping: Mapping, filtering: Filtering, side: SideName) -> NatConfig {
     let mut nat = NatConfig::new(mapping, filtering, public(side));
     let bits = if side == SideName::L { seed } else { seed >> 2 };
     if bits & 1 != 0 {

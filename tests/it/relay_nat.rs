@@ -5,7 +5,7 @@ use nilas::sim::{Direction, FirewallRule, Pair, PairSetup, PeerMatch, SideName, 
 use nilas::{CandidateKind, ComponentId, IceServer, Role, Seed};
 
 use crate::help::{ms, secs, setup};
-use crate::nat::{public, shape};
+use crate::nat::{FILTERINGS, MAPPINGS, public, shape, vary};
 
 const SERVER: &str = "192.0.2.100";
 
@@ -148,4 +148,30 @@ fn lost_packets_put_relayed_candidates_off_and_do_not_prevent_them() {
     }
     // Now and then a request is lost five times in a row.
     assert!(connected >= 17, "{connected}");
+}
+
+/// Every mapping and filtering on either side: nine by nine.
+///
+/// Scenario: S041
+/// Scenario: S042
+#[test]
+fn with_a_relay_every_cell_of_the_matrix_connects() {
+    let mut relayed = 0;
+    for cell in 0..81_u64 {
+        let at = |index: u64| (MAPPINGS[(index / 3 % 3) as usize], FILTERINGS[(index % 3) as usize]);
+        let ((map_l, filter_l), (map_r, filter_r)) = (at(cell / 9), at(cell % 9));
+        let name = format!("{map_l:?}/{filter_l:?} x {map_r:?}/{filter_r:?}");
+        let mut setup = with_relay(&name);
+        setup.l.addresses = vec!["10.0.0.2".parse().unwrap()];
+        setup.l.nats = vec![vary(cell, map_l, filter_l, SideName::L)];
+        setup.r.addresses = vec!["10.0.1.2".parse().unwrap()];
+        setup.r.nats = vec![vary(cell, map_r, filter_r, SideName::R)];
+        let mut pair = setup.build();
+        assert!(pair.run_until_selected(secs(40)), "{name}");
+        relayed += usize::from(kinds(&pair)[..2].contains(&CandidateKind::Relayed));
+        pair.run_for(secs(2));
+        assert!(carries_data(&mut pair), "{name}");
+    }
+    println!("all 81 cells connected, {relayed} of them through a relay");
+    assert!((1..81).contains(&relayed), "{relayed}");
 }
