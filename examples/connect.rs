@@ -6,12 +6,14 @@
 //! cargo run --release --example connect -- --hide-hosts
 //! cargo run --release --example connect -- --relay
 //! cargo run --release --example connect -- --tcp
+//! cargo run --release --example connect -- --trace
 //! ```
 //!
 //! Both gather with a STUN server of their own on loopback. Without a NAT in between it tells what is known already, and
 //! its candidates are left out; with `--hide-hosts` they are the only ones. With `--relay` there is a TURN server on
 //! loopback, too, and nothing but its relayed addresses is used. With `--tcp` no server is used, and all candidates are
-//! for TCP (RFC 6544): at each address one that accepts connections, and one that opens them.
+//! for TCP (RFC 6544): at each address one that accepts connections, and one that opens them. `--trace`, alone or with one
+//! of these, prints every event, and every message of ICE that leaves, decoded.
 //!
 //! Each `Peer` lives in a thread of its own. All that it reacts to comes through one channel: datagrams, which a thread
 //! for each socket reads, what happens to TCP connections, and what the other peer signals, for which an application
@@ -40,6 +42,7 @@ use std::thread;
 use std::time::Duration;
 
 use connections::Connections;
+use nilas::sim::Wire;
 use nilas::{
     Agent, CandidateTypes, ComponentId, Config, ConnectionEvent, ConnectionId, ConnectionRequest, Credentials,
     Datagram, Event, IceServer, Instant, Received, RemoteDescription, Role, Seed, SocketOptions, StreamId, TcpType,
@@ -112,6 +115,8 @@ struct Peer {
     other: Sender<Input>,
     /// What is sent is written here first.
     buffer: Vec<u8>,
+    /// Everything is told.
+    is_traced: bool,
     is_other_ready: bool,
     is_other_done: bool,
     pings: Pings,
@@ -137,8 +142,8 @@ fn main() -> ExitCode {
 }
 
 fn connect() -> Result<(), Failure> {
-    let option = std::env::args().nth(1);
-    let (transport, types) = match option.as_deref() {
+    let (traces, options): (Vec<_>, Vec<_>) = std::env::args().skip(1).partition(|option| option == "--trace");
+    let (transport, types) = match options.first().map(String::as_str) {
         None => (Transport::Udp, CandidateTypes::ALL),
         Some("--relay") => (Transport::Udp, CandidateTypes::RELAY_ONLY),
         Some("--hide-hosts") => (Transport::Udp, CandidateTypes::NO_HOST),
@@ -171,6 +176,7 @@ fn connect() -> Result<(), Failure> {
                 _ => peer.add_udp(ip)?,
             }
         }
+        peer.is_traced = !traces.is_empty();
         peer.agent.gather(peer.now(), &servers)?;
     }
     let [left, right] = [left, right].map(|peer| thread::spawn(|| peer.run()));
@@ -203,6 +209,7 @@ impl Peer {
             own,
             other,
             buffer: Vec::new(),
+            is_traced: false,
             is_other_ready: false,
             is_other_done: false,
             pings: Pings::default(),
@@ -248,6 +255,9 @@ impl Peer {
                 self.handle_request(request);
             }
             while let Some(event) = self.agent.poll_event() {
+                if self.is_traced {
+                    self.say(format_args!("event {event:?}"));
+                }
                 self.handle_event(event)?;
             }
             let now = self.now();
@@ -285,6 +295,7 @@ impl Peer {
     }
 
     fn send_buffer(&mut self, transmit: &Transmit) -> Result<(), Failure> {
+        self.trace(transmit);
         if let Some(id) = transmit.connection {
             if let Err(error) = self.connections.write(id, &self.buffer) {
                 self.say(format_args!("cannot write to connection {id}: {error}"));
@@ -444,6 +455,19 @@ impl Peer {
     fn signal(&self, signal: Signal) {
         // A peer that ended before has failed, and says so itself.
         let _ = self.other.send(Input::Signal(signal));
+    }
+
+    /// Tells of a message that leaves. Data, and what goes through a relay, are left out.
+    fn trace(&self, transmit: &Transmit) {
+        // A frame has its length in front (RFC 4571).
+        let message = self.buffer.get(if transmit.connection.is_some() { 2 } else { 0 }..).unwrap_or_default();
+        match Wire::decode(message) {
+            Wire::Data(_) => {}
+            wire if self.is_traced => {
+                self.say(format_args!("{} -> {} {wire:?}", transmit.source, transmit.destination))
+            }
+            _ => {}
+        }
     }
 
     fn say(&self, what: impl Display) {
