@@ -73,6 +73,7 @@ fn add(agent: &mut Agent, stream: StreamId, text: &str) -> Result<nilas::Candida
     agent.add_socket(Instant::ZERO, stream, ComponentId::RTP, Transport::Udp, address(text))
 }
 
+/// Req: 8828-5.2-b
 #[test]
 fn without_host_candidates_no_private_address_is_signalled_and_the_session_connects() {
     let config = Config::default().with_candidate_types(CandidateTypes::NO_HOST);
@@ -344,6 +345,7 @@ fn a_check_before_the_name_is_known_teaches_an_address_that_is_merged_with_the_n
     assert!(solo.agent.usable_pair(solo.stream, ComponentId::RTP).is_some());
 }
 
+/// Req: mdns-sec-a
 #[test]
 fn questions_are_bounded_and_those_of_an_old_generation_are_forgotten() {
     let mut solo = Solo::new(Role::Controlling);

@@ -220,6 +220,8 @@ fn a_server_is_reached_over_a_stream_as_well() {
 }
 
 /// Scenario: S145
+/// Req: proj-exp-a
+/// Req: 6544-11.2-a
 #[test]
 fn a_broken_connection_to_the_server_brings_another_one_and_another_allocation() {
     let mut pair = apart_over("broken tcp", "turn:192.0.2.100:3478?transport=tcp");
@@ -301,6 +303,7 @@ fn a_wrong_password_is_told_after_two_requests() {
 
 /// Req: 8656-8.3-a
 /// Scenario: S145
+/// Req: proj-exp-a
 #[test]
 fn a_lost_allocation_is_replaced_and_the_call_goes_on() {
     let mut pair = behind_relay("lost allocation").build();
