@@ -62,7 +62,7 @@ impl Agent {
         let open: SmallVec<[ComponentId; 2]> = data
             .components
             .iter()
-            .filter(|component| component.nominated.is_none() && (!component.was_nominated || can_renominate))
+            .filter(|component| component.nominated.is_none() && (!component.was_nominated() || can_renominate))
             // As long as no nomination has left, it may be thought over.
             .filter(|component| component.attempt.is_none_or(|attempt| attempt.tries == 0 && !attempt.is_forced))
             .filter(|component| !component.valid.is_empty())
@@ -222,7 +222,7 @@ impl Agent {
         let Some(place) = self.set.get(valid).map(|pair| (pair.stream, pair.component)) else { return };
         let Some(component) = self.component(place) else { return };
         let can_renominate = self.can_renominate(place.0);
-        if component.was_nominated && component.nominated.is_none() && !can_renominate {
+        if component.was_nominated() && component.nominated.is_none() && !can_renominate {
             // What was agreed has lost its consent, and no other nomination takes its place.
             return;
         }
@@ -252,9 +252,7 @@ impl Agent {
         }
         self.emit_pair_event(Event::PairNominated { pair: valid });
         if let Some(component) = self.component_mut(place) {
-            component.nominated = Some(valid);
-            component.note_nomination(now, serial);
-            component.was_nominated = true;
+            component.nominate(valid, now, serial);
         }
         if can_renominate {
             self.shelve(place);
@@ -298,9 +296,7 @@ impl Agent {
             pair.is_nominated = false;
         }
         if let Some(component) = self.component_mut(place) {
-            component.nominated = Some(valid);
-            component.note_nomination(now, serial);
-            component.was_nominated = true;
+            component.nominate(valid, now, serial);
         }
         let can_renominate = self.can_renominate(place.0);
         if can_renominate {

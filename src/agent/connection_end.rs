@@ -109,7 +109,7 @@ impl Agent {
             }
         }
         let Some(id) = kept.first().copied() else { return };
-        if let Some(consent) = self.set.get_mut(id).and_then(|pair| pair.consent.as_mut()) {
+        if let Some(consent) = self.consent_mut(id) {
             consent.suspect(now);
         }
         if self.tcp_type(id).is_some_and(TcpType::is_opening) {

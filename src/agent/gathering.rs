@@ -337,7 +337,7 @@ impl Agent {
 
     /// When gathering needs attention.
     pub(super) fn gathering_deadline(&self) -> Option<Instant> {
-        let start = self.gatherer.next().map(|_| self.pacer.next_start().unwrap_or(self.now).max(self.now));
+        let start = self.gatherer.next().map(|_| self.pacer.next_start_from(self.now));
         crate::time::earliest(self.gatherer.deadline(), start)
     }
 }

@@ -21,11 +21,12 @@ impl Agent {
         let Some(id) = self.accepted_pair(stream, peer, check) else { return };
         let value = check.nomination.and_then(|one| one.value);
         let is_new = is_fresh && !self.is_outdated(place, id, value);
-        let order = self.nominations + 1;
+        let (now, order) = (self.now, self.nominations + 1);
         let Some(pair) = self.set.get_mut(id) else { return };
         pair.stats.requests_received += 1;
         pair.stats.responses_sent += 1;
-        pair.has_received_check = true;
+        pair.heard_check_at = Some(now);
+        self.is_dirty |= core::mem::replace(&mut pair.known_as, check.generation) != check.generation;
         if is_new {
             // A lite agent cannot judge pairs: the last nomination counts (RFC 8445 §8.2).
             pair.nomination = Some(Nomination { is_deliberate: true, order, value });
@@ -35,7 +36,6 @@ impl Agent {
             }
             self.take_nominated(id);
         }
-        self.address_by(id, check.generation);
         self.record_life(id);
         self.record_reply(id);
     }
@@ -105,6 +105,7 @@ impl Agent {
         pair.is_valid = true;
         pair.produced = Some(id);
         pair.answered_at = Some(now);
+        let next_pair = self.set.next_serial();
         let held = self.component(place).and_then(|component| component.nominated).and_then(|held| self.set.get(held));
         let held = held.and_then(|held| Some((held.nomination?, held.priority)));
         let is_better = rank.zip(held).is_none_or(|(new, held)| supersedes(choice, new, held));
@@ -114,8 +115,7 @@ impl Agent {
             }
             component.first_valid_at.get_or_insert(now);
             if is_better {
-                component.nominated = Some(id);
-                component.was_nominated = true;
+                component.nominate(id, now, next_pair);
             }
         }
         if is_new {

@@ -35,20 +35,33 @@ impl Agent {
         let now = self.now;
         let data = self.stream(stream).ok_or(UnknownStream(stream))?;
         let kept = data.component(component).and_then(|component| component.kept);
-        if let Some(consent) = kept.and_then(|id| self.set.get_mut(id)).and_then(|pair| pair.consent.as_mut()) {
+        if let Some(consent) = kept.and_then(|id| self.consent_mut(id)) {
             consent.record_life(now);
         }
         Ok(())
     }
 
+    /// Says whether data is expected to flow. While idle, the pair in use is asked less often, by
+    /// [`Config::with_idle_interval`](crate::Config::with_idle_interval), which saves wake-ups and battery; consent to send
+    /// may lapse meanwhile, and [`send`](Self::send) then asks for it again. Agents start active.
+    ///
+    /// It takes effect at once: the next check is due as if it had been so since the last one, and no more than one is.
+    pub fn set_idle(&mut self, now: Instant, is_idle: bool) {
+        self.observe(now);
+        if core::mem::replace(&mut self.is_idle, is_idle) != is_idle {
+            self.is_dirty = true;
+        }
+    }
+
     /// Says that the network may have changed: an interface came or went, the machine woke up. Pairs in use are asked at once
-    /// whether they still work, one each Ta, pairs that have failed are checked again, and servers are asked again where gathering goes on.
+    /// whether they still work, one each Ta, pairs that have failed are checked again, and servers are asked again where
+    /// gathering goes on.
     pub fn network_changed(&mut self, now: Instant) {
         self.observe(now);
         let now = self.now;
         let watched: SmallVec<[PairId; 4]> = self.watched().collect();
         for id in watched {
-            if let Some(consent) = self.set.get_mut(id).and_then(|pair| pair.consent.as_mut()) {
+            if let Some(consent) = self.consent_mut(id) {
                 consent.ask_at_once(now);
             }
         }
@@ -77,12 +90,21 @@ impl Agent {
         let hit: SmallVec<[PairId; 2]> =
             self.watched().filter(|id| self.set.get(*id).is_some_and(|pair| pair.path == path)).collect();
         for id in hit {
-            if let Some(consent) = self.set.get_mut(id).and_then(|pair| pair.consent.as_mut()) {
+            if let Some(consent) = self.consent_mut(id) {
                 consent.suspect(now);
                 self.is_dirty = true;
             }
         }
         self.expire_consent();
+    }
+
+    /// The consent that is kept on a pair.
+    pub(super) fn consent(&self, id: PairId) -> Option<&Consent> {
+        self.set.get(id)?.consent.as_ref()
+    }
+
+    pub(super) fn consent_mut(&mut self, id: PairId) -> Option<&mut Consent> {
+        self.set.get_mut(id)?.consent.as_mut()
     }
 
     /// The pair on which data of a component goes.
@@ -112,7 +134,7 @@ impl Agent {
         let now = self.now;
         let Some(pair) = self.set.get(checked) else { return };
         let in_use = pair.produced.unwrap_or(checked);
-        if let Some(consent) = self.set.get_mut(in_use).and_then(|pair| pair.consent.as_mut()) {
+        if let Some(consent) = self.consent_mut(in_use) {
             let before = consent.health();
             consent.record_life(now);
             self.is_dirty |= consent.health() != before;
@@ -160,15 +182,10 @@ impl Agent {
         }
     }
 
-    /// Watches a pair; whether it is asked sooner than before.
-    fn watch(&mut self, id: PairId, pace: Pace) -> bool {
+    /// Watches a pair at this pace, if at all; whether a check is due at once.
+    fn watch(&mut self, id: PairId, pace: Option<Pace>) -> bool {
         let now = self.now;
-        let Some(pair) = self.set.get(id) else { return false };
-        let is_lite_pair = self.stream(pair.stream).is_some_and(|data| self.config.lite && data.is_remote_lite);
-        if is_lite_pair || !self.config.consent && !self.config.lite {
-            return false;
-        }
-        let Some(pair) = self.set.get_mut(id) else { return false };
+        let Some((pair, pace)) = self.set.get_mut(id).zip(pace) else { return false };
         if let Some(consent) = pair.consent.as_mut() {
             return consent.set_pace(pace, &mut self.random) <= now;
         }
@@ -186,12 +203,12 @@ impl Agent {
     pub(super) fn expire_consent(&mut self) {
         let (now, detection) = (self.now, self.config.detection());
         let is_due = |id: PairId| {
-            let consent = self.set.get(id).and_then(|pair| pair.consent.as_ref());
+            let consent = self.consent(id);
             consent.and_then(|consent| consent.deadline(detection)).is_some_and(|at| at <= now)
         };
         let watched: SmallVec<[PairId; 4]> = self.watched().filter(|id| is_due(*id)).collect();
         for id in watched {
-            let Some(consent) = self.set.get_mut(id).and_then(|pair| pair.consent.as_mut()) else { continue };
+            let Some(consent) = self.consent_mut(id) else { continue };
             let before = consent.health();
             let demand = consent.advance(now, detection);
             let health = consent.health();
@@ -215,9 +232,12 @@ impl Agent {
 
     /// Asks for the consent that has lapsed while nothing was to be sent.
     pub(super) fn regain_consent(&mut self, stream: StreamId, component: ComponentId) {
+        if !self.is_idle {
+            return;
+        }
         let now = self.now;
-        let kept = self.component((stream, component)).and_then(|component| component.kept).filter(|_| self.is_idle);
-        if let Some(consent) = kept.and_then(|id| self.set.get_mut(id)).and_then(|pair| pair.consent.as_mut()) {
+        let kept = self.component((stream, component)).and_then(|component| component.kept);
+        if let Some(consent) = kept.and_then(|id| self.consent_mut(id)) {
             if consent.unanswered_since().is_none() {
                 consent.ask_at_once(now);
             }
@@ -231,7 +251,7 @@ impl Agent {
         let Some(place) = self.set.get(id).map(|pair| (pair.stream, pair.component)) else { return };
         let Some(component) = self.component(place).filter(|component| component.kept == Some(id)) else { return };
         for spare in component.spares.clone() {
-            if let Some(consent) = self.set.get_mut(spare).and_then(|pair| pair.consent.as_mut()) {
+            if let Some(consent) = self.consent_mut(spare) {
                 consent.urge(now);
             }
         }
@@ -244,12 +264,12 @@ impl Agent {
         let id = pair.produced.unwrap_or(checked);
         let Some(component) = self.component((pair.stream, pair.component)) else { return };
         let Some(kept) = component.kept.filter(|_| component.spares.contains(&id)) else { return };
-        let consent = self.set.get(id).and_then(|pair| pair.consent.as_ref());
+        let consent = self.consent(id);
         let gap = before.map(|before| now.saturating_duration_since(before));
         if !consent.zip(gap).is_some_and(|(consent, gap)| consent.is_unusual(gap)) {
             return;
         }
-        if let Some(consent) = self.set.get_mut(kept).and_then(|pair| pair.consent.as_mut()) {
+        if let Some(consent) = self.consent_mut(kept) {
             // Whoever probes it in vain is heard by us if it still works in one direction.
             let is_quiet = after(consent.heard_at(), Self::QUIET) <= now;
             if is_quiet && consent.health() == PathHealth::Healthy && consent.unanswered_since().is_none() {
@@ -263,12 +283,12 @@ impl Agent {
     pub(super) fn consent_deadline(&self) -> Option<Instant> {
         let mut next = None;
         for id in self.watched() {
-            let consent = self.set.get(id).and_then(|pair| pair.consent.as_ref());
+            let consent = self.consent(id);
             next = earliest(next, consent.and_then(|consent| consent.deadline(self.config.detection())));
         }
         next = earliest(next, self.keepalives().map(|(_, at)| at).min());
         if !self.outbox.consent.is_empty() {
-            next = earliest(next, Some(self.pacer.next_start().unwrap_or(self.now).max(self.now)));
+            next = earliest(next, Some(self.pacer.next_start_from(self.now)));
         }
         next
     }
@@ -291,7 +311,7 @@ impl Agent {
     pub(super) fn plan_consent(&mut self) -> Option<Start> {
         loop {
             let id = self.outbox.consent.pop_front()?;
-            let Some(consent) = self.set.get_mut(id).and_then(|pair| pair.consent.as_mut()) else { continue };
+            let Some(consent) = self.consent_mut(id) else { continue };
             consent.is_queued = false;
             if let Some(start) = self.plan(id, Purpose::Consent) {
                 return Some(start);
@@ -381,7 +401,7 @@ impl Agent {
             component.previous.take_if(|previous| gone.contains(previous));
             component.kept.take_if(|kept| gone.contains(kept));
             component.spares.retain(|spare| !gone.contains(spare));
-            component.detour.take_if(|detour| gone.contains(detour));
+            component.detour.take_if(|detour| gone.contains(&detour.pair));
             component.pinned.take_if(|pinned| gone.contains(pinned));
             component.rival.take_if(|rival| gone.contains(rival));
             component.has_lost_consent |= is_over;
@@ -434,7 +454,7 @@ impl Agent {
 
     /// Whether the path of a component is given up for the time being.
     pub(super) fn is_lost(&self, component: &Component) -> bool {
-        let consent = component.kept.and_then(|id| self.set.get(id)).and_then(|pair| pair.consent.as_ref());
+        let consent = component.kept.and_then(|id| self.consent(id));
         consent.is_some_and(|consent| consent.health() == PathHealth::Lost)
     }
 }

@@ -119,16 +119,23 @@ impl Agent {
     }
 
     pub(super) fn record_consent(&mut self, start: &Start) {
-        let now = self.now;
-        self.pacer.start(now);
-        self.transactions.start(now, start);
+        self.begin(start);
         let Some(pair) = self.set.get_mut(start.pair) else { return };
         pair.stats.consent_requests_sent += 1;
-        pair.last_check_at = Some(now);
-        pair.last_sent_at = Some(now);
         let path = pair.path;
         self.connections.record_question(&path);
         self.record_demand(start.pair);
+    }
+
+    /// Begins the transaction of a check that leaves now.
+    fn begin(&mut self, start: &Start) -> TransactionKey {
+        let now = self.now;
+        self.pacer.start(now);
+        if let Some(pair) = self.set.get_mut(start.pair) {
+            pair.last_check_at = Some(now);
+            pair.last_sent_at = Some(now);
+        }
+        self.transactions.start(now, start)
     }
 
     /// Plans the next consent check.
@@ -167,14 +174,10 @@ impl Agent {
         }
         let start = self.plan_probe()?;
         let path = self.encode(out, &start)?;
-        let now = self.now;
-        self.pacer.start(now);
         self.stats.requests_sent += 1;
-        self.transactions.start(now, &start);
+        self.begin(&start);
         if let Some(pair) = self.set.get_mut(start.pair) {
             pair.stats.requests_sent += 1;
-            pair.last_check_at = Some(now);
-            pair.last_sent_at = Some(now);
         }
         Some(path)
     }
@@ -236,7 +239,6 @@ impl Agent {
             priority: priority.get(),
             use_candidate,
             nomination,
-            known_as: pair.known_as,
             generation: pair.generation,
             peer: data.remotes_in(pair.generation)?.get(pair.remote)?.peer,
             rto: self.rto(pair),
@@ -293,7 +295,7 @@ impl Agent {
         let pair = self.set.get(start.pair)?;
         let data = self.stream(pair.stream)?;
         let peer = data.remote_in(start.generation, start.peer)?;
-        let local = data.local_in(start.known_as).or(data.local_in(start.generation))?;
+        let local = data.local_in(start.generation)?;
         let request = Request {
             id: start.id,
             to: peer.ufrag(),
@@ -342,7 +344,7 @@ impl Agent {
         next = earliest(next, self.connections.deadline());
         next = earliest(next, self.relay_deadline());
         if self.set.has_work() {
-            next = earliest(next, Some(self.pacer.next_start().unwrap_or(self.now).max(self.now)));
+            next = earliest(next, Some(self.pacer.next_start_from(self.now)));
         }
         for stream in &self.streams {
             next = earliest(next, stream.pac_deadline);

@@ -1,6 +1,7 @@
 //! What the application decides about pairs itself (RFC 8445 §8.1.1, W3C WebRTC extensions, `RTCIceTransport`).
 
 use super::error::UnknownPair;
+use super::stream_data::remember;
 use super::{Agent, NominateError, Role, UnknownStream};
 use crate::pair::{PairId, Path};
 use crate::stream::{ComponentId, StreamId};
@@ -27,7 +28,7 @@ impl Agent {
         }
         let place = (found.stream, found.component);
         let component = self.component(place).ok_or(NominateError::NotValid(pair))?;
-        let is_final = component.was_nominated && !self.can_renominate(place.0);
+        let is_final = component.was_nominated() && !self.can_renominate(place.0);
         if is_final && component.nominated != Some(pair) {
             return Err(NominateError::AlreadyNominated);
         }
@@ -66,15 +67,11 @@ impl Agent {
     /// # Errors
     /// [`UnknownPair`] if there is no such pair.
     pub fn remove_pair(&mut self, now: Instant, pair: PairId) -> Result<(), UnknownPair> {
-        const MAX_REMEMBERED: usize = 64;
         self.observe(now);
         let found = self.set.get(pair).ok_or(UnknownPair(pair))?;
         let (stream, path) = (found.stream, found.path);
         if let Some(data) = self.stream_mut(stream) {
-            if data.vetoed.len() >= MAX_REMEMBERED {
-                data.vetoed.remove(0);
-            }
-            data.vetoed.push(path);
+            remember(&mut data.vetoed, path);
         }
         self.forget_pairs(|one| one.stream == stream && one.path == path);
         self.is_dirty = true;

@@ -488,7 +488,7 @@ impl Agent {
             next = Some(self.now);
         }
         if self.relays.list.values().any(|relay| relay.allocation.has_start() && self.is_reachable(relay)) {
-            next = earliest(next, Some(self.pacer.next_start().unwrap_or(self.now).max(self.now)));
+            next = earliest(next, Some(self.pacer.next_start_from(self.now)));
         }
         next
     }

@@ -9,6 +9,7 @@ use smallvec::SmallVec;
 
 use super::Agent;
 use super::error::RemoveCandidateError;
+use super::stream_data::remember;
 use crate::candidate::{CandidateId, CandidateKind};
 use crate::pair::{CandidatePair, PairId, Path};
 use crate::stream::StreamId;
@@ -83,14 +84,10 @@ impl Agent {
         stream: StreamId,
         candidate: CandidateId,
     ) -> Result<(), RemoveCandidateError> {
-        const MAX_REMEMBERED: usize = 64;
         self.observe(now);
         let data = self.stream_mut(stream).ok_or(RemoveCandidateError::UnknownStream(stream))?;
         let remote = data.remotes.remove(candidate).ok_or(RemoveCandidateError::UnknownCandidate(candidate))?;
-        if data.removed.len() >= MAX_REMEMBERED {
-            data.removed.remove(0);
-        }
-        data.removed.push(remote.address);
+        remember(&mut data.removed, remote.address);
         let generation = data.generation;
         let is_of =
             |pair: &CandidatePair| (pair.stream, pair.generation, pair.remote) == (stream, generation, candidate);
@@ -115,13 +112,13 @@ impl Agent {
                 &mut component.nominated,
                 &mut component.previous,
                 &mut component.kept,
-                &mut component.detour,
                 &mut component.pinned,
                 &mut component.rival,
             ];
             for place in places {
                 place.take_if(|id| is_gone(id));
             }
+            component.detour.take_if(|detour| is_gone(&detour.pair));
             component.spares.retain(|id| !is_gone(id));
         }
         for id in &gone {

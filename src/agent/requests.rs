@@ -101,7 +101,6 @@ impl Agent {
         if let Some(remote) = self.set.get(pair).map(|pair| pair.remote) {
             self.assign(arrival.stream, remote, peer);
         }
-        self.address_by(pair, arrival.generation);
         self.apply(pair, check.priority, check.claimed, nominating(check, id), !check.nominates);
     }
 
@@ -154,15 +153,7 @@ impl Agent {
             data.locals.fix_priority(local);
         }
         let Some(pair) = self.form(stream, local, remote, Insert::Triggered) else { return };
-        self.address_by(pair, check.generation);
         self.apply(pair, check.priority, check.claimed, check.nomination, check.has_plain_check);
-    }
-
-    /// Notes by which of our credentials the peer knows us on a pair: it takes our checks only under that name.
-    pub(super) fn address_by(&mut self, pair: PairId, generation: u32) {
-        if let Some(pair) = self.set.get_mut(pair) {
-            self.is_dirty |= core::mem::replace(&mut pair.known_as, generation) != generation;
-        }
     }
 
     /// The remote candidate that a check came from, a new peer-reflexive one if need be (RFC 8445 §7.3.1.3).
@@ -241,7 +232,6 @@ impl Agent {
         let Some(pair) = self.set.get_mut(id) else { return };
         pair.stats.requests_received += 1;
         pair.stats.responses_sent += 1;
-        pair.has_received_check = true;
         pair.announced = Some(priority);
         let heard_before = pair.heard_check_at.replace(now);
         pair.has_plain_check |= is_plain && claimed == Role::Controlling;
@@ -260,10 +250,11 @@ impl Agent {
         self.record_life(id);
         self.record_reply(id);
         self.notice_alarm(id, heard_before);
-        let known_valid = self.set.get(id).and_then(|pair| pair.produced).filter(|_| heard_before.is_none());
-        if let Some(valid) = known_valid {
-            // Our own check was faster than the first one of the peer.
-            self.follow_move(id, valid);
+        if heard_before.is_none() {
+            // Our own check may have been faster than the first one of the peer.
+            if let Some(valid) = self.set.get(id).and_then(|pair| pair.produced) {
+                self.follow_move(id, valid);
+            }
         }
         if self.set.get(id).is_none_or(|pair| pair.state.get() != CandidatePairState::Succeeded) {
             self.trigger(id);

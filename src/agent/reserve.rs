@@ -9,7 +9,7 @@ use core::cmp::Reverse;
 
 use smallvec::SmallVec;
 
-use super::stream_data::{Component, Retry};
+use super::stream_data::{Component, Detour, Retry};
 use super::{Agent, Renomination, Role};
 use crate::check::{Purpose, Start};
 use crate::consent::{Consent, Pace, PathHealth};
@@ -21,8 +21,8 @@ use crate::transmit::Transport;
 
 type Place = (StreamId, ComponentId);
 
-/// Pairs to watch, and for what; the one in use first.
-pub(super) type Watched = SmallVec<[(PairId, Pace); 3]>;
+/// Pairs in use and in reserve, the one in use first, and how often each is asked; not at all where nobody would answer.
+pub(super) type Watched = SmallVec<[(PairId, Option<Pace>); 3]>;
 
 impl Agent {
     /// Most failed pairs of a component that are checked again in one round.
@@ -98,7 +98,7 @@ impl Agent {
             health: consent.map_or(unwatched, Consent::health),
             answered_at,
             unanswered_since: consent.and_then(Consent::unanswered_since),
-            is_successor: component.detour == Some(id) && component.has_moved,
+            is_successor: component.detour.is_some_and(|detour| detour.pair == id && detour.is_successor),
         })
     }
 
@@ -121,6 +121,7 @@ impl Agent {
             (false, true) => Pace::idle(config.idle_interval),
             (false, false) => Pace::active(config.consent_interval),
         };
+        let active = Some(active).filter(|_| is_watched);
         wanted.push((in_use, active));
         if config.lite || !is_watched || component.previous.is_some() {
             return wanted;
@@ -129,7 +130,7 @@ impl Agent {
             // It is what was agreed, and data goes back to it when it answers.
             wanted.push((nominated, active));
         }
-        let health = self.set.get(in_use).and_then(|pair| pair.consent.as_ref()).map(Consent::health);
+        let health = self.consent(in_use).map(Consent::health);
         let is_lost = health == Some(PathHealth::Lost);
         let can_renominate = data.renomination.is_some();
         if component.nominated.is_some() && (can_renominate || is_lost) {
@@ -138,7 +139,7 @@ impl Agent {
                 Some(Renomination::Draft2026) => Pace::kept(config.consent_interval),
                 Some(Renomination::Draft2016) | None => Pace::spare(config.standby_interval),
             };
-            wanted.extend(spares.into_iter().map(|id| (id, pace)));
+            wanted.extend(spares.into_iter().map(|id| (id, Some(pace))));
         }
         wanted
     }
@@ -166,45 +167,39 @@ impl Agent {
     /// Chooses where data goes while the selected pair is silent.
     pub(super) fn take_detours(&mut self, stream: StreamId) {
         let Some(data) = self.stream(stream) else { return };
-        let mut changes: SmallVec<[(ComponentId, Option<PairId>, bool); 1]> = SmallVec::new();
-        for component in &data.components {
-            let detour = self.detour(component);
-            if detour != component.detour {
-                changes.push((component.id, detour, detour.is_some() && detour == component.rival));
-            }
-        }
-        let now = self.now;
-        for (id, detour, has_moved) in changes {
+        let detours: SmallVec<[(ComponentId, Option<Detour>); 2]> =
+            data.components.iter().map(|component| (component.id, self.detour(component))).collect();
+        for (id, detour) in detours {
             if let Some(component) = self.component_mut((stream, id)) {
                 component.detour = detour;
-                component.has_moved = has_moved;
-                component.detour_at = Some(now);
             }
         }
     }
 
-    fn detour(&self, component: &Component) -> Option<PairId> {
+    fn detour(&self, component: &Component) -> Option<Detour> {
         let nominated = component.nominated.filter(|_| component.previous.is_none())?;
-        let of_nominated = self.set.get(nominated)?.consent.as_ref()?;
+        let of_nominated = self.consent(nominated)?;
         let is_usable = |id: &PairId| self.set.get(*id).is_some_and(|pair| pair.is_valid && !pair.is_barred);
-        if let Some(detour) = component.detour.filter(|id| *id != nominated).filter(is_usable) {
-            let has_recovered = component.detour_at.is_none_or(|at| of_nominated.answered_at() > at);
+        if let Some(detour) = component.detour.filter(|one| one.pair != nominated && is_usable(&one.pair)) {
+            let has_recovered = of_nominated.answered_at() > detour.since;
             return Some(detour).filter(|_| !has_recovered);
         }
         let silent_since = of_nominated.unanswered_since()?;
         if of_nominated.health() == PathHealth::Healthy {
             return None;
         }
-        if let Some(rival) = component.rival.filter(|id| *id != nominated).filter(is_usable) {
-            return Some(rival);
+        if let Some(pair) = component.rival.filter(|id| *id != nominated).filter(is_usable) {
+            return Some(Detour { pair, since: self.now, is_successor: true });
         }
         if of_nominated.health() != PathHealth::Lost {
             return None;
         }
-        component.spares.iter().copied().filter(is_usable).find(|id| {
-            let consent = self.set.get(*id).and_then(|pair| pair.consent.as_ref());
+        let answers = |id: &PairId| {
+            let consent = self.consent(*id);
             consent.is_some_and(|c| c.health() == PathHealth::Healthy && c.answered_at() > silent_since)
-        })
+        };
+        let pair = component.spares.iter().copied().find(|id| is_usable(id) && answers(id))?;
+        Some(Detour { pair, since: self.now, is_successor: false })
     }
 
     /// Looks whether the peer has moved to a pair that has come to work.
@@ -229,21 +224,19 @@ impl Agent {
         // A peer that is nominated to once has no reason to move there.
         let is_younger = data.renomination.is_some()
             && checked.id.serial >= component.first_later_pair
-            && checked.has_received_check;
-        let is_known = component.detour == Some(valid) || component.rival == Some(valid);
+            && checked.heard_check_at.is_some();
+        let is_known = component.detour.is_some_and(|detour| detour.pair == valid) || component.rival == Some(valid);
         if is_known || !is_same_candidate && !is_younger || old.path == new.path {
             return;
         }
         let old = old.id;
-        if let Some(consent) = self.set.get_mut(old).and_then(|pair| pair.consent.as_mut()) {
+        if let Some(consent) = self.consent_mut(old) {
             consent.doubt(now);
         }
         if let Some(component) = self.component_mut(place) {
             component.rival = Some(valid);
             if is_same_candidate {
-                component.detour = Some(valid);
-                component.has_moved = true;
-                component.detour_at = Some(now);
+                component.detour = Some(Detour { pair: valid, since: now, is_successor: true });
             }
         }
         self.is_dirty = true;
@@ -334,7 +327,7 @@ impl Agent {
         let components = self.streams.iter().flat_map(|stream| &stream.components);
         let mut next = components.filter_map(|component| component.retry).map(|retry| retry.at).min();
         if !self.outbox.probes.is_empty() {
-            next = earliest(next, Some(self.pacer.next_start().unwrap_or(self.now).max(self.now)));
+            next = earliest(next, Some(self.pacer.next_start_from(self.now)));
         }
         next
     }
@@ -349,18 +342,6 @@ impl Agent {
                     return Some(start);
                 }
             }
-        }
-    }
-
-    /// Says whether data is expected to flow. While idle, the pair in use is asked less often, by
-    /// [`Config::with_idle_interval`](crate::Config::with_idle_interval), which saves wake-ups and battery; consent to send
-    /// may lapse meanwhile, and [`send`](Self::send) then asks for it again. Agents start active.
-    ///
-    /// It takes effect at once: the next check is due as if it had been so since the last one, and no more than one is.
-    pub fn set_idle(&mut self, now: Instant, is_idle: bool) {
-        self.observe(now);
-        if core::mem::replace(&mut self.is_idle, is_idle) != is_idle {
-            self.is_dirty = true;
         }
     }
 }

@@ -84,6 +84,16 @@ pub(crate) struct Attempt {
     pub(crate) latest: Option<TransactionKey>,
 }
 
+/// A way around the nominated pair.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Detour {
+    pub(crate) pair: PairId,
+    /// Since when data goes there.
+    pub(crate) since: Instant,
+    /// The peer seems to have moved there.
+    pub(crate) is_successor: bool,
+}
+
 /// Rounds in which failed pairs are checked again.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Retry {
@@ -115,7 +125,7 @@ pub(crate) struct Component {
     pub(crate) rival: Option<PairId>,
     /// The first pair that is made after the nomination has at least this number.
     pub(crate) first_later_pair: u32,
-    /// Since when the nominated pair is.
+    /// When a pair was nominated last, be it nominated still or not.
     pub(crate) nominated_at: Option<Instant>,
     /// The application has nominated this pair itself.
     pub(crate) pinned: Option<PairId>,
@@ -123,17 +133,12 @@ pub(crate) struct Component {
     pub(crate) kept: Option<PairId>,
     /// Other pairs that are watched: the nominated one, if it is not in use, and those in reserve.
     pub(crate) spares: SmallVec<[PairId; 2]>,
-    /// The pair on which data goes while the nominated one is silent, and since when.
-    pub(crate) detour: Option<PairId>,
-    pub(crate) detour_at: Option<Instant>,
-    /// The detour is where the peer seems to have moved.
-    pub(crate) has_moved: bool,
+    /// Where data goes while the nominated pair is silent.
+    pub(crate) detour: Option<Detour>,
     /// When better pairs that have failed are checked again.
     pub(crate) retry: Option<Retry>,
     /// The health of that pair that the application knows of.
     pub(crate) health: Option<PathHealth>,
-    /// A pair was nominated, and no other is by itself: a peer that follows RFC 8445 expects one nomination (§8.1.1).
-    pub(crate) was_nominated: bool,
     /// The peer's consent on the pair in use has ended.
     pub(crate) has_lost_consent: bool,
     /// What went through it since it was made.
@@ -160,21 +165,24 @@ impl Component {
             kept: None,
             spares: SmallVec::new(),
             detour: None,
-            detour_at: None,
-            has_moved: false,
             retry: None,
             health: None,
-            was_nominated: false,
             has_lost_consent: false,
             traffic: Traffic::default(),
         }
     }
 
-    /// Notes when a pair was nominated, and which pairs are younger.
-    pub(crate) const fn note_nomination(&mut self, now: Instant, next_pair: u32) {
+    /// Records that a pair is nominated; those with numbers from `next_pair` on are younger.
+    pub(crate) const fn nominate(&mut self, pair: PairId, now: Instant, next_pair: u32) {
+        self.nominated = Some(pair);
         self.nominated_at = Some(now);
         self.first_later_pair = next_pair;
         self.rival = None;
+    }
+
+    /// Whether a pair was nominated: a peer that follows RFC 8445 expects no other (§8.1.1).
+    pub(crate) const fn was_nominated(&self) -> bool {
+        self.nominated_at.is_some()
     }
 
     /// Begins a new generation, in which a pair of the old one is used for the time being.
@@ -186,11 +194,20 @@ impl Component {
     /// The pairs on which data may go, the first choice first: the detour around a silent pair, the selected one, that of
     /// the previous generation, the nominated one, and the valid ones (RFC 8445 §12.1).
     pub(crate) fn choices(&self) -> impl Iterator<Item = PairId> + '_ {
-        [self.detour, self.selected, self.previous, self.nominated]
+        [self.detour.map(|detour| detour.pair), self.selected, self.previous, self.nominated]
             .into_iter()
             .flatten()
             .chain(self.valid.iter().copied())
     }
+}
+
+/// Remembers the latest few things that the application has removed.
+pub(crate) fn remember<T>(list: &mut Vec<T>, removed: T) {
+    const MOST: usize = 64;
+    if list.len() >= MOST {
+        list.remove(0);
+    }
+    list.push(removed);
 }
 
 /// A data stream.

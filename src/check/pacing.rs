@@ -30,6 +30,11 @@ impl Pacer {
         self.last_start.map(|at| after(at, self.ta))
     }
 
+    /// The same, and not before `now`.
+    pub(crate) fn next_start_from(&self, now: Instant) -> Instant {
+        self.next_start().unwrap_or(now).max(now)
+    }
+
     pub(crate) fn is_open(&self, now: Instant) -> bool {
         self.next_start().is_none_or(|at| at <= now)
     }

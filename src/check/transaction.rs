@@ -52,8 +52,6 @@ pub(crate) struct Start {
     pub(crate) use_candidate: bool,
     /// The value of the nomination, where both sides know what that is.
     pub(crate) nomination: Option<(Renomination, u32)>,
-    /// The generation whose username fragment we go by.
-    pub(crate) known_as: u32,
     /// The generation of the stream, and which of its remote credentials it is sent with.
     pub(crate) generation: u32,
     pub(crate) peer: u8,
@@ -297,7 +295,6 @@ mod tests {
             priority: 1,
             use_candidate: false,
             nomination: None,
-            known_as: 0,
             generation: 0,
             peer: 0,
             rto: RTO,

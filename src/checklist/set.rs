@@ -212,7 +212,6 @@ impl ChecklistSet {
             nomination: None,
             nominating_transactions: SmallVec::new(),
             has_plain_check: false,
-            has_received_check: false,
             answered_at: None,
             last_sent_at: None,
             last_check_at: None,
@@ -261,7 +260,7 @@ impl ChecklistSet {
         }
         // An authenticated check tells more than the silence of one that nobody answered.
         let unanswered = |pair: &&CandidatePair| {
-            pair.state.get() == CandidatePairState::InProgress && !pair.has_received_check && is_free(&pair.id)
+            pair.state.get() == CandidatePairState::InProgress && pair.heard_check_at.is_none() && is_free(&pair.id)
         };
         self.iter().filter(unanswered).min_by_key(|pair| pair.priority).map(|pair| pair.id)
     }

@@ -142,7 +142,8 @@ pub(crate) struct CandidatePair {
     pub(crate) component: ComponentId,
     /// The generation of the stream that it belongs to.
     pub(crate) generation: u32,
-    /// The generation of our credentials by which the peer knows us on its path: after a restart it may be slow to learn.
+    /// The generation of our credentials by which the peer of a lite agent checks it: after a restart it may be slow to
+    /// learn the new ones.
     pub(crate) known_as: u32,
     pub(crate) local: CandidateId,
     pub(crate) remote: CandidateId,
@@ -175,8 +176,6 @@ pub(crate) struct CandidatePair {
     pub(crate) nominating_transactions: SmallVec<[TransactionId; 2]>,
     /// The peer, while controlling, checked it without nominating it.
     pub(crate) has_plain_check: bool,
-    /// An authenticated check came along its path.
-    pub(crate) has_received_check: bool,
     /// When the latest answer to a check of it came.
     pub(crate) answered_at: Option<Instant>,
     /// When the latest datagram on its path left.
@@ -220,7 +219,7 @@ impl CandidatePair {
 
     /// Whether packets from the remote candidate are those of the peer: an authenticated check went one way or the other.
     pub(crate) const fn is_trusted(&self) -> bool {
-        self.is_valid || self.produced.is_some() || self.has_received_check
+        self.is_valid || self.produced.is_some() || self.heard_check_at.is_some()
     }
 
     /// Remembers a nominating transaction; `false` if it was seen before.
