@@ -5,7 +5,7 @@ use alloc::sync::Arc;
 use core::net::Ipv6Addr;
 use core::time::Duration;
 
-use crate::candidate::{Preferences, TransportOrder, TypePreferences};
+use crate::candidate::{Preferences, RemoteFilter, TransportOrder, TypePreferences};
 use crate::check::Schedule;
 use crate::consent;
 use crate::demux::DataFilter;
@@ -64,6 +64,7 @@ pub struct Config {
     pub(crate) candidate_types: CandidateTypes,
     pub(crate) address_filter: AddressFilter,
     pub(crate) address_mapping: AddressMapping,
+    pub(crate) remote_filter: RemoteFilter,
     pub(crate) mdns: bool,
     pub(crate) relay_families: RelayFamilies,
     pub(crate) software: Box<str>,
@@ -148,6 +149,7 @@ impl Default for Config {
             candidate_types: CandidateTypes::ALL,
             address_filter: AddressFilter::default(),
             address_mapping: AddressMapping::default(),
+            remote_filter: RemoteFilter::default(),
             mdns: false,
             relay_families: RelayFamilies::OfServer,
             software: Box::default(),
@@ -472,6 +474,13 @@ impl Config {
     #[must_use]
     pub fn with_address_mapping(mut self, mapping: AddressMapping) -> Self {
         self.address_mapping = mapping;
+        self
+    }
+
+    /// Which addresses of the peer are used. Default all that are of the scope of a socket: see [`RemoteFilter`].
+    #[must_use]
+    pub fn with_remote_filter(mut self, filter: RemoteFilter) -> Self {
+        self.remote_filter = filter;
         self
     }
 

@@ -152,7 +152,7 @@ pub use agent::{
 pub use agent::{CandidateListing, CandidateStats, TransportStats};
 pub use candidate::{
     Candidate, CandidateAddress, CandidateId, CandidateKind, Foundation, HostAddress, ParseFoundationError, Priority,
-    TcpType, TransportOrder, TypePreferences,
+    RemoteFilter, TcpType, TransportOrder, TypePreferences,
 };
 pub use checklist::ChecklistState;
 pub use config::{Config, ConfigError, NominationChoice, RelayFamilies, RtoFormula};

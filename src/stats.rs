@@ -45,6 +45,9 @@ pub enum DropReason {
     Withheld,
     /// It came on a connection that the agent does not have, or no longer.
     UnknownConnection,
+    /// A check from an address that is not talked to: one that [`Config::with_remote_filter`](crate::Config::with_remote_filter)
+    /// leaves out, or a loopback or link-local one while ours is neither. It is not answered.
+    ExcludedSource,
 }
 
 impl fmt::Display for DropReason {
@@ -69,12 +72,13 @@ impl fmt::Display for DropReason {
             Self::Unclassified => "unclassified",
             Self::Withheld => "withheld",
             Self::UnknownConnection => "unknown connection",
+            Self::ExcludedSource => "excluded source",
         })
     }
 }
 
 impl DropReason {
-    const ALL: [Self; 19] = [
+    const ALL: [Self; 20] = [
         Self::UnknownDestination,
         Self::Closed,
         Self::Malformed,
@@ -94,6 +98,7 @@ impl DropReason {
         Self::Unclassified,
         Self::Withheld,
         Self::UnknownConnection,
+        Self::ExcludedSource,
     ];
 }
 
@@ -117,6 +122,9 @@ pub struct AgentStats {
     pub peer_reflexive_refused: u64,
     /// Signalled remote candidates that were left out because there are too many.
     pub remote_candidates_refused: u64,
+    /// Addresses of remote candidates, as they were signalled or resolved, that were not used: nobody's, out of scope, or left
+    /// out by [`Config::with_remote_filter`](crate::Config::with_remote_filter).
+    pub remote_addresses_refused: u64,
     /// Pairs that were not made, or given up, because there are too many.
     pub pairs_refused: u64,
     /// Connections of the peer that were not accepted because there are too many.

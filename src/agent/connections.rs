@@ -65,6 +65,7 @@ impl Agent {
     ///
     /// # Errors
     /// * [`UnknownAddress`](AcceptConnectionError::UnknownAddress) if no such candidate has this address.
+    /// * [`ExcludedAddress`](AcceptConnectionError::ExcludedAddress) if nobody at `remote` is talked to.
     /// * [`TooMany`](AcceptConnectionError::TooMany) or
     ///   [`TooManyFromAddress`](AcceptConnectionError::TooManyFromAddress) at the limits of the configuration.
     /// * [`Closed`](AcceptConnectionError::Closed) after [`close`](Self::close).
@@ -85,7 +86,10 @@ impl Agent {
         let is_accepted = |connection: &&Connection| connection.carrier().is_some_and(|carrier| carrier.is_accepted);
         let (most, most_of_one) = (self.config.max_connections, self.config.max_connections_per_address);
         let from_there = |connection: &&Connection| connection.remote.ip() == remote.ip();
-        let refusal = if self.connections.iter().filter(is_accepted).count() >= most {
+        let path = path(Transport::Tcp, local, remote);
+        let refusal = if !self.is_admitted(&path) {
+            Some(E::ExcludedAddress(remote.ip()))
+        } else if self.connections.iter().filter(is_accepted).count() >= most {
             Some(E::TooMany(most))
         } else if self.connections.iter().filter(is_accepted).filter(from_there).count() >= most_of_one {
             Some(E::TooManyFromAddress(most_of_one))
@@ -96,7 +100,6 @@ impl Agent {
             self.stats.connections_refused += 1;
             return Err(refusal);
         }
-        let path = path(Transport::Tcp, local, remote);
         if let Some(stale) = self.connections.find(&path).map(|connection| connection.id) {
             // The same addresses again: the connection before was lost without a word.
             self.end_connection(stale, ConnectionEnd::Dead);

@@ -141,6 +141,12 @@ pub enum RemoteCandidateOutcome {
     Prohibited,
     /// Its address can be nobody's: unspecified, multicast, broadcast, or with port 0.
     UnusableAddress,
+    /// Its address is a loopback or link-local one, and no socket of ours is: what is there was not meant by the peer. It is
+    /// paired if such a socket comes later; loopback addresses only with
+    /// [`Config::with_loopback`](crate::Config::with_loopback).
+    OutOfScope,
+    /// Its address is left out by [`Config::with_remote_filter`](crate::Config::with_remote_filter).
+    Filtered,
     /// Its `ufrag` extension is that of the generation before, or of nobody known while too many such candidates wait
     /// (RFC 8838 §9).
     OtherGeneration,

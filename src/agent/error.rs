@@ -1,7 +1,7 @@
 //! What can be wrong with a call. A call that fails changes nothing.
 
 use alloc::boxed::Box;
-use core::net::SocketAddr;
+use core::net::{IpAddr, SocketAddr};
 
 use crate::candidate::CandidateId;
 use crate::pair::PairId;
@@ -165,6 +165,10 @@ pub enum AcceptConnectionError {
     /// same address.
     #[error("there are {0} accepted connections from that address already")]
     TooManyFromAddress(usize),
+    /// Nobody at this address is talked to: [`Config::with_remote_filter`](crate::Config::with_remote_filter) leaves it out, or
+    /// it is a loopback or link-local address while that of the candidate is neither.
+    #[error("nobody at {0} is talked to")]
+    ExcludedAddress(IpAddr),
     /// The agent is closed.
     #[error("the agent is closed")]
     Closed,

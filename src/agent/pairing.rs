@@ -10,6 +10,7 @@ use super::{
     AddLocalCandidateError, AddRemoteCandidateError, Agent, GatheringState, RemoteCandidateOutcome, RemoteDescription,
     Socket, SocketOptions, UnusableAddress,
 };
+use crate::candidate::address::{Scope, judge, scope};
 use crate::candidate::{
     Candidate, CandidateAddress, CandidateId, CandidateKind, LocalCandidate, NewHost, Priority, RemoteCandidate,
     TcpType,
@@ -274,9 +275,15 @@ impl Agent {
     ) -> RemoteCandidateOutcome {
         use RemoteCandidateOutcome as Outcome;
         let transport = candidate.transport();
+        // An IPv4-mapped address is the IPv4 address.
+        let address = match address.ip().to_canonical() {
+            IpAddr::V4(v4) => SocketAddr::from((v4, address.port())),
+            IpAddr::V6(_) => address,
+        };
         let Some(data) = self.stream(stream) else { return Outcome::OtherGeneration };
-        if !is_usable_remote(address) {
-            return Outcome::UnusableAddress;
+        if let Some(refusal) = self.refusal(address) {
+            self.stats.remote_addresses_refused += 1;
+            return refusal;
         }
         if self.config.is_prohibited(address.port()) && candidate.tcp_type() != Some(TcpType::Active) {
             return Outcome::Prohibited;
@@ -286,7 +293,7 @@ impl Agent {
             if !known.is_signalled || known.candidate.priority() < candidate.priority() {
                 self.adopt(stream, id, candidate, peer);
             }
-            return Outcome::Known(id);
+            return self.told_of(stream, address.ip(), Outcome::Known(id));
         }
         if let Some(data) = self.stream_mut(stream) {
             data.removed.retain(|removed| *removed != address);
@@ -301,7 +308,38 @@ impl Agent {
         }
         self.pair_remote(stream, id);
         self.reset_retries();
-        Outcome::Added(id)
+        self.told_of(stream, address.ip(), Outcome::Added(id))
+    }
+
+    /// What became of a candidate that is known from now on: it may have to wait for a base of ours from which it can be
+    /// checked, one of the same scope.
+    fn told_of(&mut self, stream: StreamId, ip: IpAddr, outcome: RemoteCandidateOutcome) -> RemoteCandidateOutcome {
+        let is_beside = |local: &LocalCandidate| judge(ip, local.base.ip()).is_ok();
+        let is_wide = scope(ip) == Some(Scope::Wide);
+        if is_wide || self.stream(stream).is_some_and(|data| data.locals.iter().any(is_beside)) {
+            return outcome;
+        }
+        self.stats.remote_addresses_refused += 1;
+        RemoteCandidateOutcome::OutOfScope
+    }
+
+    /// Why an address of the peer is never used, whatever sockets there may be.
+    fn refusal(&self, address: SocketAddr) -> Option<RemoteCandidateOutcome> {
+        use RemoteCandidateOutcome as Outcome;
+        let ip = address.ip();
+        match scope(ip) {
+            None => Some(Outcome::UnusableAddress),
+            Some(_) if address.port() == 0 => Some(Outcome::UnusableAddress),
+            Some(_) if !self.config.remote_filter.allows(ip) => Some(Outcome::Filtered),
+            Some(Scope::Host) if !self.config.loopback => Some(Outcome::OutOfScope),
+            Some(Scope::Host | Scope::Link | Scope::Wide) => None,
+        }
+    }
+
+    /// Whether somebody may be heard and talked to on a path.
+    pub(super) fn is_admitted(&self, path: &Path) -> bool {
+        let ip = path.remote.ip();
+        judge(ip, path.base.ip()).is_ok() && self.config.remote_filter.allows(ip)
     }
 
     /// Keeps a candidate of a peer that is not known yet, a few of them.
@@ -555,8 +593,8 @@ impl Agent {
     }
 }
 
-/// Whether two candidates may be paired: component, transport, who opens the connection, family, and link-local with its
-/// like (RFC 8445 §6.1.2.2, RFC 6544 §6.2).
+/// Whether two candidates may be paired: component, transport, who opens the connection, family, and addresses of a host or
+/// a link with their like (RFC 8445 §6.1.2.2, RFC 6544 §6.2).
 pub(super) fn is_compatible(local: &LocalCandidate, remote: &RemoteCandidate) -> bool {
     local.candidate.component() == remote.candidate.component()
         && local.candidate.transport() == remote.candidate.transport()
@@ -564,6 +602,7 @@ pub(super) fn is_compatible(local: &LocalCandidate, remote: &RemoteCandidate) ->
         // The server would be asked to let an address in that the peer does not show (draft-ietf-mmusic-mdns-ice-candidates).
         && (local.candidate.kind() != CandidateKind::Relayed || remote.candidate.socket_address().is_some())
         && local.base.is_ipv4() == remote.address.is_ipv4()
+        && judge(remote.address.ip(), local.base.ip()).is_ok()
         && is_ipv6_link_local(local.base) == is_ipv6_link_local(remote.address)
 }
 
@@ -631,13 +670,4 @@ fn check_local_address(address: SocketAddr, config: &Config) -> Result<(), Unusa
 
 fn is_ipv4_compatible(ip: Ipv6Addr) -> bool {
     ip.octets().starts_with(&[0; 12])
-}
-
-/// Whether a peer can have this address at all.
-pub(super) fn is_usable_remote(address: SocketAddr) -> bool {
-    let ip = address.ip();
-    address.port() != 0
-        && !ip.is_unspecified()
-        && !ip.is_multicast()
-        && !matches!(ip, IpAddr::V4(v4) if v4.is_broadcast())
 }

@@ -16,6 +16,7 @@ use smallvec::SmallVec;
 
 use super::pairing::canonical;
 use super::{Agent, GatheringState, Socket};
+use crate::candidate::address::judge;
 use crate::candidate::{Candidate, CandidateId, CandidateKind, Foundation, Priority};
 use crate::connection::ConnectionId;
 use crate::event::Event;
@@ -414,8 +415,8 @@ impl Agent {
         let (base, ice_server) = (relay.base, Arc::clone(&relay.ice_server));
         let is_usable = alternate.port() != 0
             && alternate.is_ipv4() == base.is_ipv4()
-            && !alternate.ip().is_unspecified()
-            && !alternate.ip().is_multicast()
+            && judge(alternate.ip(), relay.server.ip()).is_ok()
+            && self.config.remote_filter.allows(alternate.ip())
             && self.relays.find(base, alternate).is_none();
         if !is_usable || !self.relays.note_asked(self.now, base, alternate) {
             self.take_failed(id, 300, "redirected in a circle, or to nowhere".into());

@@ -3,7 +3,6 @@
 use alloc::vec::Vec;
 
 use super::input::Arrival;
-use super::pairing::is_usable_remote;
 use super::restart::Epoch;
 use super::stream_data::{EarlyCheck, Nominating};
 use super::{Agent, Role};
@@ -24,6 +23,10 @@ impl Agent {
         let stream = self.stream(arrival.stream).ok_or(DropReason::UnknownDestination)?;
         if self.is_withheld(arrival.stream) {
             return Err(DropReason::Withheld);
+        }
+        if !self.is_admitted(&arrival.path) {
+            // An answer would say that the path works.
+            return Err(DropReason::ExcludedSource);
         }
         let ufrags = message.ufrags();
         if !message.has_valid_fingerprint() {
@@ -164,7 +167,7 @@ impl Agent {
             self.assign(stream, known, peer);
             return Some(known);
         }
-        if !is_usable_remote(source) {
+        if source.port() == 0 || !self.is_admitted(&check.path) {
             return None;
         }
         if self.is_removed(stream, source) || self.config.is_prohibited(source.port()) {

@@ -4,8 +4,9 @@ use core::net::SocketAddr;
 use core::time::Duration;
 
 use super::input::Arrival;
-use super::pairing::{canonical, in_scope_of, is_usable_remote};
+use super::pairing::{canonical, in_scope_of};
 use super::{Agent, Role};
+use crate::candidate::address::judge;
 use crate::candidate::{Candidate, CandidateId, CandidateKind, Foundation, LocalCandidate, Priority};
 use crate::check::client::{self, Verdict};
 use crate::check::{Purpose, Transaction, TransactionKey};
@@ -112,7 +113,7 @@ impl Agent {
         let (produced, checked_local) = (checked.produced, checked.local);
         // What the peer sees of a link-local address has no scope of ours.
         let mapped = in_scope_of(path.base, mapped);
-        if mapped == path.base || !is_usable_remote(mapped) {
+        if mapped == path.base || mapped.port() == 0 || judge(mapped.ip(), path.base.ip()).is_err() {
             // An address that nobody can have says nothing; the path works all the same.
             return Some(id);
         }

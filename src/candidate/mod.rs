@@ -1,10 +1,12 @@
 //! Candidates: the transport addresses that the two agents try (RFC 8445 §5.1).
 
+pub(crate) mod address;
 mod foundation;
 mod host;
 pub(crate) mod mdns;
 mod preference;
 mod priority;
+mod remote_filter;
 mod set;
 
 use alloc::boxed::Box;
@@ -13,11 +15,13 @@ use alloc::vec::Vec;
 use core::fmt;
 use core::net::SocketAddr;
 
+pub(crate) use address::is_within;
 pub(crate) use foundation::is_ice_char;
 pub use foundation::{Foundation, ParseFoundationError};
 pub use host::HostAddress;
 pub(crate) use priority::Preferences;
 pub use priority::{Priority, TransportOrder, TypePreferences};
+pub use remote_filter::RemoteFilter;
 pub use set::CandidateId;
 pub(crate) use set::{
     LocalCandidate, LocalCandidates, LocalFoundations, NewHost, RemoteCandidate, RemoteCandidates, RemoteFoundations,

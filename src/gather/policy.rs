@@ -3,6 +3,8 @@
 use alloc::vec::Vec;
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
 
+use crate::candidate::is_within;
+
 /// Which types of candidates are gathered, signalled and used (RFC 9429 §3.5.3, RFC 8828 §5.2).
 ///
 /// What is left out leaves the host in no way: not as a candidate, not as the related address of one (that is 0.0.0.0 or
@@ -85,20 +87,6 @@ impl AddressFilter {
             IpAddr::V6(_) => self.has_no_ipv6,
         };
         !is_excluded && !self.networks.iter().any(|(network, prefix_len)| is_within(ip, *network, *prefix_len))
-    }
-}
-
-/// Whether an address is in a network.
-fn is_within(ip: IpAddr, network: IpAddr, prefix_len: u8) -> bool {
-    let shift = |bits: u32| bits.saturating_sub(u32::from(prefix_len));
-    match (ip, network) {
-        (IpAddr::V4(ip), IpAddr::V4(network)) => {
-            (u32::from(ip) ^ u32::from(network)).checked_shr(shift(32)).is_none_or(|rest| rest == 0)
-        }
-        (IpAddr::V6(ip), IpAddr::V6(network)) => {
-            (u128::from(ip) ^ u128::from(network)).checked_shr(shift(128)).is_none_or(|rest| rest == 0)
-        }
-        _ => false,
     }
 }
 

@@ -34,6 +34,7 @@ mod lite;
 mod local_candidates;
 mod lone;
 mod merge;
+mod named_addresses;
 mod nat;
 mod nomination;
 mod pairing;
