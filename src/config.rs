@@ -26,6 +26,7 @@ use crate::selection::{SelectionPolicy, SteadySelection};
 pub struct Config {
     pub(crate) ta: Duration,
     pub(crate) rto: Duration,
+    pub(crate) max_rto: Duration,
     pub(crate) rto_formula: RtoFormula,
     pub(crate) rc: u8,
     pub(crate) rm: u32,
@@ -111,6 +112,7 @@ impl Default for Config {
         Self {
             ta: Duration::from_millis(50),
             rto: Duration::from_millis(500),
+            max_rto: Duration::from_secs(2),
             rto_formula: RtoFormula::Checks,
             rc: 7,
             rm: 16,
@@ -174,6 +176,18 @@ impl Config {
         self
     }
 
+    /// Up to where the interval between two transmissions of a check doubles: this, or Ta for each pair that waits or is
+    /// checked, or the first interval, if one of them is longer. 500 ms to 60 s, default 2 s.
+    ///
+    /// So a network that comes late is noticed within this time. A check lasts as long as without a cap, see
+    /// [`with_rc`](Self::with_rc), and is sent more often; with 60 s, transmissions leave as RFC 8489 §6.2.1 prints them.
+    /// Requests to STUN and TURN servers have no cap.
+    #[must_use]
+    pub const fn with_max_rto(mut self, max_rto: Duration) -> Self {
+        self.max_rto = max_rto;
+        self
+    }
+
     /// How the retransmission timeout grows with the number of checks. Default [`RtoFormula::Checks`].
     #[must_use]
     pub const fn with_rto_formula(mut self, formula: RtoFormula) -> Self {
@@ -181,7 +195,11 @@ impl Config {
         self
     }
 
-    /// Rc, how often one request is sent at the most. 1 to 16, default 7 (RFC 8489 §6.2.1).
+    /// Rc, how often one request is sent while the intervals double. 1 to 16, default 7 (RFC 8489 §6.2.1).
+    ///
+    /// With Rm it says how long a check lasts: RTO · (2^(Rc - 1) - 1 + Rm), 39.5 s by default, and at least Rc intervals
+    /// where the RTO has grown with the number of checks. Once the intervals have reached
+    /// [`with_max_rto`](Self::with_max_rto), a check is sent at that pace until its time is over.
     #[must_use]
     pub const fn with_rc(mut self, rc: u8) -> Self {
         self.rc = rc;
@@ -509,7 +527,7 @@ impl Config {
     }
 
     pub(crate) const fn schedule(&self) -> Schedule {
-        Schedule { rc: self.rc, rm: self.rm }
+        Schedule { rc: self.rc, rm: self.rm, rto: self.rto }
     }
 
     /// What priorities of candidates are made of.
@@ -519,7 +537,7 @@ impl Config {
 
     /// The PAC timer in effect (RFC 8863 §4).
     pub(crate) fn pac(&self) -> Duration {
-        self.pac.unwrap_or_else(|| self.schedule().total(self.rto))
+        self.pac.unwrap_or_else(|| self.schedule().patience())
     }
 
     /// Checks every value against its range.
@@ -528,6 +546,7 @@ impl Config {
         let durations = [
             ("ta", self.ta, ms(5), ms(10_000)),
             ("rto", self.rto, ms(500), ms(60_000)),
+            ("max_rto", self.max_rto, ms(500), ms(60_000)),
             ("consent_interval", self.consent_interval, ms(5000), ms(20_000)),
             ("detection", self.detection, ms(8000), ms(30_000)),
             ("gathering_timeout", self.gathering_timeout, ms(1000), ms(60_000)),

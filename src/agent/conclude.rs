@@ -39,6 +39,7 @@ impl Agent {
             self.conclude_list(stream);
             self.follow_use(stream);
             self.plan_retries(stream);
+            self.plan_search(stream);
             self.report_health(stream);
         }
         self.tidy_connections();

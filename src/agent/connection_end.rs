@@ -69,6 +69,13 @@ impl Agent {
             reason,
             at: self.now,
         });
+        if reason == ConnectionEnd::TimedOut {
+            for id in self.pairs_on(&carrier.path) {
+                if let Some(pair) = self.set.get_mut(id) {
+                    pair.has_timed_out = true;
+                }
+            }
+        }
         self.lose_path(&carrier.path);
         if let Some(former) = carrier.former {
             self.lose_path(&former);

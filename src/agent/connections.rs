@@ -314,7 +314,13 @@ impl Agent {
                 }
             }
             let in_use = self.watched().find(|id| self.set.get(*id).is_some_and(|pair| pair.path == path));
-            let Some(start) = in_use.and_then(|id| self.plan(id, Purpose::Consent)) else { continue };
+            let Some(id) = in_use else {
+                let Some(start) = self.plan_opened(&path) else { continue };
+                let path = self.encode(out, &start);
+                self.record_probe(&start);
+                return path;
+            };
+            let Some(start) = self.plan(id, Purpose::Consent) else { continue };
             if let Some(path) = self.encode(out, &start) {
                 self.record_consent(&start);
                 return Some(path);

@@ -192,7 +192,7 @@ impl Agent {
         if self.gatherer.deadline().is_none_or(|at| at > self.now) {
             return;
         }
-        for id in self.gatherer.advance(self.now, self.config.schedule()) {
+        for id in self.gatherer.advance(self.now) {
             if self.is_needed(id) {
                 self.gatherer.ask_again(id);
             } else {
@@ -215,7 +215,7 @@ impl Agent {
 
     /// A request to a server that is sent again: the same bytes.
     pub(super) fn write_gathering_repetition(&mut self, out: &mut Scratch) -> Option<Path> {
-        let (task, id) = self.gatherer.repeat(self.now, self.config.schedule())?;
+        let (task, id) = self.gatherer.repeat(self.now)?;
         let task = self.gatherer.get(task)?;
         write_binding(out, id);
         Some(Path { transport: Transport::Udp, base: task.base, remote: task.address, flow: None })
@@ -254,7 +254,8 @@ impl Agent {
         let request = TransactionId::draw(&mut self.random);
         let is_first = self.gatherer.get(id)?.candidate.is_none();
         let patience = if is_first { self.config.gathering_timeout } else { self.config.keepalive_interval };
-        self.gatherer.start(id, self.now, request, rto, after(self.now, patience));
+        let way = self.config.schedule().begin(rto);
+        self.gatherer.start(id, self.now, request, way, after(self.now, patience));
         let task = self.gatherer.get(id)?;
         write_binding(out, request);
         Some(Path { transport: Transport::Udp, base: task.base, remote: task.address, flow: None })

@@ -234,7 +234,7 @@ impl Agent {
                     let is_current =
                         self.set.get(transaction.start.pair).is_some_and(|pair| pair.state.transaction() == Some(key));
                     if is_current && transaction.start.purpose == Purpose::Check {
-                        self.fail_pair(transaction.start.pair);
+                        self.time_out_pair(transaction.start.pair);
                     }
                     self.handle_lost_nomination(key, &transaction);
                 }

@@ -34,6 +34,7 @@ mod reserve;
 mod responses;
 mod restart;
 mod role;
+mod search;
 mod sockets;
 mod state;
 mod statistics;

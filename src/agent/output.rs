@@ -88,9 +88,11 @@ impl Agent {
     fn write_repetition(&mut self, out: &mut Scratch) -> Option<Path> {
         loop {
             let key = self.outbox.repeats.pop_front()?;
-            let Some(transaction) = self.transactions.repeat(self.now, key) else { continue };
-            let start = transaction.start;
+            let cap = self.longest_interval();
+            let Some(transaction) = self.transactions.repeat(self.now, key, cap) else { continue };
+            let (start, now) = (transaction.start, self.now);
             if let Some(pair) = self.set.get_mut(start.pair) {
+                pair.last_check_at = Some(now);
                 pair.stats.retransmissions_sent += 1;
             }
             let path = self.encode(out, &start);
@@ -172,14 +174,18 @@ impl Agent {
         if self.set.has_work() || !self.pacer.is_open(self.now) {
             return None;
         }
-        let start = self.plan_probe()?;
+        let start = self.plan_probe().or_else(|| self.plan_sought())?;
         let path = self.encode(out, &start)?;
+        self.record_probe(&start);
+        Some(path)
+    }
+
+    pub(super) fn record_probe(&mut self, start: &Start) {
         self.stats.requests_sent += 1;
-        self.begin(&start);
+        self.begin(start);
         if let Some(pair) = self.set.get_mut(start.pair) {
             pair.stats.requests_sent += 1;
         }
-        Some(path)
     }
 
     /// A new check, if Ta allows one (RFC 8445 §6.1.4.2).
@@ -254,12 +260,21 @@ impl Agent {
         if pair.is_urgent() {
             return self.urgent_rto(pair.stats.current_round_trip_time);
         }
-        let count = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
         let factor = match self.config.rto_formula {
             RtoFormula::Checks => 1,
-            RtoFormula::Literal => count(self.set.len()),
+            RtoFormula::Literal => u32::try_from(self.set.len()).unwrap_or(u32::MAX),
         };
-        self.config.rto.max(self.pacer.ta().saturating_mul(count(self.set.busy())).saturating_mul(factor))
+        self.config.rto.max(self.paced(self.set.busy()).saturating_mul(factor))
+    }
+
+    /// Up to where the interval between two transmissions of a check doubles: all pairs that are checked share Ta.
+    pub(super) fn longest_interval(&self) -> Duration {
+        self.config.max_rto.max(self.paced(self.set.busy() + self.sought_pairs()))
+    }
+
+    /// The time in which so many checks leave.
+    pub(super) fn paced(&self, checks: usize) -> Duration {
+        self.pacer.ta().saturating_mul(u32::try_from(checks).unwrap_or(u32::MAX))
     }
 
     fn record_start(
@@ -274,6 +289,7 @@ impl Agent {
         let key = record(&mut self.transactions, now, start);
         self.set.start(start.pair, key);
         let Some(pair) = self.set.get_mut(start.pair) else { return key };
+        pair.has_timed_out = false;
         pair.stats.requests_sent += 1;
         pair.last_check_at = Some(now);
         pair.last_sent_at = Some(now);
@@ -341,6 +357,7 @@ impl Agent {
         let mut next = earliest(self.transactions.deadline(), self.consent_deadline());
         next = earliest(next, self.gathering_deadline());
         next = earliest(next, self.retry_deadline());
+        next = earliest(next, self.search_deadline());
         next = earliest(next, self.connections.deadline());
         next = earliest(next, self.relay_deadline());
         if self.set.has_work() {

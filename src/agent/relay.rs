@@ -204,7 +204,6 @@ impl Agent {
             families,
             is_stream: server.transport() == Transport::Tcp,
             schedule: self.config.schedule(),
-            rto: self.config.rto,
             software: self.config.software.clone(),
         };
         Allocation::new(server.username().unwrap_or_default(), server.credential().unwrap_or_default(), terms)

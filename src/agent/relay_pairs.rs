@@ -111,7 +111,8 @@ impl Agent {
         let is_base = |base: SocketAddr| relay.candidates.iter().any(|(address, _)| *address == base);
         let pairs = self.set.iter().filter(|pair| is_base(pair.path.base));
         let is_alive = |pair: &&crate::pair::CandidatePair| {
-            pair.is_valid || !matches!(pair.state.get(), CandidatePairState::Failed)
+            let is_sought = self.stream(pair.stream).is_some_and(|data| data.search.is_some());
+            pair.is_valid || is_sought || !matches!(pair.state.get(), CandidatePairState::Failed)
         };
         let addresses: SmallVec<[IpAddr; 8]> = pairs.filter(is_alive).map(|pair| pair.path.remote.ip()).collect();
         let in_use = self.relayed_paths_in_use().into_iter().filter(|path| is_base(path.base));

@@ -78,7 +78,7 @@ impl Agent {
             pair.answered_at = Some(now);
         }
         // Which transmission of several was answered is not known (Karn's rule, RFC 8489 §6.2.1).
-        if transaction.sent == 1 {
+        if transaction.sent() == 1 {
             pair.record_round_trip(now.saturating_duration_since(transaction.first_sent));
         }
     }
@@ -93,8 +93,13 @@ impl Agent {
             // Nothing depends on its answer, which counts all the same.
             self.transactions.cancel(in_progress);
         }
+        let given_up = self.given_up_before(id);
         let Some(valid) = self.valid_pair(id, transaction.start.priority, mapped) else { return };
         self.make_valid(id, valid);
+        for better in given_up {
+            // The network has come, and may be there for them, too.
+            self.set.wait_again(better);
+        }
         let has_nominated = transaction.start.use_candidate && transaction.start.role == Role::Controlling;
         if has_nominated && self.role == Role::Controlling {
             self.conclude_nomination(valid, transaction.first_sent);
@@ -284,6 +289,14 @@ impl Agent {
         self.is_dirty = true;
     }
 
+    /// Records that no check of this pair was answered in time.
+    pub(super) fn time_out_pair(&mut self, id: PairId) {
+        if let Some(pair) = self.set.get_mut(id) {
+            pair.has_timed_out = true;
+        }
+        self.fail_pair(id);
+    }
+
     /// Deals with a check that was not answered in time: it is sent again, or, where the session depends on it, made anew
     /// so that its back-off does not count.
     pub(super) fn handle_silence(&mut self, key: TransactionKey) {
@@ -310,12 +323,12 @@ impl Agent {
         if !is_current {
             return;
         }
-        let patience = self.config.schedule().total(self.config.rto);
+        let patience = self.config.schedule().patience();
         let is_over = pair.urgent_since.is_some_and(|since| after(since, patience) <= self.now);
         let place = (pair.stream, pair.component);
         match purpose {
             Purpose::Nomination if is_over || self.has_better_hope(place) => self.fail_nomination(place),
-            Purpose::Check if is_over => self.fail_pair(id),
+            Purpose::Check if is_over => self.time_out_pair(id),
             Purpose::Nomination | Purpose::Check | Purpose::Consent | Purpose::Probe => self.trigger(id),
         }
     }

@@ -250,6 +250,7 @@ impl Agent {
         data.has_all_remotes = false;
         data.pairs_made = 0;
         data.failure = None;
+        data.search = None;
         data.nomination_failed = false;
         data.has_told_limit = false;
         data.removed.clear();
@@ -281,6 +282,7 @@ impl Agent {
         }
         if *previous.until.get_or_insert(until) <= now {
             if let Some(data) = self.stream_mut(stream) {
+                let current = data.generation;
                 data.previous = None;
             }
         }

@@ -13,7 +13,7 @@ use super::state::{ConnectionState, GatheringState, StateReason};
 use super::statistics::Traffic;
 use crate::agent::{Renomination, Role};
 use crate::candidate::{Candidate, LocalCandidates, RemoteCandidates};
-use crate::check::TransactionKey;
+use crate::check::{Search, TransactionKey};
 use crate::consent::PathHealth;
 use crate::credentials::{Credentials, Ufrag};
 use crate::pair::{PairId, Path};
@@ -257,6 +257,8 @@ pub(crate) struct Stream {
     /// How many pairs were ever made.
     pub(crate) pairs_made: u32,
     pub(crate) failure: Option<StateReason>,
+    /// Pairs that have failed are checked again.
+    pub(crate) search: Option<Search>,
     pub(crate) nomination_failed: bool,
     /// A remote candidate was refused for the limit, and the application was told.
     pub(crate) has_told_limit: bool,
@@ -297,6 +299,7 @@ impl Stream {
             pac_deadline: None,
             pairs_made: 0,
             failure: None,
+            search: None,
             nomination_failed: false,
             has_told_limit: false,
             state: ConnectionState::New,

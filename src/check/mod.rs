@@ -2,8 +2,12 @@
 
 pub(crate) mod client;
 mod pacing;
+mod retransmission;
+mod search;
 pub(crate) mod server;
 mod transaction;
 
 pub(crate) use pacing::Pacer;
-pub(crate) use transaction::{Due, Purpose, Schedule, Start, Transaction, TransactionKey, TransactionTable};
+pub(crate) use retransmission::{Retransmission, Schedule};
+pub(crate) use search::Search;
+pub(crate) use transaction::{Due, Purpose, Start, Transaction, TransactionKey, TransactionTable};

@@ -7,6 +7,7 @@ use core::time::Duration;
 
 use hashbrown::HashTable;
 
+use super::retransmission::{Retransmission, Schedule};
 use crate::agent::{Renomination, Role};
 use crate::consent;
 use crate::pair::PairId;
@@ -55,7 +56,7 @@ pub(crate) struct Start {
     /// The generation of the stream, and which of its remote credentials it is sent with.
     pub(crate) generation: u32,
     pub(crate) peer: u8,
-    /// Time from one transmission to the next, doubled each time.
+    /// Time from the first transmission to the next, doubled each time up to a cap.
     pub(crate) rto: Duration,
     /// It goes over TCP: once, and is waited for as long as for all transmissions together (RFC 8489 §6.2.2).
     pub(crate) is_reliable: bool,
@@ -66,29 +67,17 @@ pub(crate) struct Start {
 pub(crate) struct Transaction {
     pub(crate) start: Start,
     pub(crate) first_sent: Instant,
-    /// How often it was sent.
-    pub(crate) sent: u8,
     /// It is not repeated and its silence means nothing, but its answer still counts (RFC 8445 §7.3.1.4).
     pub(crate) is_cancelled: bool,
+    way: Retransmission,
     /// When it is repeated or given up; `None` while a repetition waits to be polled.
     due: Option<Instant>,
 }
 
-/// How often, how fast, and how long (RFC 8489 §6.2.1).
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Schedule {
-    /// Transmissions of one request.
-    pub(crate) rc: u8,
-    /// Length of the final wait in RTOs.
-    pub(crate) rm: u32,
-}
-
-impl Schedule {
-    /// From the first transmission to giving up.
-    pub(crate) fn total(self, rto: Duration) -> Duration {
-        let doublings = u32::from(self.rc.max(1)) - 1;
-        let waits = 1_u32.checked_shl(doublings).unwrap_or(u32::MAX).saturating_sub(1);
-        rto.saturating_mul(waits.saturating_add(self.rm))
+impl Transaction {
+    /// How often it was sent.
+    pub(crate) const fn sent(&self) -> u32 {
+        self.way.sent()
     }
 }
 
@@ -125,32 +114,34 @@ impl TransactionTable {
 
     /// Records a request whose first transmission leaves `now`.
     pub(crate) fn start(&mut self, now: Instant, start: &Start) -> TransactionKey {
-        let rto = start.rto;
         // Those are sent once, and their silence means nothing by itself.
         let is_single = matches!(start.purpose, Purpose::Consent | Purpose::Probe);
-        let first_wait = match self.schedule.rc {
-            _ if is_single => consent::EXPIRY,
-            _ if start.is_reliable => self.schedule.total(rto),
-            1 => self.schedule.total(rto),
-            _ => rto,
-        };
-        let due = after(now, first_wait);
-        self.store(Transaction { start: *start, first_sent: now, sent: 1, is_cancelled: is_single, due: Some(due) })
+        let mut way = if is_single { Retransmission::single(consent::EXPIRY) } else { self.way(start) };
+        let due = after(now, way.send(Duration::MAX));
+        self.store(Transaction { start: *start, first_sent: now, is_cancelled: is_single, way, due: Some(due) })
     }
 
     /// Records a request that leaves once there is a connection for it.
     pub(crate) fn prepare(&mut self, now: Instant, start: &Start) -> TransactionKey {
-        self.store(Transaction { start: *start, first_sent: now, sent: 0, is_cancelled: false, due: None })
+        let way = self.way(start);
+        self.store(Transaction { start: *start, first_sent: now, is_cancelled: false, way, due: None })
     }
 
     /// Records that a request which was prepared leaves now; `None` if nobody wants it any more.
     pub(crate) fn launch(&mut self, now: Instant, key: TransactionKey) -> Option<&Transaction> {
-        let schedule = self.schedule;
-        let transaction = self.get_mut(key).filter(|t| !t.is_cancelled && t.sent == 0)?;
-        let due = after(now, schedule.total(transaction.start.rto));
-        (transaction.first_sent, transaction.sent, transaction.due) = (now, 1, Some(due));
+        let transaction = self.get_mut(key).filter(|t| !t.is_cancelled && t.sent() == 0)?;
+        let due = after(now, transaction.way.send(Duration::MAX));
+        (transaction.first_sent, transaction.due) = (now, Some(due));
         self.timers.push(Reverse((due, key)));
         self.get(key)
+    }
+
+    /// Over TCP a request is sent once, and waited for as long as for all transmissions together (RFC 8489 §6.2.2).
+    fn way(&self, start: &Start) -> Retransmission {
+        match start.is_reliable {
+            true => Retransmission::single(self.schedule.patience_with(start.rto)),
+            false => self.schedule.begin(start.rto),
+        }
     }
 
     fn store(&mut self, transaction: Transaction) -> TransactionKey {
@@ -212,20 +203,18 @@ impl TransactionTable {
     pub(crate) fn cancel(&mut self, key: TransactionKey) {
         let schedule = self.schedule;
         let Some(transaction) = self.get_mut(key).filter(|transaction| !transaction.is_cancelled) else { return };
-        let end = after(transaction.first_sent, schedule.total(transaction.start.rto));
+        let end = after(transaction.first_sent, schedule.patience_with(transaction.start.rto));
         transaction.is_cancelled = true;
         transaction.due = Some(end);
         self.timers.push(Reverse((end, key)));
         self.drop_stale_timers();
     }
 
-    /// The transaction to send again for a [`Due::Repeat`], unless it is over or cancelled by now.
-    pub(crate) fn repeat(&mut self, now: Instant, key: TransactionKey) -> Option<&Transaction> {
-        let Schedule { rc, rm } = self.schedule;
+    /// The transaction to send again for a [`Due::Repeat`], unless it is over or cancelled by now; the next interval is at
+    /// most `cap`.
+    pub(crate) fn repeat(&mut self, now: Instant, key: TransactionKey, cap: Duration) -> Option<&Transaction> {
         let transaction = self.get_mut(key).filter(|t| !t.is_cancelled && t.due.is_none())?;
-        transaction.sent += 1;
-        let factor = if transaction.sent >= rc { rm } else { 1_u32 << (transaction.sent - 1).min(31) };
-        let due = after(now, transaction.start.rto.saturating_mul(factor));
+        let due = after(now, transaction.way.send(cap));
         transaction.due = Some(due);
         self.timers.push(Reverse((due, key)));
         self.get(key)
@@ -236,9 +225,8 @@ impl TransactionTable {
         self.drop_stale_timers();
         let &Reverse((_, key)) = self.timers.peek().filter(|Reverse((at, _))| *at <= now)?;
         self.timers.pop();
-        let rc = self.schedule.rc;
         let transaction = self.get_mut(key)?;
-        if transaction.is_cancelled || transaction.start.is_reliable || transaction.sent >= rc {
+        if transaction.is_cancelled || transaction.way.is_over() {
             let transaction = self.take(key)?;
             self.drop_stale_timers();
             return Some(Due::Expired(key, transaction));
@@ -280,9 +268,10 @@ mod tests {
     use crate::random::{Random, Seed};
 
     const RTO: Duration = Duration::from_millis(500);
+    const CAP: Duration = Duration::from_secs(60);
 
     fn table(rc: u8, rm: u32) -> (TransactionTable, Random) {
-        (TransactionTable::new(Schedule { rc, rm }), Random::new(&Seed::from_name("transactions")))
+        (TransactionTable::new(Schedule { rc, rm, rto: RTO }), Random::new(&Seed::from_name("transactions")))
     }
 
     fn start(table: &mut TransactionTable, random: &mut Random, now: Instant) -> TransactionKey {
@@ -310,7 +299,7 @@ mod tests {
             let now = table.deadline().expect("the transaction is alive");
             match table.poll_due(now).expect("the deadline was reached") {
                 Due::Repeat(key) => {
-                    if table.repeat(now, key).is_some() {
+                    if table.repeat(now, key, CAP).is_some() {
                         sent.push(now.as_nanos() / 1_000_000);
                     }
                 }
@@ -326,7 +315,6 @@ mod tests {
         start(&mut table, &mut random, Instant::ZERO);
         assert_eq!(run(&mut table), (Vec::from([0, 500, 1500, 3500, 7500, 15500, 31500]), 39500));
         assert_eq!((table.len(), table.deadline()), (0, None));
-        assert_eq!(Schedule { rc: 7, rm: 16 }.total(RTO), Duration::from_millis(39500));
     }
 
     /// Req: 8445-7.3.1.4-c
@@ -345,7 +333,7 @@ mod tests {
         let at = table.deadline().unwrap();
         assert!(matches!(table.poll_due(at), Some(Due::Repeat(due)) if due == key));
         table.cancel(key);
-        assert!(table.repeat(at, key).is_none());
+        assert!(table.repeat(at, key, CAP).is_none());
         assert_eq!(table.deadline(), Some(after(Instant::ZERO, Duration::from_millis(39500))));
     }
 
@@ -367,7 +355,7 @@ mod tests {
         let key = start(&mut table, &mut random, Instant::ZERO);
         let hour = after(Instant::ZERO, Duration::from_secs(3600));
         assert!(matches!(table.poll_due(hour), Some(Due::Repeat(due)) if due == key));
-        assert!(table.repeat(hour, key).is_some());
+        assert!(table.repeat(hour, key, CAP).is_some());
         assert!(table.poll_due(hour).is_none());
         assert_eq!(table.deadline(), Some(after(hour, Duration::from_secs(1))));
     }

@@ -221,6 +221,7 @@ impl ChecklistSet {
             is_protected: false,
             consent: None,
             is_barred: false,
+            has_timed_out: false,
             urgent_since: None,
             role_conflicts: 0,
             server_errors: 0,
@@ -446,6 +447,13 @@ impl ChecklistSet {
             }
         }
         superseded
+    }
+
+    /// Lets a pair that has failed be checked in its turn once more.
+    pub(crate) fn wait_again(&mut self, id: PairId) {
+        if self.get(id).is_some_and(|pair| pair.state.get() == CandidatePairState::Failed) {
+            self.change(id, PairState::trigger);
+        }
     }
 
     /// Lets a pair take no turn until it is [released](Self::release).

@@ -31,7 +31,7 @@ pub use policy::{AddressFilter, AddressMapping, CandidateTypes, MappingMode};
 pub use server::{IceServer, IceServerKind, ParseIceServerError, RelayProtocol};
 
 use crate::candidate::CandidateId;
-use crate::check::Schedule;
+use crate::check::Retransmission;
 use crate::stream::{ComponentId, StreamId};
 use crate::stun::TransactionId;
 use crate::time::{Instant, after};
@@ -70,9 +70,7 @@ enum Step {
 #[derive(Clone, Copy, Debug)]
 struct Request {
     id: TransactionId,
-    /// How often it was sent.
-    sent: u8,
-    rto: Duration,
+    way: Retransmission,
     /// When it is given up at the latest.
     until: Instant,
 }
@@ -327,18 +325,26 @@ impl Gatherer {
         self.tasks.get(&id).is_some_and(|task| task.is_open)
     }
 
-    /// Records that the first in line was started by a Binding request.
-    pub(crate) fn start(&mut self, id: TaskId, now: Instant, request: TransactionId, rto: Duration, until: Instant) {
+    /// Records that the first in line was started by a Binding request, which is repeated this way.
+    pub(crate) fn start(
+        &mut self,
+        id: TaskId,
+        now: Instant,
+        request: TransactionId,
+        mut way: Retransmission,
+        until: Instant,
+    ) {
         self.waiting.retain(|waiting| *waiting != id);
         let Some(task) = self.tasks.get_mut(&id) else { return };
         let until = if task.is_open { *task.until.get_or_insert(until) } else { until };
         self.by_transaction.insert(request, id);
-        let step = Step::Running(Request { id: request, sent: 1, rto, until });
-        self.pause(id, step, Some(after(now, rto).min(until)));
+        // Servers serve many: toward them the intervals double without a cap.
+        let due = after(now, way.send(Duration::MAX)).min(until);
+        self.pause(id, Step::Running(Request { id: request, way, until }), Some(due));
     }
 
     /// The transaction to send again, and the task that it belongs to.
-    pub(crate) fn repeat(&mut self, now: Instant, schedule: Schedule) -> Option<(TaskId, TransactionId)> {
+    pub(crate) fn repeat(&mut self, now: Instant) -> Option<(TaskId, TransactionId)> {
         loop {
             let id = self.repeats.pop_front()?;
             let Some(Step::Running(mut request)) =
@@ -346,9 +352,7 @@ impl Gatherer {
             else {
                 continue;
             };
-            request.sent += 1;
-            let factor = if request.sent >= schedule.rc { schedule.rm } else { 1 << (request.sent - 1).min(31) };
-            let due = after(now, request.rto.saturating_mul(factor)).min(request.until);
+            let due = after(now, request.way.send(Duration::MAX)).min(request.until);
             self.set(id, Step::Running(request), Some(due));
             return Some((id, request.id));
         }
@@ -364,7 +368,7 @@ impl Gatherer {
     }
 
     /// Takes note of the time; gives the tasks whose address has to be asked for again, if it is still needed.
-    pub(crate) fn advance(&mut self, now: Instant, schedule: Schedule) -> Vec<TaskId> {
+    pub(crate) fn advance(&mut self, now: Instant) -> Vec<TaskId> {
         let mut refresh = Vec::new();
         while let Some(&(_, id)) = self.timers.first().filter(|(at, _)| *at <= now) {
             let Some(step) = self.tasks.get(&id).map(|task| task.step) else {
@@ -372,7 +376,7 @@ impl Gatherer {
                 continue;
             };
             match step {
-                Step::Running(request) if request.sent < schedule.rc && now < request.until => {
+                Step::Running(request) if !request.way.is_over() && now < request.until => {
                     self.set(id, step, None);
                     self.repeats.push_back(id);
                 }
@@ -431,7 +435,7 @@ impl Gatherer {
         if !task.is_open || task.server_errors >= Self::MAX_SERVER_ERRORS {
             return false;
         }
-        let later = after(now, request.rto.saturating_mul(1 << task.server_errors));
+        let later = after(now, request.way.rto().saturating_mul(1 << task.server_errors));
         task.server_errors += 1;
         if later >= request.until {
             return false;

@@ -4,9 +4,10 @@ use alloc::string::ToString;
 use alloc::vec::Vec;
 
 use super::*;
+use crate::check::Schedule;
 use crate::random::{Random, Seed};
 
-const SCHEDULE: Schedule = Schedule { rc: 7, rm: 16 };
+const SCHEDULE: Schedule = Schedule { rc: 7, rm: 16, rto: Duration::from_millis(500) };
 const RTP: ComponentId = ComponentId::RTP;
 
 fn ms(ms: u64) -> Duration {
@@ -42,7 +43,7 @@ impl Engine {
     fn start(&mut self, now: Instant) -> TaskId {
         let id = self.gatherer.next().unwrap();
         let request = TransactionId::draw(&mut self.random);
-        self.gatherer.start(id, now, request, ms(500), after(now, ms(10_000)));
+        self.gatherer.start(id, now, request, SCHEDULE.begin(ms(500)), after(now, ms(10_000)));
         id
     }
 
@@ -59,8 +60,8 @@ fn a_silent_server_is_asked_until_its_time_is_up_and_blamed_once() {
     let mut sent = Vec::new();
     while let Some(due) = engine.gatherer.deadline() {
         assert!(engine.gatherer.has_open(engine.stream));
-        assert!(engine.gatherer.advance(due, SCHEDULE).is_empty());
-        if engine.gatherer.repeat(due, SCHEDULE).is_some() {
+        assert!(engine.gatherer.advance(due).is_empty());
+        if engine.gatherer.repeat(due).is_some() {
             sent.push(due);
         }
     }
@@ -99,7 +100,7 @@ fn an_address_that_is_known_is_asked_for_again_and_survives_a_missed_beat() {
     let task = engine.start(at(0));
     engine.gatherer.finish(task, at(50), End::Answered);
     engine.gatherer.keep(task, CandidateId(7), at(15_050));
-    assert_eq!(engine.gatherer.advance(at(15_050), SCHEDULE), [task]);
+    assert_eq!(engine.gatherer.advance(at(15_050)), [task]);
     engine.gatherer.ask_again(task);
     assert_eq!(engine.start(at(15_050)), task);
     engine.gatherer.finish(task, at(20_000), End::Silent);

@@ -194,6 +194,8 @@ pub(crate) struct CandidatePair {
     pub(crate) consent: Option<Consent>,
     /// Consent was lost: it is not checked again with the same credentials (RFC 7675 §5.1).
     pub(crate) is_barred: bool,
+    /// Its latest check that counts was not answered in time.
+    pub(crate) has_timed_out: bool,
     /// When its first urgent check left.
     pub(crate) urgent_since: Option<Instant>,
     /// How often a check was repeated after a conflict of roles.

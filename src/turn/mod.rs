@@ -27,7 +27,7 @@ use core::time::Duration;
 
 use smallvec::SmallVec;
 
-use crate::check::Schedule;
+use crate::check::{Retransmission, Schedule};
 use crate::random::Random;
 use crate::stats::DropReason;
 use crate::stun::server::{Method, ServerMessage, ServerWriter, kinds};
@@ -51,8 +51,6 @@ pub(crate) struct Terms {
     /// The server is reached over a stream: nothing is sent twice.
     pub(crate) is_stream: bool,
     pub(crate) schedule: Schedule,
-    /// How long the first transmission of a request is waited for.
-    pub(crate) rto: Duration,
     /// SOFTWARE in Allocate and Refresh; empty for none.
     pub(crate) software: Box<str>,
 }
@@ -105,7 +103,7 @@ struct Exchange {
     bytes: Vec<u8>,
     is_signed: bool,
     first_sent: Instant,
-    sent: u8,
+    way: Retransmission,
     /// When it is sent again or given up; `None` while it waits to be sent again.
     due: Option<Instant>,
 }
@@ -144,8 +142,8 @@ pub(crate) struct Allocation {
 impl Allocation {
     /// Most times that a request is sent anew because of 401 or 438 (RFC 8489 §9.2.5 leaves it open).
     const MAX_CHALLENGES: u8 = 4;
-    /// Transmissions of the request that releases an allocation.
-    const RELEASE_TRIES: u8 = 2;
+    /// The request that releases an allocation is sent twice over UDP, and waited for three RTOs in all.
+    const RELEASE: (u8, u32) = (2, 2);
     /// How early an allocation is refreshed; one that is shorter than twice that at half of its life (RFC 8656 §8).
     const EARLY: Duration = Duration::from_secs(60);
     /// How long after a Refresh the next one may be sent ahead of time.
@@ -324,14 +322,10 @@ impl Allocation {
         let wish = self.next_wish()?;
         let id = TransactionId::draw(random);
         let bytes = self.auth.sign(self.write(&wish.purpose, id));
-        let first_wait = match (self.terms.is_stream, self.tries(&wish.purpose)) {
-            (true, _) if wish.purpose == Purpose::Release => self.terms.rto,
-            (true, _) | (false, 1) => self.terms.schedule.total(self.terms.rto),
-            (false, _) => self.terms.rto,
-        };
+        let mut way = self.way(&wish.purpose);
         let is_signed = self.auth.has_session();
-        let due = Some(after(now, first_wait));
-        self.exchanges.push(Exchange { id, wish, bytes, is_signed, first_sent: now, sent: 1, due });
+        let due = Some(after(now, way.send(Duration::MAX)));
+        self.exchanges.push(Exchange { id, wish, bytes, is_signed, first_sent: now, way, due });
         self.exchanges.last().map(|exchange| &*exchange.bytes)
     }
 
@@ -353,28 +347,19 @@ impl Allocation {
     /// The next request that is sent again.
     pub(crate) fn repeat(&mut self, now: Instant) -> Option<&[u8]> {
         let place = self.exchanges.iter().position(|exchange| exchange.due.is_none())?;
-        let most = self.exchanges.get(place).map(|exchange| self.tries(&exchange.wish.purpose))?;
-        let Terms { schedule, rto, .. } = self.terms;
         let exchange = self.exchanges.get_mut(place)?;
-        exchange.sent += 1;
-        let factor = if exchange.wish.purpose == Purpose::Release {
-            2
-        } else if exchange.sent >= most {
-            schedule.rm
-        } else {
-            1_u32 << (exchange.sent - 1).min(31)
-        };
-        exchange.due = Some(after(now, rto.saturating_mul(factor)));
+        exchange.due = Some(after(now, exchange.way.send(Duration::MAX)));
         Some(&exchange.bytes)
     }
 
-    fn tries(&self, purpose: &Purpose) -> u8 {
-        if self.terms.is_stream {
-            1
-        } else if *purpose == Purpose::Release {
-            Self::RELEASE_TRIES
-        } else {
-            self.terms.schedule.rc
+    /// How a request is repeated: over a stream not at all, and over UDP as RFC 8489 prints it, since servers serve many.
+    fn way(&self, purpose: &Purpose) -> Retransmission {
+        let (schedule, (rc, rm)) = (self.terms.schedule, Self::RELEASE);
+        match (self.terms.is_stream, *purpose == Purpose::Release) {
+            (true, true) => Retransmission::single(schedule.rto),
+            (true, false) => Retransmission::single(schedule.patience()),
+            (false, true) => Schedule { rc, rm, ..schedule }.begin(schedule.rto),
+            (false, false) => schedule.begin(schedule.rto),
         }
     }
 
@@ -623,7 +608,7 @@ impl Allocation {
         let is_due = |exchange: &Exchange| exchange.due.is_some_and(|due| due <= now);
         let mut place = 0;
         while let Some(exchange) = self.exchanges.get(place) {
-            if is_due(exchange) && exchange.sent >= self.tries(&exchange.wish.purpose) {
+            if is_due(exchange) && exchange.way.is_over() {
                 let exchange = self.exchanges.remove(place);
                 self.time_out(now, exchange.wish);
                 // What follows may have changed everything.

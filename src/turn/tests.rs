@@ -49,8 +49,8 @@ impl Bench {
     }
 
     fn with(families: Families, is_stream: bool) -> Self {
-        let schedule = Schedule { rc: 7, rm: 16 };
-        let terms = Terms { families, is_stream, schedule, rto: RTO, software: "nilas".into() };
+        let schedule = Schedule { rc: 7, rm: 16, rto: RTO };
+        let terms = Terms { families, is_stream, schedule, software: "nilas".into() };
         Self {
             allocation: Allocation::new("user", "pass", terms),
             random: Random::new(&Seed::from_name("turn")),
@@ -500,7 +500,7 @@ fn a_permission_that_is_not_answered_may_be_asked_for_again() {
     bench.allocation.expire(secs(340));
     let request = bench.start(secs(340)).unwrap();
     assert_eq!(ServerMessage::read(&request).unwrap().method, Method::CreatePermission);
-    let schedule = Schedule { rc: 7, rm: 16 }.total(RTO);
+    let schedule = Schedule { rc: 7, rm: 16, rto: RTO }.patience();
     for _ in 0..7 {
         let due = bench.allocation.deadline().unwrap();
         bench.allocation.expire(due);

@@ -66,9 +66,9 @@ fn all_streams_share_one_tiebreaker() {
 fn a_check_is_repeated_byte_by_byte_and_a_new_one_has_a_new_id() {
     let mut solo = Solo::checking(Role::Controlling);
     let first = solo.last().bytes;
-    solo.run_for(secs(60));
+    solo.run_for(ms(39_499));
     let sent = solo.take();
-    assert_eq!(sent.len(), 7);
+    assert_eq!(sent.len(), 21);
     assert!(sent.iter().all(|out| out.bytes == first));
     let mut ids = std::collections::BTreeSet::from([Solo::checking(Role::Controlling).last().request().id]);
     for _ in 0..500 {
@@ -407,6 +407,7 @@ fn a_server_error_is_asked_again_four_times() {
 #[test]
 fn silence_fails_the_pair_when_its_time_is_over_and_not_before() {
     let mut solo = Solo::checking_with(Role::Controlled, Config::default().with_rc(3).with_rm(4));
+    solo.end_of_candidates();
     solo.run_for(ms(3499));
     assert_eq!(solo.state(), Some(State::InProgress));
     solo.run_for(ms(1));
@@ -482,18 +483,28 @@ fn a_peer_with_the_longest_credentials_is_checked_in_datagrams_of_at_most_548_by
 /// Req: 8489-6.2.1-a
 #[test]
 fn other_settings_give_other_schedules_to_the_millisecond() {
-    // RTO doubles from one transmission to the next, Rc times in all, and the last one is waited for Rm times the first.
-    let cases: [(u64, u8, u32, &[u64], u64); 6] = [
-        (500, 7, 16, &[0, 500, 1500, 3500, 7500, 15_500, 31_500], 39_500),
-        (500, 1, 16, &[0], 8000),
-        (500, 1, 1, &[0], 500),
-        (600, 3, 4, &[0, 600, 1800], 4200),
-        (1000, 4, 1, &[0, 1000, 3000, 7000], 8000),
-        (750, 5, 64, &[0, 750, 2250, 5250, 11_250], 59_250),
+    // The interval doubles from one transmission to the next, Rc times in all, and the last one is waited for Rm times the
+    // first. Where it would get longer than the cap, the rest of the time has one transmission in each cap.
+    let default: Vec<u64> = [0, 500].into_iter().chain((1500..39_500).step_by(2000)).collect();
+    type Case<'a> = (u64, u64, u8, u32, &'a [u64], u64);
+    let cases: [Case<'_>; 11] = [
+        (500, 60_000, 7, 16, &[0, 500, 1500, 3500, 7500, 15_500, 31_500], 39_500),
+        (500, 60_000, 1, 16, &[0], 8000),
+        (500, 60_000, 1, 1, &[0], 500),
+        (600, 60_000, 3, 4, &[0, 600, 1800], 4200),
+        (1000, 60_000, 4, 1, &[0, 1000, 3000, 7000], 8000),
+        (750, 60_000, 5, 64, &[0, 750, 2250, 5250, 11_250], 59_250),
+        (500, 2000, 7, 16, &default, 39_500),
+        (500, 2000, 1, 16, &[0], 8000),
+        (500, 500, 3, 4, &[0, 500, 1000, 1500, 2000, 2500, 3000], 3500),
+        (1000, 2000, 4, 1, &[0, 1000, 3000, 5000, 7000], 8000),
+        // Another one would leave 0.4 s before the end.
+        (500, 1600, 3, 4, &[0, 500, 1500], 3500),
     ];
-    for (rto, rc, rm, schedule, end) in cases {
-        let config = Config::default().with_rto(ms(rto)).with_rc(rc).with_rm(rm);
+    for (rto, max_rto, rc, rm, schedule, end) in cases {
+        let config = Config::default().with_rto(ms(rto)).with_max_rto(ms(max_rto)).with_rc(rc).with_rm(rm);
         let mut solo = Solo::checking_with(Role::Controlling, config);
+        solo.end_of_candidates();
         solo.run_for(ms(end - 1));
         assert_eq!(solo.state(), Some(State::InProgress), "{rto}, {rc}, {rm}");
         solo.run_for(ms(1));

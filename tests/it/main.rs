@@ -30,6 +30,7 @@ mod gathering_net;
 mod help;
 mod hostile;
 mod keepalive;
+mod late_network;
 mod lite;
 mod local_candidates;
 mod lone;

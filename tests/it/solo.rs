@@ -108,6 +108,13 @@ impl Solo {
         solo
     }
 
+    /// Says that no more candidates come, from either side.
+    pub(crate) fn end_of_candidates(&mut self) {
+        self.agent.end_of_local_candidates(self.now, self.stream).unwrap();
+        self.agent.end_of_remote_candidates(self.now, self.stream).unwrap();
+        self.drain();
+    }
+
     pub(crate) fn add_socket(&mut self, text: &str) {
         self.agent.add_socket(self.now, self.stream, ComponentId::RTP, Transport::Udp, address(text)).unwrap();
         self.drain();

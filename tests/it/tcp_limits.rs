@@ -236,6 +236,8 @@ fn whoever_answers_a_call_with_something_else_than_stun_is_no_peer() {
 #[test]
 fn a_check_over_tcp_is_sent_once_and_given_up_after_39_5_seconds() {
     let mut tcp = Tcp::active(&[9000]);
+    tcp.agent.end_of_local_candidates(tcp.now, tcp.stream).unwrap();
+    tcp.agent.end_of_remote_candidates(tcp.now, tcp.stream).unwrap();
     assert!(tcp.sent.is_empty());
     tcp.run_for(secs(2));
     let ids = tcp.opened();

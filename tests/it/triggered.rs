@@ -245,7 +245,8 @@ fn a_peer_that_checks_from_5000_ports_is_bounded() {
     solo.take();
     solo.run_for(secs(60));
     let requests = solo.take_requests();
-    assert!(requests.len() <= 7 * 51, "{}", requests.len());
+    // Repetitions included: 51 pairs take turns, Ta apart.
+    assert!(requests.len() <= 1 + 60_000 / 50, "{}", requests.len());
 }
 
 /// Req: proj-priv-a
