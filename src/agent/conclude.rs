@@ -492,6 +492,7 @@ impl Agent {
             has_remote_credentials: !data.remote.is_empty(),
             has_announced_candidates: data.locals.iter().any(|local| local.is_announced_in(data.generation)),
             is_usable: components.iter().all(|component| self.in_use(component).is_some() && !self.is_lost(component)),
+            was_usable: components.iter().any(|component| component.first_valid_at.is_some()),
             is_selected: components.iter().all(|component| component.selected.is_some()) && !is_restarting,
             is_restarting,
             is_restarted: data.generation > 0,

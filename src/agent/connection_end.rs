@@ -10,14 +10,15 @@ use super::Agent;
 use crate::candidate::TcpType;
 use crate::check::{Purpose, Transaction, TransactionKey};
 use crate::connection::{ConnectionEnd, ConnectionId};
-use crate::consent::PathHealth;
+use crate::consent::{self, PathHealth};
 use crate::event::Event;
 use crate::pair::{CandidatePair, CandidatePairState, PairId, Path};
 use crate::tcp::{Carrier, Connection, Owner, Stage};
 use crate::time::after;
 
 impl Agent {
-    /// How long a connection that no pair needs stays: late answers, and data of the peer.
+    /// How long a connection that no pair needs stays: late answers, and data of the peer. Where consent was taken back, it
+    /// stays as long as the peer may go without asking for it.
     const GRACE: Duration = Duration::from_secs(3);
 
     /// Closes a connection in the place of which there is another one; the check that waits for it is made anew.
@@ -229,7 +230,14 @@ impl Agent {
             }
             let is_wanted = self.is_wanted(carrier);
             if is_wanted || !connection.is_limited() {
-                let until = after(self.now, Self::GRACE);
+                let data = self.stream(carrier.stream);
+                let is_revoked = carrier
+                    .path
+                    .flow
+                    .zip(data)
+                    .is_some_and(|(flow, data)| data.revoked.holds(flow.generation, &carrier.path));
+                let grace = if is_revoked { consent::EXPIRY } else { Self::GRACE };
+                let until = after(self.now, grace);
                 self.connections.set_deadline(id, (!is_wanted).then_some(until));
             }
         }

@@ -131,6 +131,9 @@ pub enum RemoteCandidateOutcome {
     Added(CandidateId),
     /// Its address was known already, under this name, from the peer's checks or from an earlier candidate.
     Known(CandidateId),
+    /// It is known by this name, and was removed before while a pair of it worked: consent has ended on the 5-tuples of those
+    /// pairs until a restart (RFC 7675 §5.2). It is paired with our other local candidates only.
+    ConsentEnded(CandidateId),
     /// Its address is a name in `.local`, which is asked for: [`Event::ResolveName`](crate::Event::ResolveName).
     Resolving,
     /// Its address is a name that the agent does not ask for: resolve it first (RFC 8839 §5.1).

@@ -86,6 +86,9 @@ impl Agent {
             priority,
             group: GroupKey { local: ours.foundation, remote: theirs.foundation },
         };
+        if data.revoked.holds(new.generation, &new.path) {
+            return None;
+        }
         let (local, id) = (ours.id, self.set.insert_unchecked(&new));
         if let Some(data) = self.stream_mut(stream) {
             data.pairs_made += 1;

@@ -33,6 +33,7 @@ mod requests;
 mod reserve;
 mod responses;
 mod restart;
+mod revocation;
 mod role;
 mod search;
 mod sockets;

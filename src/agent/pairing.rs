@@ -281,6 +281,7 @@ impl Agent {
             IpAddr::V6(_) => address,
         };
         let Some(data) = self.stream(stream) else { return Outcome::OtherGeneration };
+        let is_revoked = data.revoked.concerns(data.generation, candidate.component(), transport, address);
         if let Some(refusal) = self.refusal(address) {
             self.stats.remote_addresses_refused += 1;
             return refusal;
@@ -293,7 +294,8 @@ impl Agent {
             if !known.is_signalled || known.candidate.priority() < candidate.priority() {
                 self.adopt(stream, id, candidate, peer);
             }
-            return self.told_of(stream, address.ip(), Outcome::Known(id));
+            let outcome = if is_revoked { Outcome::ConsentEnded(id) } else { Outcome::Known(id) };
+            return self.told_of(stream, address.ip(), outcome);
         }
         if let Some(data) = self.stream_mut(stream) {
             data.removed.retain(|removed| *removed != address);
@@ -308,7 +310,8 @@ impl Agent {
         }
         self.pair_remote(stream, id);
         self.reset_retries();
-        self.told_of(stream, address.ip(), Outcome::Added(id))
+        let outcome = if is_revoked { Outcome::ConsentEnded(id) } else { Outcome::Added(id) };
+        self.told_of(stream, address.ip(), outcome)
     }
 
     /// What became of a candidate that is known from now on: it may have to wait for a base of ours from which it can be
@@ -535,7 +538,7 @@ impl Agent {
         let component = ours.candidate.component();
         let flow = Flow { stream, component, generation: data.generation };
         let path = path_of(flow, ours.candidate.transport(), ours.base, theirs.address);
-        if self.is_vetoed(stream, path) {
+        if self.is_vetoed(stream, path) || data.revoked.holds(data.generation, &path) {
             return None;
         }
         if let Some(known) = self.set.find(&path) {

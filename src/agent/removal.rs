@@ -9,6 +9,8 @@ use smallvec::SmallVec;
 
 use super::Agent;
 use super::error::RemoveCandidateError;
+use super::pairing::in_scope_of;
+use super::revocation::Revocation;
 use super::stream_data::remember;
 use crate::candidate::{CandidateId, CandidateKind};
 use crate::pair::{CandidatePair, PairId, Path};
@@ -73,8 +75,14 @@ impl Agent {
         Ok(())
     }
 
-    /// Removes a candidate of the peer, and all pairs of it. Checks from its address are answered and have no
-    /// consequence, until it is added again.
+    /// Removes a candidate of the peer, and all pairs of it, those from before a restart included. If it was the last one
+    /// of a connected stream, that is disconnected.
+    ///
+    /// On the 5-tuples of pairs that worked our consent ends: checks of the peer are refused with 403 there, so that it stops
+    /// to send with its next consent check, in 6 s at the latest, or after 30 s if that gets lost (RFC 7675 §5.2). Only a
+    /// restart gives consent there again: adding the candidate once more tells
+    /// [`ConsentEnded`](crate::RemoteCandidateOutcome::ConsentEnded), and it is paired where no pair of it had worked. There,
+    /// checks from its address are answered and have no consequence until it is added again.
     ///
     /// # Errors
     /// As [`remove_local_candidate`](Self::remove_local_candidate).
@@ -88,9 +96,22 @@ impl Agent {
         let data = self.stream_mut(stream).ok_or(RemoveCandidateError::UnknownStream(stream))?;
         let remote = data.remotes.remove(candidate).ok_or(RemoveCandidateError::UnknownCandidate(candidate))?;
         remember(&mut data.removed, remote.address);
-        let generation = data.generation;
-        let is_of =
-            |pair: &CandidatePair| (pair.stream, pair.generation, pair.remote) == (stream, generation, candidate);
+        let (generation, of, address) = (data.generation, remote.candidate, remote.address);
+        let is_of = |pair: &CandidatePair| {
+            // The pair in use from before a restart has a candidate of that generation with the same address.
+            let is_same = in_scope_of(pair.path.base, address) == pair.path.remote
+                && (pair.component, pair.path.transport) == (of.component(), of.transport());
+            pair.stream == stream && if pair.generation == generation { pair.remote == candidate } else { is_same }
+        };
+        let worked: SmallVec<[Revocation; 2]> = self
+            .set
+            .iter()
+            .filter(|pair| is_of(pair) && (pair.is_valid || pair.produced.is_some()))
+            .map(|pair| Revocation { generation: pair.generation, component: pair.component, path: pair.path })
+            .collect();
+        if let Some(data) = self.stream_mut(stream) {
+            worked.into_iter().for_each(|one| data.revoked.add(one));
+        }
         self.forget_pairs(is_of);
         self.is_dirty = true;
         Ok(())

@@ -74,7 +74,8 @@ impl Agent {
                 return if is_conflict { Ok(()) } else { Err(DropReason::BadRequest) };
             }
         };
-        if is_revoked {
+        let data = self.stream(arrival.stream);
+        if is_revoked || data.is_some_and(|data| data.revoked.holds(generation, &arrival.path)) {
             return self.reply(arrival, id, integrity, Some(ErrorReply::Forbidden));
         }
         self.reply(arrival, id, integrity, None)?;

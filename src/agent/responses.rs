@@ -60,11 +60,9 @@ impl Agent {
             }
             Verdict::Success(mapped) => self.handle_success(&transaction, canonical(mapped)),
             Verdict::RoleConflict => self.handle_role_conflict(key, &transaction),
-            Verdict::Forbidden if transaction.start.purpose == Purpose::Consent => {
-                self.end_consent(transaction.start.pair, true)
-            }
+            Verdict::Forbidden => self.handle_refusal(&transaction),
             Verdict::ServerError => self.handle_server_error(key, &transaction),
-            Verdict::Failure | Verdict::Forbidden | Verdict::Unusable => self.handle_failure(key, &transaction),
+            Verdict::Failure | Verdict::Unusable => self.handle_failure(key, &transaction),
         }
         Ok(())
     }
@@ -257,6 +255,27 @@ impl Agent {
             pair.role_conflicts += 1;
             self.trigger(transaction.start.pair);
         }
+    }
+
+    /// Ends consent where the peer has refused a check of whatever kind: nothing is sent there any more (RFC 7675 §5.2).
+    fn handle_refusal(&mut self, transaction: &Transaction) {
+        let id = transaction.start.pair;
+        let Some(pair) = self.set.get(id) else { return };
+        let is_asked = transaction.start.purpose == Purpose::Consent;
+        let in_use = pair.produced.filter(|_| !is_asked).unwrap_or(id);
+        if is_asked || self.set.get(in_use).is_some_and(|pair| pair.is_valid) {
+            self.end_consent(in_use, true);
+            return;
+        }
+        if let Some(newer) = pair.state.transaction() {
+            self.transactions.cancel(newer);
+        }
+        if let Some(pair) = self.set.get_mut(id) {
+            pair.is_barred = true;
+        }
+        self.set.dequeue(id);
+        self.set.give_up(id);
+        self.fail_pair(id);
     }
 
     fn handle_server_error(&mut self, key: TransactionKey, transaction: &Transaction) {

@@ -254,6 +254,8 @@ impl Agent {
         data.nomination_failed = false;
         data.has_told_limit = false;
         data.removed.clear();
+        let view = [Some(data.generation), data.previous.as_ref().map(|previous| previous.generation)];
+        data.revoked.keep(|generation| view.contains(&Some(generation)));
         data.vetoed.clear();
         data.unresolved.clear();
         data.is_revoked = false;
@@ -284,6 +286,7 @@ impl Agent {
             if let Some(data) = self.stream_mut(stream) {
                 let current = data.generation;
                 data.previous = None;
+                data.revoked.keep(|generation| generation == current);
             }
         }
     }

@@ -190,6 +190,8 @@ pub(crate) struct StreamFacts {
     pub(crate) has_announced_candidates: bool,
     /// Every component has a valid pair.
     pub(crate) is_usable: bool,
+    /// Some component had a valid pair since the beginning, or since the restart.
+    pub(crate) was_usable: bool,
     /// Every component has its selected pair.
     pub(crate) is_selected: bool,
     /// ICE was restarted.
@@ -223,6 +225,9 @@ pub(crate) const fn stream_state(facts: &StreamFacts) -> (ConnectionState, State
     }
     if facts.is_usable {
         return (Connected, if facts.is_restarting { StateReason::Restarting } else { StateReason::PairValid });
+    }
+    if !facts.has_remote_candidates && facts.was_usable {
+        return (Disconnected, StateReason::WaitingForRemoteCandidates);
     }
     if !facts.has_remote_candidates {
         let is_waiting = facts.has_remote_credentials;

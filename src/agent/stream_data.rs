@@ -9,6 +9,7 @@ use smallvec::SmallVec;
 
 use super::outbox::Outgoing;
 use super::restart::{Pending, Previous};
+use super::revocation::Revocations;
 use super::state::{ConnectionState, GatheringState, StateReason};
 use super::statistics::Traffic;
 use crate::agent::{Renomination, Role};
@@ -228,6 +229,8 @@ pub(crate) struct Stream {
     pub(crate) previous: Option<Previous>,
     /// Addresses whose candidates the application has removed.
     pub(crate) removed: Vec<SocketAddr>,
+    /// Where a pair that worked had one of those: checks are refused there.
+    pub(crate) revoked: Revocations,
     /// Paths whose pairs the application has removed.
     pub(crate) vetoed: Vec<Path>,
     /// The application has withdrawn our consent: checks are refused (RFC 7675 §5.2).
@@ -283,6 +286,7 @@ impl Stream {
             pending: None,
             previous: None,
             removed: Vec::new(),
+            revoked: Revocations::default(),
             vetoed: Vec::new(),
             is_revoked: false,
             deferred: Vec::new(),

@@ -381,6 +381,7 @@ impl Pair {
                     outcome,
                     Ok(RemoteCandidateOutcome::Added(_)
                         | RemoteCandidateOutcome::Known(_)
+                        | RemoteCandidateOutcome::ConsentEnded(_)
                         | RemoteCandidateOutcome::UnknownComponent
                         | RemoteCandidateOutcome::Deferred
                         | RemoteCandidateOutcome::Resolving

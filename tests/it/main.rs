@@ -45,6 +45,7 @@ mod relay;
 mod relay_moves;
 mod relay_nat;
 mod removal;
+mod removed_remote;
 mod renomination;
 mod reserve;
 mod restart;
