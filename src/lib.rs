@@ -146,8 +146,9 @@ mod turn;
 pub use agent::{
     AcceptConnectionError, AddLocalCandidateError, AddRemoteCandidateError, AddStreamError, Agent, ConnectionState,
     GatherError, GatheringState, LocalCandidateView, NominateError, PairView, PathReport, Received,
-    RemoteCandidateOutcome, RemoteCandidateView, RemoteDescription, RemoveCandidateError, Renomination, Role,
-    SendError, SetRemoteDescriptionError, SocketOptions, StateReason, UnknownPair, UnknownStream, UnusableAddress,
+    RemoteCandidateOutcome, RemoteCandidateView, RemoteDescription, RemoteDescriptionOutcome, RemoveCandidateError,
+    Renomination, Role, SendError, SetRemoteDescriptionError, SocketOptions, StateReason, UnknownPair, UnknownStream,
+    UnusableAddress,
 };
 pub use agent::{CandidateListing, CandidateStats, TransportStats};
 pub use candidate::{

@@ -364,7 +364,8 @@ impl<'a> Session<'a> {
                     if !options.is_empty() {
                         description = description.with_options(&options.parse()?);
                     }
-                    Ok(self.agent.set_remote_description(now, self.stream, &description)?)
+                    self.agent.set_remote_description(now, self.stream, &description)?;
+                    Ok(())
                 });
                 taken.or_else(|error| self.error(&format!("credentials not taken: {error}")))
             }

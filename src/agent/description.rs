@@ -122,6 +122,26 @@ impl Renomination {
     }
 }
 
+/// What became of a description of the peer. Whoever has no restart prepared need not look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum RemoteDescriptionOutcome {
+    /// It is the first one of the stream: checks begin.
+    Started,
+    /// Its credentials are known: candidates were added that were not, and nothing else has changed.
+    Updated,
+    /// Its credentials are new, and the restart that was prepared takes place.
+    Restarted,
+    /// Its credentials are those from before the restart that is prepared: the peer has not restarted, or not yet. As with
+    /// `Updated`, the session goes on with them.
+    ///
+    /// The restart stays prepared. A later description with new credentials makes it take place, and
+    /// [`Agent::rollback_restart`](crate::Agent::rollback_restart) takes it back.
+    RestartUnanswered,
+    /// Its credentials are those of the generation before: it has come late, or twice. Nothing has changed.
+    Outdated,
+}
+
 /// What became of a remote candidate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use = "a candidate that is not used is worth a line in a log"]

@@ -52,7 +52,7 @@ use core::net::{IpAddr, SocketAddr};
 use core::time::Duration;
 
 pub use describe::CandidateListing;
-pub use description::{RemoteCandidateOutcome, RemoteDescription, Renomination};
+pub use description::{RemoteCandidateOutcome, RemoteDescription, RemoteDescriptionOutcome, Renomination};
 pub use error::{
     AcceptConnectionError, AddLocalCandidateError, AddRemoteCandidateError, AddStreamError, GatherError, NominateError,
     RemoveCandidateError, SendError, SetRemoteDescriptionError, UnknownPair, UnknownStream, UnusableAddress,
@@ -236,7 +236,8 @@ impl Agent {
     ///
     /// Checks begin with it, once there are candidates on both sides. Taking the same credentials again adds candidates
     /// that are not known yet and changes nothing else. Other credentials are a restart of the peer: they are taken if a
-    /// restart is prepared, see [`prepare_restart`](Self::prepare_restart).
+    /// restart is prepared, see [`prepare_restart`](Self::prepare_restart). What became of it is in the outcome; a peer that
+    /// did not take part in a restart is [`RestartUnanswered`](RemoteDescriptionOutcome::RestartUnanswered).
     ///
     /// # Errors
     /// * [`UnknownStream`](SetRemoteDescriptionError::UnknownStream) if there is none of that name.
@@ -250,10 +251,15 @@ impl Agent {
         now: Instant,
         stream: StreamId,
         remote: &RemoteDescription,
-    ) -> Result<(), SetRemoteDescriptionError> {
+    ) -> Result<RemoteDescriptionOutcome, SetRemoteDescriptionError> {
+        use RemoteDescriptionOutcome as Outcome;
         self.observe(now);
         let data = self.check_remote_credentials(stream, &remote.credentials)?;
-        let is_changed = data.remote.first().is_some_and(|known| known.credentials != remote.credentials);
+        let is_same = |known: &Keyed| known.credentials == remote.credentials;
+        let is_changed = !data.remote.is_empty() && !data.remote.iter().any(is_same);
+        if is_changed && data.previous.as_ref().is_some_and(|previous| previous.remote.iter().any(is_same)) {
+            return Ok(Outcome::Outdated);
+        }
         let is_prepared = data.pending.is_some();
         if is_changed && !is_prepared {
             return Err(SetRemoteDescriptionError::CredentialsChanged);
@@ -285,7 +291,12 @@ impl Agent {
         if !remote.trickle {
             let _ = self.end_of_remote_candidates(now, stream);
         }
-        Ok(())
+        Ok(match (is_prepared, is_changed || is_first) {
+            (true, true) => Outcome::Restarted,
+            (true, false) => Outcome::RestartUnanswered,
+            (false, true) => Outcome::Started,
+            (false, false) => Outcome::Updated,
+        })
     }
 
     /// Takes the credentials of a further peer that answered the same description: a fork (RFC 8445 §7.3.1.4).

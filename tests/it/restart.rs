@@ -369,3 +369,58 @@ fn the_peer_of_a_lite_agent_may_use_our_old_credentials_with_its_new_ones() {
     let is_answered = solo.out[before..].iter().any(|out| matches!(out.wire(), Wire::Success { .. }));
     assert!(!is_answered, "then no more");
 }
+
+/// Req: 8445-9-a
+#[test]
+fn a_description_with_the_old_credentials_does_not_answer_a_restart_and_leaves_both_ways_open() {
+    use nilas::RemoteDescriptionOutcome::{Outdated, RestartUnanswered, Restarted, Started, Updated};
+    let mut solo = Solo::new(Role::Controlling);
+    let old = RemoteDescription::new(solo.theirs.clone()).with_candidates(vec![crate::solo::host("203.0.113.1:6000")]);
+    let set = |solo: &mut Solo, description: &RemoteDescription| {
+        let outcome = solo.agent.set_remote_description(solo.now, solo.stream, description);
+        solo.drain();
+        outcome.unwrap()
+    };
+    assert_eq!((set(&mut solo, &old), set(&mut solo, &old)), (Started, Updated));
+    solo.run_for(ms(50));
+    solo.answer();
+    let prepared = solo.agent.prepare_restart(solo.now, solo.stream).unwrap();
+    let more = old.clone().with_candidates(vec![crate::solo::host("203.0.113.2:6000")]);
+    assert_eq!(set(&mut solo, &more), RestartUnanswered);
+    assert_eq!(solo.agent.remote_candidates(solo.stream).count(), 2, "its candidates are taken as ever");
+    assert!(solo.agent.is_restarting(solo.stream));
+    assert_eq!(solo.agent.generation(solo.stream), Some(0));
+    // The session goes on as it was ..
+    let mut back = solo.clone();
+    back.agent.rollback_restart(back.now, back.stream).unwrap();
+    back.run_for(secs(2));
+    assert_eq!(set(&mut back, &old), Updated);
+    assert!(back.agent.state().is_connected() && !back.agent.is_restarting(back.stream));
+    let again = back.agent.prepare_restart(back.now, back.stream).unwrap();
+    assert_ne!(again, prepared);
+    // .. or the peer restarts after all.
+    assert_eq!(solo.agent.prepare_restart(solo.now, solo.stream), Ok(prepared.clone()));
+    let new = Credentials::new("newpeer", "passwordOfTheNewPeer0123").unwrap();
+    let new = RemoteDescription::new(new);
+    assert_eq!(set(&mut solo, &new), Restarted);
+    assert_eq!((solo.ours(), solo.agent.generation(solo.stream)), (prepared, Some(1)));
+    assert_eq!(set(&mut solo, &new), Updated);
+    // What comes late from before does not undo it, nor is it taken for the answer to the next restart.
+    assert_eq!(set(&mut solo, &old), Outdated);
+    solo.agent.prepare_restart(solo.now, solo.stream).unwrap();
+    assert_eq!((set(&mut solo, &old), set(&mut solo, &new)), (Outdated, RestartUnanswered));
+    assert_eq!(solo.agent.generation(solo.stream), Some(1));
+}
+
+#[test]
+fn a_description_of_a_fork_is_known_like_that_of_the_first_peer() {
+    use nilas::RemoteDescriptionOutcome::{RestartUnanswered, Updated};
+    let mut solo = Solo::new(Role::Controlling);
+    solo.describe(Vec::new());
+    let fork = Credentials::new("fork", "passwordOfTheFork0123456").unwrap();
+    solo.agent.add_forked_credentials(solo.now, solo.stream, &fork).unwrap();
+    let fork = RemoteDescription::new(fork);
+    assert_eq!(solo.agent.set_remote_description(solo.now, solo.stream, &fork), Ok(Updated));
+    solo.agent.prepare_restart(solo.now, solo.stream).unwrap();
+    assert_eq!(solo.agent.set_remote_description(solo.now, solo.stream, &fork), Ok(RestartUnanswered));
+}
