@@ -417,14 +417,13 @@ impl Agent {
         if is_gathered && !has_locals {
             return Some(StateReason::NoLocalCandidates);
         }
-        // A lite agent cannot know that nothing works.
-        let is_patient = data.remote.is_empty()
-            || data.pac_deadline.is_some()
-            || self.config.lite
-            || self.set.is_paused()
-            || self.awaits_relay(stream);
+        let is_patient =
+            data.remote.is_empty() || data.pac_deadline.is_some() || self.set.is_paused() || self.awaits_relay(stream);
         if is_patient {
             return None;
+        }
+        if self.config.lite {
+            return self.silence(data);
         }
         if data.nomination_failed {
             return Some(StateReason::NominationFailed);

@@ -1,13 +1,14 @@
 //! What is different for a lite agent (RFC 8445 §2.5): it has host candidates only, sends no checks, and takes the pairs
 //! that its peer nominates.
 
-use super::Agent;
-use super::stream_data::EarlyCheck;
+use super::stream_data::{Component, EarlyCheck, Stream};
+use super::{Agent, StateReason};
 use crate::checklist::{GroupKey, NewPair};
 use crate::event::Event;
 use crate::pair::{Flow, Nomination, PairId, PairPriority};
 use crate::stream::{ComponentId, StreamId};
 use crate::stun::TransactionId;
+use crate::time::after;
 use crate::transmit::Transport;
 
 use super::conclude::supersedes;
@@ -17,6 +18,7 @@ impl Agent {
     /// Takes a check of the peer: the path is the peer's, and if the check nominates, it is selected (RFC 8445 §7.3.2).
     pub(super) fn accept(&mut self, stream: StreamId, peer: u8, check: &EarlyCheck) {
         let place = (stream, check.component);
+        self.end_silence(place);
         let is_fresh = check.nomination.is_some_and(|one| self.is_fresh(place, one.transaction));
         let Some(id) = self.accepted_pair(stream, peer, check) else { return };
         let value = check.nomination.and_then(|one| one.value);
@@ -38,6 +40,36 @@ impl Agent {
         }
         self.record_life(id);
         self.record_reply(id);
+    }
+
+    /// Why a lite agent gives up: it sends no checks that could fail, so it counts the time in which none of its peer came
+    /// (RFC 8863 §4). A component that was nominated once has a path whose silence tells of itself.
+    pub(super) fn silence(&self, data: &Stream) -> Option<StateReason> {
+        let is_carried = |one: &Component| one.previous.is_some() && !self.is_lost(one);
+        // As long as more candidates may come, those that are there say which components the peer has.
+        let is_expected = |one: &Component| {
+            let mut theirs = data.remotes.iter().map(|remote| remote.candidate.component());
+            data.has_all_remotes || data.remotes.is_empty() || theirs.any(|id| id == one.id)
+        };
+        let is_silent = |one: &Component| !one.was_nominated() && !is_carried(one) && is_expected(one);
+        if !data.effective_components().iter().any(is_silent) {
+            return None;
+        }
+        Some(match (data.is_remote_lite && data.are_candidates_complete(), data.remotes.is_empty()) {
+            (true, true) => StateReason::NoRemoteCandidates,
+            (true, false) => StateReason::NoCompatiblePair,
+            (false, _) => StateReason::NothingHeard,
+        })
+    }
+
+    /// Begins to be patient anew: the peer checks a component that nothing was nominated for.
+    fn end_silence(&mut self, place: (StreamId, ComponentId)) {
+        let until = after(self.now, self.config.pac());
+        let Some(data) = self.stream_mut(place.0) else { return };
+        if data.component(place.1).is_some_and(|component| !component.was_nominated()) {
+            (data.failure, data.pac_deadline) = (None, Some(until));
+            self.is_dirty = true;
+        }
     }
 
     /// Remembers a nomination; `false` if it was seen before. Whoever replays one from another address gains nothing.

@@ -150,6 +150,11 @@ pub enum StateReason {
     NoLocalCandidates,
     /// The peer has no candidates and never sent a check.
     NoRemoteCandidates,
+    /// A lite agent has heard no check of its peer for as long as [`Config::with_pac_timer`] says. The next one that is
+    /// authentic makes it go on.
+    ///
+    /// [`Config::with_pac_timer`]: crate::Config::with_pac_timer
+    NothingHeard,
     /// The nomination failed, and the agent is strict about it (RFC 8445 §7.2.5.3.4).
     NominationFailed,
     /// The application closed the agent.
@@ -173,6 +178,7 @@ impl fmt::Display for StateReason {
             Self::NoCompatiblePair => "no compatible pair",
             Self::NoLocalCandidates => "no local candidates",
             Self::NoRemoteCandidates => "no remote candidates",
+            Self::NothingHeard => "no check of the peer has come",
             Self::NominationFailed => "the nomination failed",
             Self::ClosedByApplication => "closed",
         })

@@ -32,6 +32,7 @@ mod hostile;
 mod keepalive;
 mod late_network;
 mod lite;
+mod lite_silence;
 mod local_candidates;
 mod lone;
 mod merge;
