@@ -160,6 +160,27 @@ fn upgrade(seed: u64, is_told: bool) -> Duration {
     time
 }
 
+/// From the descriptions to both sides having selected, with nine pairs and 30 % of the packets lost each way.
+fn connect(seed: u64) -> Duration {
+    let link = Link { loss: 0.3, ..Link::with_delay(ms(25)) };
+    let mut pair = PairSetup::new(Seed::from_number(seed)).addresses(3, 3).link(link).build();
+    assert!(pair.run_until_selected(secs(30)), "seed {seed}");
+    pair.elapsed()
+}
+
+/// From the coming of the network to both sides having selected; it comes up to two minutes after the descriptions.
+fn late_network(seed: u64) -> Duration {
+    let setup = PairSetup::new(Seed::from_number(seed)).addresses(1 + (seed % 3) as u8, 2);
+    let mut pair = setup.left(|l| l.signals_end = false).right(|r| r.signals_end = false).build();
+    let (l, r) = (pair.host(SideName::L), pair.host(SideName::R));
+    pair.network.cut_both(l, r);
+    pair.run_for(ms(seed * 7919 % 120_000));
+    pair.network.mend_both(l, r);
+    let start = pair.now();
+    assert!(pair.run_until_selected(secs(30)), "seed {seed}");
+    since(&pair, start)
+}
+
 /// False disconnects of a session of 5 minutes that loses 30 % of the packets each way.
 fn false_disconnects(seed: u64) -> usize {
     let mut pair = connected(seed, |setup| setup.addresses(2, 2).link(Link { loss: 0.3, ..Link::with_delay(ms(25)) }));
@@ -173,6 +194,8 @@ fn main() {
     let seeds: u64 = wanted.unwrap_or(if is_test { 4 } else { 500 });
     let all = |measure: &dyn Fn(u64) -> Duration| (0..seeds).map(measure).collect::<Vec<_>>();
     println!("round trip 50 ms, defaults of the configuration");
+    print("connected, 3x3 candidates, 30 % loss each way", (0..2 * seeds).map(connect).collect());
+    print("connected after a network has come late", all(&late_network));
     print("dead path noticed (detection 10 s)", all(&dead_path));
     print("data flows after a switch to another interface", all(&switch));
     print("data flows after a NAT has forgotten, when told", all(&|seed| rebinding(seed, true)));

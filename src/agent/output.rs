@@ -248,6 +248,7 @@ impl Agent {
             generation: pair.generation,
             peer: data.remotes_in(pair.generation)?.get(pair.remote)?.peer,
             rto: self.rto(pair),
+            is_urgent: pair.is_urgent() && self.may_be_lost_early(pair.stats.current_round_trip_time),
             is_reliable,
         })
     }

@@ -253,6 +253,7 @@ impl Agent {
         }
         self.record_life(id);
         self.record_reply(id);
+        self.note_heard(place);
         self.notice_alarm(id, heard_before);
         if heard_before.is_none() {
             // Our own check may have been faster than the first one of the peer.

@@ -15,6 +15,7 @@ use crate::event::Event;
 use crate::gather::masked;
 use crate::pair::{CandidatePairState, PairId, PairPriority, Path};
 use crate::stats::DropReason;
+use crate::stream::{ComponentId, StreamId};
 use crate::stun::Message;
 use crate::time::after;
 
@@ -47,6 +48,8 @@ impl Agent {
         let Some(transaction) = self.transactions.remove(key) else { return Ok(()) };
         self.stats.responses_received += u64::from(transaction.start.purpose != Purpose::Consent);
         self.record_response(&transaction, matches!(verdict, Verdict::Success(_)));
+        let place = self.set.get(transaction.start.pair).map(|pair| (pair.stream, pair.component));
+        place.into_iter().for_each(|place| self.note_heard(place));
         if let Verdict::Success(_) = verdict {
             self.prove_connection(&arrival.path);
         }
@@ -338,13 +341,16 @@ impl Agent {
             self.outbox.repeats.push_back(key);
             return;
         }
+        let (place, urgent_since) = ((pair.stream, pair.component), pair.urgent_since);
+        if is_current && !self.is_loss(key) {
+            return;
+        }
         self.transactions.cancel(key);
         if !is_current {
             return;
         }
         let patience = self.config.schedule().patience();
-        let is_over = pair.urgent_since.is_some_and(|since| after(since, patience) <= self.now);
-        let place = (pair.stream, pair.component);
+        let is_over = urgent_since.is_some_and(|since| after(since, patience) <= self.now);
         match purpose {
             Purpose::Nomination if is_over || self.has_better_hope(place) => self.fail_nomination(place),
             Purpose::Check if is_over => self.time_out_pair(id),
@@ -352,11 +358,44 @@ impl Agent {
         }
     }
 
+    /// Whether an urgent check that was not answered for half of its time counts as lost: the peer was heard meanwhile, or
+    /// after an earlier one, so that the network works and loses packets. Otherwise it is waited for as long again.
+    fn is_loss(&mut self, key: TransactionKey) -> bool {
+        let Some(transaction) = self.transactions.get(key) else { return true };
+        let (id, sent_at) = (transaction.start.pair, transaction.first_sent);
+        let end = after(sent_at, transaction.start.rto);
+        let Some(place) = self.set.get(id).map(|pair| (pair.stream, pair.component)) else { return true };
+        let Some(component) = self.component_mut(place) else { return true };
+        component.is_lossy |= component.heard_at.is_some_and(|heard| heard > sent_at);
+        if component.is_lossy || end <= self.now {
+            return true;
+        }
+        self.transactions.wait_until(key, end);
+        false
+    }
+
+    /// Notes that the peer was heard on some pair of a component.
+    pub(super) fn note_heard(&mut self, place: (StreamId, ComponentId)) {
+        let now = self.now;
+        if let Some(component) = self.component_mut(place) {
+            component.heard_at = Some(now);
+        }
+    }
+
     /// The time after which an urgent check of this pair is repeated.
     pub(super) fn urgent_rto(&self, round_trip: Option<Duration>) -> Duration {
-        let measured = round_trip.unwrap_or_default();
-        // One slow answer must not put the next check off for long.
-        let patience = measured.saturating_add(measured / 2).min(Duration::from_secs(3));
-        self.config.rto.max(patience)
+        self.config.rto.max(answered_within(round_trip))
     }
+
+    /// Whether half of that time is enough for an answer.
+    pub(super) fn may_be_lost_early(&self, round_trip: Option<Duration>) -> bool {
+        answered_within(round_trip) <= self.config.rto / 2
+    }
+}
+
+/// The time in which an answer comes if nothing is lost.
+fn answered_within(round_trip: Option<Duration>) -> Duration {
+    let measured = round_trip.unwrap_or_default();
+    // One slow answer must not put the next check off for long.
+    measured.saturating_add(measured / 2).min(Duration::from_secs(3))
 }

@@ -126,6 +126,10 @@ pub(crate) struct Component {
     pub(crate) rival: Option<PairId>,
     /// The first pair that is made after the nomination has at least this number.
     pub(crate) first_later_pair: u32,
+    /// When a check of the peer, or an answer of it, came on any pair.
+    pub(crate) heard_at: Option<Instant>,
+    /// A check was lost while the peer was heard.
+    pub(crate) is_lossy: bool,
     /// When a pair was nominated last, be it nominated still or not.
     pub(crate) nominated_at: Option<Instant>,
     /// The application has nominated this pair itself.
@@ -161,6 +165,8 @@ impl Component {
             decide_at: None,
             rival: None,
             first_later_pair: 0,
+            heard_at: None,
+            is_lossy: false,
             nominated_at: None,
             pinned: None,
             kept: None,

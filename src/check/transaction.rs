@@ -58,6 +58,8 @@ pub(crate) struct Start {
     pub(crate) peer: u8,
     /// Time from the first transmission to the next, doubled each time up to a cap.
     pub(crate) rto: Duration,
+    /// The session depends on it, and answers come fast: its silence is looked at after half of that time, too.
+    pub(crate) is_urgent: bool,
     /// It goes over TCP: once, and is waited for as long as for all transmissions together (RFC 8489 §6.2.2).
     pub(crate) is_reliable: bool,
 }
@@ -117,7 +119,9 @@ impl TransactionTable {
         // Those are sent once, and their silence means nothing by itself.
         let is_single = matches!(start.purpose, Purpose::Consent | Purpose::Probe);
         let mut way = if is_single { Retransmission::single(consent::EXPIRY) } else { self.way(start) };
-        let due = after(now, way.send(Duration::MAX));
+        let wait = way.send(Duration::MAX);
+        let is_looked_at = start.is_urgent && !is_single && !way.is_over();
+        let due = after(now, if is_looked_at { wait / 2 } else { wait });
         self.store(Transaction { start: *start, first_sent: now, is_cancelled: is_single, way, due: Some(due) })
     }
 
@@ -210,6 +214,14 @@ impl TransactionTable {
         self.drop_stale_timers();
     }
 
+    /// Lets a transaction for which a [`Due::Repeat`] came be waited for until then.
+    pub(crate) fn wait_until(&mut self, key: TransactionKey, at: Instant) {
+        if let Some(transaction) = self.get_mut(key).filter(|t| !t.is_cancelled && t.due.is_none()) {
+            transaction.due = Some(at);
+            self.timers.push(Reverse((at, key)));
+        }
+    }
+
     /// The transaction to send again for a [`Due::Repeat`], unless it is over or cancelled by now; the next interval is at
     /// most `cap`.
     pub(crate) fn repeat(&mut self, now: Instant, key: TransactionKey, cap: Duration) -> Option<&Transaction> {
@@ -287,6 +299,7 @@ mod tests {
             generation: 0,
             peer: 0,
             rto: RTO,
+            is_urgent: false,
             is_reliable: false,
         };
         table.start(now, &start)
