@@ -91,7 +91,7 @@ pub(crate) struct Framing {
     pub(crate) channel: Option<u16>,
     /// Whether the length of the message comes before it.
     pub(crate) has_length: bool,
-    /// Whether zeros follow up to a multiple of four.
+    /// Whether zeros follow up to a multiple of four where that is not so anyhow.
     pub(crate) is_padded: bool,
     /// The peer, if the message is inside of an indication to a TURN server (RFC 8656 §11.1).
     pub(crate) indication: Option<SocketAddr>,
@@ -115,7 +115,8 @@ impl Framing {
     }
 
     pub(crate) const fn trailer_len(self, message_len: usize) -> usize {
-        if self.is_padded { message_len.wrapping_neg() % 4 } else { 0 }
+        // The value of an attribute is padded whatever carries it (RFC 8489 §14).
+        if self.is_padded || self.indication.is_some() { message_len.wrapping_neg() % 4 } else { 0 }
     }
 
     /// How many bytes a message of this length becomes.
@@ -193,6 +194,19 @@ mod tests {
             assert_eq!(framing.put(&long[1..], &mut bytes), Some(framing.framed_len(65_535)));
         }
         assert!(Framing::NONE.can_hold(usize::MAX));
+    }
+
+    #[test]
+    fn an_indication_is_padded_over_any_transport() {
+        let peers = ["192.0.2.1:1", "[2001:db8::1]:1"].map(|peer| peer.parse::<SocketAddr>().unwrap());
+        for (peer, around) in peers.into_iter().zip([36, 48]) {
+            let framing = Framing { indication: Some(peer), ..Framing::NONE };
+            for length in 0..20 {
+                assert_eq!(framing.framed_len(length), around + length.next_multiple_of(4));
+            }
+            // All of it but its header is counted by a length field of 16 bits.
+            assert!(framing.can_hold(65_503) && !framing.can_hold(65_504));
+        }
     }
 
     #[test]

@@ -166,7 +166,8 @@ impl Agent {
         let now = self.now;
         let link = self.relays.list.get(&id).and_then(|relay| self.link_of(relay))?;
         let relay = self.relays.list.get_mut(&id)?;
-        let bytes = write(relay, &mut self.random)?;
+        // One that does not fit, whatever was expected of it, is lost like any datagram.
+        let bytes = write(relay, &mut self.random).filter(|bytes| bytes.len() <= buf.remaining_mut())?;
         relay.last_sent_at = now;
         if relay.keepalive_at.is_some() {
             relay.keepalive_at = Some(after(now, patience));

@@ -143,7 +143,7 @@ mod tests {
                 let written = put_send_indication(&mut bytes, ID, peer, &payload);
                 assert_eq!(written, bytes.len());
                 let framing = crate::route::Framing { indication: Some(peer), ..crate::route::Framing::NONE };
-                assert_eq!(bytes.len(), framing.framed_len(payload.len()).next_multiple_of(4));
+                assert_eq!(bytes.len(), framing.framed_len(payload.len()));
                 let message = Message::from_bytes(&bytes).unwrap();
                 assert_eq!(message.method(), turn_types::message::SEND);
                 assert_eq!(message.attribute::<XorPeerAddress>().unwrap().addr(message.transaction_id()), peer);

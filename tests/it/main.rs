@@ -52,6 +52,7 @@ mod reserve;
 mod restart;
 mod roaming;
 mod roles;
+mod room;
 mod route;
 mod scheduling;
 mod script;
