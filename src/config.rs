@@ -265,14 +265,17 @@ impl Config {
         self
     }
 
-    /// Most connections of TCP candidates that are accepted and open at a time. 1 to 10,000, default 64.
+    /// Most connections of TCP candidates that are accepted and open at a time. 1 to 10,000, default 64. Where there is no
+    /// room for another one, one goes that has carried no check yet: see
+    /// [`Agent::accept_connection`](crate::Agent::accept_connection).
     #[must_use]
     pub const fn with_max_connections(mut self, connections: usize) -> Self {
         self.max_connections = connections;
         self
     }
 
-    /// The same of those from one address. 1 to 10,000, default 16: behind a NAT there may be several peers.
+    /// The same of those from one IPv4 address or one IPv6 /64. 1 to 10,000, default 16: behind a NAT there may be several
+    /// peers.
     #[must_use]
     pub const fn with_max_connections_per_address(mut self, connections: usize) -> Self {
         self.max_connections_per_address = connections;

@@ -103,6 +103,8 @@ pub enum ConnectionEnd {
     Silent,
     /// What came on it first is not STUN (RFC 6544 §7.1).
     NotStun,
+    /// It was accepted, no check of the peer has come on it yet, and there was no room for another one.
+    Displaced,
     /// Another pair was selected, or the candidate is gone (RFC 6544 §8).
     Unused,
 }
@@ -116,6 +118,7 @@ impl fmt::Display for ConnectionEnd {
             Self::Dead => "was dead",
             Self::Silent => "carried no check in time",
             Self::NotStun => "does not carry STUN",
+            Self::Displaced => "made room for another one",
             Self::Unused => "is not used",
         })
     }

@@ -61,13 +61,16 @@ impl Agent {
     /// `remote` that at the other end. Gives its name; [`handle_stream_bytes`](Self::handle_stream_bytes) takes what comes
     /// on it.
     ///
-    /// Whose it is, the first authenticated check on it tells. One that carries none within 10 s is closed.
+    /// Whose it is, the first authenticated check on it tells. One that carries none within 10 s is closed. So is one that
+    /// carries none yet where there is no room for another one: the oldest of the IPv4 address, or the IPv6 /64, that has most
+    /// of those. So nobody who opens connections and says nothing keeps others out.
     ///
     /// # Errors
     /// * [`UnknownAddress`](AcceptConnectionError::UnknownAddress) if no such candidate has this address.
     /// * [`ExcludedAddress`](AcceptConnectionError::ExcludedAddress) if nobody at `remote` is talked to.
-    /// * [`TooMany`](AcceptConnectionError::TooMany) or
-    ///   [`TooManyFromAddress`](AcceptConnectionError::TooManyFromAddress) at the limits of the configuration.
+    /// * [`TooManyFromAddress`](AcceptConnectionError::TooManyFromAddress) at the limit for one address, or one /64.
+    /// * [`TooMany`](AcceptConnectionError::TooMany) if there are as many as the configuration allows, and all of them belong
+    ///   to peers, or as many are to be closed that [`poll_connection`](Self::poll_connection) was not asked for.
     /// * [`Closed`](AcceptConnectionError::Closed) after [`close`](Self::close).
     pub fn accept_connection(
         &mut self,
@@ -83,26 +86,10 @@ impl Agent {
         let (local, remote) = (canonical(local), canonical(remote));
         let socket = self.sockets.get(&(Transport::Tcp, local)).copied();
         let Socket { stream, component, .. } = socket.ok_or(E::UnknownAddress(local))?;
-        let is_accepted = |connection: &&Connection| connection.carrier().is_some_and(|carrier| carrier.is_accepted);
-        let (most, most_of_one) = (self.config.max_connections, self.config.max_connections_per_address);
-        let from_there = |connection: &&Connection| connection.remote.ip() == remote.ip();
         let path = path(Transport::Tcp, local, remote);
-        let refusal = if !self.is_admitted(&path) {
-            Some(E::ExcludedAddress(remote.ip()))
-        } else if self.connections.iter().filter(is_accepted).count() >= most {
-            Some(E::TooMany(most))
-        } else if self.connections.iter().filter(is_accepted).filter(from_there).count() >= most_of_one {
-            Some(E::TooManyFromAddress(most_of_one))
-        } else {
-            None
-        };
-        if let Some(refusal) = refusal {
+        if let Err(refusal) = self.make_room_for(&path) {
             self.stats.connections_refused += 1;
             return Err(refusal);
-        }
-        if let Some(stale) = self.connections.find(&path).map(|connection| connection.id) {
-            // The same addresses again: the connection before was lost without a word.
-            self.end_connection(stale, ConnectionEnd::Dead);
         }
         let carrier = Carrier {
             stream,
@@ -117,6 +104,31 @@ impl Agent {
         };
         let until = after(self.now, Self::SILENCE);
         Ok(self.connections.accept(local, remote, Owner::Candidates(carrier), until))
+    }
+
+    /// Sees to it that there is room for another connection: where there is none, one goes of which nobody knows whose it is,
+    /// the oldest of the site that has most of them.
+    fn make_room_for(&mut self, path: &Path) -> Result<(), AcceptConnectionError> {
+        use AcceptConnectionError as E;
+        let ip = path.remote.ip();
+        if !self.is_admitted(path) {
+            return Err(E::ExcludedAddress(ip));
+        }
+        if let Some(stale) = self.connections.find(path).map(|connection| connection.id) {
+            // The same addresses again: the connection before was lost without a word.
+            self.end_connection(stale, ConnectionEnd::Dead);
+        }
+        let (most, most_of_one) = (self.config.max_connections, self.config.max_connections_per_address);
+        if self.connections.accepted_of(ip) >= most_of_one {
+            return Err(E::TooManyFromAddress(most_of_one));
+        }
+        if self.connections.accepted() < most {
+            return Ok(());
+        }
+        // A caller that closes none of those that went has no room for another one.
+        let victim = self.connections.victim().filter(|_| self.connections.requested() < most);
+        self.end_connection(victim.ok_or(E::TooMany(most))?, ConnectionEnd::Displaced);
+        Ok(())
     }
 
     /// Takes bytes that have come on a connection, up to the end of the first frame in them, and advances `bytes` past

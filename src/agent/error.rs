@@ -158,11 +158,12 @@ pub enum AcceptConnectionError {
     /// No TCP candidate that accepts connections has this address.
     #[error("no candidate accepts connections at {0}")]
     UnknownAddress(SocketAddr),
-    /// There are [`Config::with_max_connections`](crate::Config::with_max_connections) accepted connections.
+    /// There are [`Config::with_max_connections`](crate::Config::with_max_connections) accepted connections, and none that
+    /// could make room.
     #[error("there are {0} accepted connections already")]
     TooMany(usize),
     /// There are [`Config::with_max_connections_per_address`](crate::Config::with_max_connections_per_address) from the
-    /// same address.
+    /// same IPv4 address or IPv6 /64.
     #[error("there are {0} accepted connections from that address already")]
     TooManyFromAddress(usize),
     /// Nobody at this address is talked to: [`Config::with_remote_filter`](crate::Config::with_remote_filter) leaves it out, or

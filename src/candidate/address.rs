@@ -79,6 +79,15 @@ pub(crate) fn is_within(ip: IpAddr, network: IpAddr, prefix_len: u8) -> bool {
     }
 }
 
+/// The network of one site, for counting what comes from it: an IPv4 address, or the /64 of an IPv6 one, within which a host
+/// takes as many addresses as it likes.
+pub(crate) const fn site(ip: IpAddr) -> IpAddr {
+    match ip.to_canonical() {
+        IpAddr::V6(v6) => IpAddr::V6(Ipv6Addr::from_bits(v6.to_bits() & !(u64::MAX as u128))),
+        v4 @ IpAddr::V4(_) => v4,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -137,5 +146,12 @@ mod tests {
         for (named, beside, expected) in cases {
             assert_eq!(judge(ip(named), ip(beside)), expected, "{named} beside {beside}");
         }
+    }
+
+    #[test]
+    fn a_site_is_an_ipv4_address_or_a_64() {
+        assert_eq!(site(ip("192.0.2.7")), ip("192.0.2.7"));
+        assert_eq!(site(ip("::ffff:192.0.2.7")), ip("192.0.2.7"));
+        assert_eq!(site(ip("2001:db8:1:2:3:4:5:6")), ip("2001:db8:1:2::"));
     }
 }

@@ -1,12 +1,13 @@
 //! Connections of a listener that many agents share: whose each is, its first frame tells.
 
 use alloc::boxed::Box;
-use alloc::collections::BTreeMap;
+use alloc::collections::{BTreeMap, VecDeque};
 use alloc::vec::Vec;
-use core::net::{IpAddr, SocketAddr};
+use core::net::SocketAddr;
 use core::time::Duration;
 
 use super::frame::whole;
+use super::lobby::{Lobby, Ticket};
 use crate::agent::AcceptConnectionError;
 use crate::connection::ConnectionEnd;
 use crate::stun::{Class, Message, looks_like_stun};
@@ -43,7 +44,9 @@ use crate::time::{Instant, after};
 pub struct Doorman<K> {
     guests: BTreeMap<K, Guest>,
     by_deadline: BTreeMap<(Instant, u64), K>,
-    by_address: BTreeMap<IpAddr, usize>,
+    lobby: Lobby<K>,
+    /// Those that have made room for others, and when.
+    displaced: VecDeque<(Instant, K)>,
     next: u64,
     most: usize,
     most_of_one: usize,
@@ -52,7 +55,7 @@ pub struct Doorman<K> {
 #[derive(Clone, Debug)]
 struct Guest {
     deadline: (Instant, u64),
-    ip: IpAddr,
+    ticket: Ticket,
     bytes: Vec<u8>,
 }
 
@@ -82,13 +85,14 @@ impl<K: Ord + Clone> Doorman<K> {
     /// The longest first frame: no check is longer.
     const FIRST_FRAME: usize = 2048;
 
-    /// One that holds so many connections at a time, and so many of one address.
+    /// One that holds so many connections at a time, and so many of one IPv4 address or one IPv6 /64.
     #[must_use]
     pub const fn new(most: usize, most_of_one_address: usize) -> Self {
         Self {
             guests: BTreeMap::new(),
             by_deadline: BTreeMap::new(),
-            by_address: BTreeMap::new(),
+            lobby: Lobby::new(),
+            displaced: VecDeque::new(),
             next: 0,
             most,
             most_of_one: most_of_one_address,
@@ -97,23 +101,29 @@ impl<K: Ord + Clone> Doorman<K> {
 
     /// Takes a connection that was accepted, from this address.
     ///
+    /// Where there is no room, the oldest of the IPv4 address, or the IPv6 /64, that has most connections here goes, and
+    /// [`poll_expired`](Self::poll_expired) gives it: nobody who opens connections and says nothing keeps others out.
+    ///
     /// # Errors
-    /// [`TooMany`](AcceptConnectionError::TooMany) or [`TooManyFromAddress`](AcceptConnectionError::TooManyFromAddress) at
-    /// the limits: it has to be closed.
+    /// The connection has to be closed:
+    /// * [`TooManyFromAddress`](AcceptConnectionError::TooManyFromAddress) at the limit of its address or /64.
+    /// * [`TooMany`](AcceptConnectionError::TooMany) if as many as there is room for have gone and were not asked for.
     pub fn accept(&mut self, now: Instant, key: K, remote: SocketAddr) -> Result<(), AcceptConnectionError> {
         self.remove(&key);
-        if self.guests.len() >= self.most {
-            return Err(AcceptConnectionError::TooMany(self.most));
-        }
-        let ip = remote.ip();
-        if self.by_address.get(&ip).is_some_and(|count| *count >= self.most_of_one) {
+        if self.lobby.count(remote.ip()) >= self.most_of_one {
             return Err(AcceptConnectionError::TooManyFromAddress(self.most_of_one));
         }
-        *self.by_address.entry(ip).or_default() += 1;
+        if self.guests.len() >= self.most {
+            let victim = self.lobby.victim().filter(|_| self.displaced.len() < self.most).cloned();
+            let victim = victim.ok_or(AcceptConnectionError::TooMany(self.most))?;
+            self.forget(&victim);
+            self.displaced.push_back((now, victim));
+        }
+        let ticket = self.lobby.enter(remote.ip(), key.clone());
         let deadline = (after(now, Self::PATIENCE), self.next);
         self.next = self.next.wrapping_add(1);
         self.by_deadline.insert(deadline, key.clone());
-        self.guests.insert(key, Guest { deadline, ip, bytes: Vec::new() });
+        self.guests.insert(key, Guest { deadline, ticket, bytes: Vec::new() });
         Ok(())
     }
 
@@ -136,29 +146,34 @@ impl<K: Ord + Clone> Doorman<K> {
 
     /// Forgets a connection that is over; gives what has come on it.
     pub fn remove(&mut self, key: &K) -> Option<Vec<u8>> {
+        // Its name may be that of another one soon.
+        self.displaced.retain(|(_, displaced)| displaced != key);
+        self.forget(key)
+    }
+
+    fn forget(&mut self, key: &K) -> Option<Vec<u8>> {
         let guest = self.guests.remove(key)?;
         self.by_deadline.remove(&guest.deadline);
-        if let Some(count) = self.by_address.get_mut(&guest.ip) {
-            *count = count.saturating_sub(1);
-            if *count == 0 {
-                self.by_address.remove(&guest.ip);
-            }
-        }
+        self.lobby.leave(guest.ticket);
         Some(guest.bytes)
     }
 
-    /// The next connection that has taken too long, and has to be closed.
+    /// The next connection that has taken too long or made room for another one, and has to be closed.
     pub fn poll_expired(&mut self, now: Instant) -> Option<K> {
+        if let Some((_, key)) = self.displaced.pop_front() {
+            return Some(key);
+        }
         let (_, key) = self.by_deadline.first_key_value().filter(|((at, _), _)| *at <= now)?;
         let key = key.clone();
-        self.remove(&key);
+        self.forget(&key);
         Some(key)
     }
 
     /// When [`poll_expired`](Self::poll_expired) has something.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
-        self.by_deadline.first_key_value().map(|((at, _), _)| *at)
+        let displaced = self.displaced.front().map(|(at, _)| *at);
+        displaced.or(self.by_deadline.first_key_value().map(|((at, _), _)| *at))
     }
 
     /// How many connections are held.

@@ -2,6 +2,7 @@
 
 mod doorman;
 mod frame;
+mod lobby;
 mod table;
 
 pub use doorman::{Admission, Doorman};

@@ -8,6 +8,8 @@ use core::time::Duration;
 use smallvec::SmallVec;
 
 use super::Framer;
+use super::lobby::{Lobby, Ticket};
+use crate::candidate::address::site;
 use crate::check::TransactionKey;
 use crate::connection::{ConnectionId, ConnectionRequest, ConnectionSecurity};
 use crate::gather::TaskId;
@@ -101,6 +103,8 @@ pub(crate) struct Connection {
     pub(crate) framer: Framer,
     /// When something is to be done about it: it takes too long to open, says nothing, or is not used.
     deadline: Option<Instant>,
+    /// That of one that was accepted, as long as nobody knows whose it is.
+    ticket: Option<Ticket>,
 }
 
 impl Connection {
@@ -147,6 +151,11 @@ pub(crate) struct Connections {
     by_path: BTreeMap<Path, ConnectionId>,
     /// How many are being opened to each address.
     opening: BTreeMap<IpAddr, usize>,
+    /// Accepted ones of which nobody knows whose they are.
+    lobby: Lobby<ConnectionId>,
+    /// How many there are that were accepted, and of each site.
+    accepted: usize,
+    accepted_of: BTreeMap<IpAddr, usize>,
     queued: VecDeque<ConnectionId>,
     requests: VecDeque<ConnectionRequest>,
     /// Connections that were opened, on which something is to be said first.
@@ -213,8 +222,34 @@ impl Connections {
         until: Instant,
     ) -> ConnectionId {
         let id = self.store(local, remote, ConnectionSecurity::Plain, Stage::Open, owner);
+        let ticket = self.lobby.enter(remote.ip(), id);
+        if let Some(connection) = self.get_mut(id) {
+            connection.ticket = Some(ticket);
+        }
+        self.accepted += 1;
+        *self.accepted_of.entry(site(remote.ip())).or_default() += 1;
         self.set_deadline(id, Some(until));
         id
+    }
+
+    /// How many accepted connections there are.
+    pub(crate) const fn accepted(&self) -> usize {
+        self.accepted
+    }
+
+    /// The same from where this address is: an IPv4 address, or a /64.
+    pub(crate) fn accepted_of(&self, ip: IpAddr) -> usize {
+        self.accepted_of.get(&site(ip)).copied().unwrap_or_default()
+    }
+
+    /// The accepted connection that goes first where there is no room for another one: nobody knows whose it is.
+    pub(crate) fn victim(&self) -> Option<ConnectionId> {
+        self.lobby.victim().copied()
+    }
+
+    /// How many requests wait to be polled.
+    pub(crate) fn requested(&self) -> usize {
+        self.requests.len()
     }
 
     fn store(
@@ -240,7 +275,7 @@ impl Connections {
             #[cfg(feature = "turn")]
             Owner::Relay(..) => {}
         }
-        let connection = Connection { id, local, remote, security, stage, owner, framer, deadline: None };
+        let connection = Connection { id, local, remote, security, stage, owner, framer, deadline: None, ticket: None };
         if let Some(entry) = self.slots.get_mut(slot as usize) {
             *entry = Some(connection);
         }
@@ -304,6 +339,12 @@ impl Connections {
         self.queued.retain(|of| *of != id);
         self.ready.retain(|of| *of != id);
         self.enquiries.retain(|of| *of != id);
+        if let Some(ticket) = connection.ticket {
+            self.lobby.leave(ticket);
+        }
+        if connection.carrier().is_some_and(|carrier| carrier.is_accepted) {
+            self.forget_accepted(connection.remote.ip());
+        }
         if connection.deadline.is_some() {
             self.find_deadline();
         }
@@ -311,6 +352,17 @@ impl Connections {
             self.release(now, connection.remote.ip());
         }
         Some(connection)
+    }
+
+    fn forget_accepted(&mut self, ip: IpAddr) {
+        self.accepted = self.accepted.saturating_sub(1);
+        let ip = site(ip);
+        if let Some(count) = self.accepted_of.get_mut(&ip) {
+            *count = count.saturating_sub(1);
+            if *count == 0 {
+                self.accepted_of.remove(&ip);
+            }
+        }
     }
 
     /// Forgets a connection, and asks the caller to close it.
@@ -331,6 +383,9 @@ impl Connections {
         let Some(carrier) = connection.carrier_mut() else { return };
         let before = core::mem::replace(&mut carrier.path, path);
         carrier.former = Some(before).filter(|before| before.flow.is_some());
+        if let Some(ticket) = connection.ticket.take() {
+            self.lobby.leave(ticket);
+        }
         self.by_path.insert(path, id);
         self.set_deadline(id, None);
     }

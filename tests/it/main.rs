@@ -59,6 +59,7 @@ mod script;
 mod secrets;
 mod server;
 mod server_node;
+mod silent_connections;
 mod solo;
 mod states;
 mod stats;

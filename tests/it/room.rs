@@ -105,7 +105,9 @@ fn send_writes_what_it_says_into_the_room_that_it_asks_for() {
             sender.check(Payload::from(&data[..length]), length + around(length), name);
         }
         // Several datagrams at once, the last of them shorter.
-        for (length, size) in [(1, 1), (7, 1), (7, 2), (100, 33), (1500, 499), (1500, 500), (1500, 1), (6, 5), (1500, 0)] {
+        for (length, size) in
+            [(1, 1), (7, 1), (7, 2), (100, 33), (1500, 499), (1500, 500), (1500, 1), (6, 5), (1500, 0)]
+        {
             let whole = if size == 0 { 0 } else { (length - 1) / size };
             let last = length - whole * size;
             let needed = whole * (size + around(size)) + last + around(last);
