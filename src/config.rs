@@ -162,7 +162,8 @@ impl Default for Config {
 impl Config {
     /// Ta, the time between two new checks. 5 ms to 10 s, default 50 ms (RFC 8445 §14.2).
     ///
-    /// The larger of the two sides' values counts, so another value has to be announced to the peer.
+    /// The larger of the two sides' values counts, so another value has to be announced to the peer. Of the peer's a second at
+    /// the most counts.
     #[must_use]
     pub const fn with_ta(mut self, ta: Duration) -> Self {
         self.ta = ta;

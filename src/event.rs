@@ -3,6 +3,7 @@
 use alloc::boxed::Box;
 use alloc::sync::Arc;
 use core::net::{IpAddr, SocketAddr};
+use core::time::Duration;
 
 use crate::agent::{ConnectionState, GatheringState, Role, StateReason};
 use crate::candidate::{Candidate, CandidateId};
@@ -162,6 +163,16 @@ pub enum Event {
         stream: StreamId,
         /// The limit, [`Config::with_max_remote_candidates`](crate::Config::with_max_remote_candidates).
         limit: usize,
+    },
+    /// The peer proposes a Ta of more than a second, which counts as one second: RFC 8445 §14.2 demands the larger of the two
+    /// proposals, however large, and that would let a peer keep the agent from checking anything.
+    PacingLimited {
+        /// The stream whose description proposes it.
+        stream: StreamId,
+        /// What it proposes.
+        proposed: Duration,
+        /// The Ta that is used: a second, or our own if that is longer.
+        used: Duration,
     },
     /// A connection of a TCP candidate has ended, for another reason than that the application wanted it.
     ConnectionEnded {

@@ -4,6 +4,13 @@ use core::time::Duration;
 
 pub use sans_io_time::Instant;
 
+/// The last instant that counts: later ones count as this one. What an agent plans from there on is never due; at the very end
+/// of time, where instants cannot get any later, it would be due at once, for ever.
+#[must_use]
+pub(crate) fn last() -> Instant {
+    Instant::from_nanos(i64::MAX - 1_000_000_000)
+}
+
 /// The instant `duration` after `instant`, or the last representable one.
 ///
 /// Durations are only ever added to instants: an early instant has no room below it.

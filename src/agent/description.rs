@@ -19,7 +19,8 @@ pub struct RemoteDescription {
     pub trickle: bool,
     /// The peer follows RFC 8445, so that it nominates each component once (RFC 8839 §5.6). Default no.
     pub ice2: bool,
-    /// The Ta that the peer proposes. Default, with `None`, 50 ms (RFC 8839 §5.5).
+    /// The Ta that the peer proposes. Default, with `None`, 50 ms (RFC 8839 §5.5). More than a second counts as one, which
+    /// [`Event::PacingLimited`](crate::Event::PacingLimited) tells.
     pub pacing: Option<Duration>,
     /// The peer takes several nominations of a component, by this draft. Default, with `None`, one nomination only.
     pub renomination: Option<Renomination>,

@@ -76,7 +76,7 @@ use crate::random::{Random, Seed};
 use crate::stats::AgentStats;
 use crate::stream::{ComponentId, StreamId};
 use crate::tcp::Connections;
-use crate::time::Instant;
+use crate::time::{Instant, last};
 use crate::transmit::Transport;
 use outbox::{Outbox, Outgoing};
 use stream_data::{Keyed, Stream};
@@ -99,6 +99,19 @@ struct ReplyLimit {
 /// An ICE agent (RFC 8445): a state machine that is told what arrives and what time it is, and says what to send.
 ///
 /// See the [crate documentation](crate) for the loop around it.
+///
+/// # Clones
+///
+/// A clone is the same agent in all respects, randomness included: given the same calls, it and the original draw the same
+/// credentials, tiebreaker and transaction IDs. That is what snapshots and model checking want. Two agents that both talk to
+/// somebody must not share secrets: whoever makes agents by cloning a template calls [`reseed`](Self::reseed) on each clone.
+///
+/// # Time
+///
+/// `now` never goes back: an instant before the latest one that was named counts as that one, and does no harm. One that is
+/// in the future by mistake is believed: all that is due until then happens at once, such as the end of consent and of
+/// allocations, and from then on the clock of the agent stands still until real time has caught up. There is no way back but
+/// another agent, so the instants of one agent have to come from one clock.
 #[derive(Clone, Debug)]
 pub struct Agent {
     config: Arc<Config>,
@@ -181,6 +194,35 @@ impl Agent {
             state: ConnectionState::New,
             config,
         })
+    }
+
+    /// Draws all that is secret anew, and from `seed` from now on: for a clone, which would draw the same as the original. See
+    /// [Clones](Self#clones).
+    ///
+    /// Before anything is known of the peer, that is the tiebreaker, and for each stream without a remote description the
+    /// username fragment and the password: signal them, and the candidates, only afterwards. What a session has begun with
+    /// stays as it is, and only what is drawn later comes from the new seed: transaction IDs, the credentials of the next
+    /// restart, times. Names that hide addresses ([`Config::with_mdns`](crate::Config::with_mdns)) stay those of the template:
+    /// give sockets to the clone.
+    pub fn reseed(&mut self, seed: Seed) {
+        self.random = Random::new(&seed);
+        if self.streams.iter().all(|stream| stream.remote.is_empty()) {
+            self.tiebreaker = self.random.u64();
+        }
+        for stream in &mut self.streams {
+            if !stream.remote.is_empty() || stream.pending.is_some() {
+                continue;
+            }
+            stream.local = Keyed::new(Credentials::generate(&mut self.random));
+            let held = stream.held.iter_mut().flatten();
+            for outgoing in self.outbox.events.iter_mut().chain(held) {
+                if let Outgoing::Event(Event::EndOfCandidates { stream: of, ufrag, .. }) = outgoing {
+                    if *of == stream.id {
+                        *ufrag = stream.local.credentials.ufrag.clone();
+                    }
+                }
+            }
+        }
     }
 
     /// Adds a data stream with components 1 to `components`, and new credentials. Streams are checked in the order in
@@ -268,7 +310,10 @@ impl Agent {
         // The end of the candidates may come before the description that lists them.
         let had_ended = is_first && data.has_all_remotes;
         if is_changed || is_first {
-            self.pacer.agree(remote.pacing.unwrap_or(Duration::from_millis(50)));
+            let proposed = remote.pacing.unwrap_or(Duration::from_millis(50));
+            if !self.pacer.agree(proposed) {
+                self.emit(Event::PacingLimited { stream, proposed, used: self.pacer.ta() });
+            }
             match (self.config.lite, remote.is_lite) {
                 // A full agent controls a lite one, whoever started (RFC 8445 §6.1.1).
                 (false, true) => self.take_role(Role::Controlling),
@@ -400,7 +445,7 @@ impl Agent {
 
     /// Notes the time.
     fn observe(&mut self, now: Instant) {
-        self.now = self.now.max(now);
+        self.now = self.now.max(now.min(last()));
     }
 
     fn stream(&self, id: StreamId) -> Option<&Stream> {

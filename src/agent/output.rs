@@ -14,7 +14,7 @@ use crate::config::RtoFormula;
 use crate::event::Event;
 use crate::pair::{CandidatePair, CandidatePairState, PairId, Path};
 use crate::stun::{Request, Scratch, TransactionId, write_error, write_keepalive, write_request, write_success};
-use crate::time::{Instant, earliest};
+use crate::time::{Instant, earliest, last};
 use crate::transmit::{Transmit, Transport};
 
 impl Agent {
@@ -352,9 +352,15 @@ impl Agent {
         if self.is_dirty || self.outbox.has_datagrams() || has_output {
             return Some(self.now);
         }
-        if self.is_closed {
-            return earliest(self.relay_deadline(), self.connections.deadline());
-        }
+        let next = if self.is_closed {
+            earliest(self.relay_deadline(), self.connections.deadline())
+        } else {
+            self.next_deadline()
+        };
+        next.filter(|at| *at <= last())
+    }
+
+    fn next_deadline(&self) -> Option<Instant> {
         let mut next = earliest(self.transactions.deadline(), self.consent_deadline());
         next = earliest(next, self.gathering_deadline());
         next = earliest(next, self.retry_deadline());

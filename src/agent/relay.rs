@@ -487,6 +487,9 @@ impl Agent {
         if self.relays.list.values().any(|relay| relay.allocation.has_repeat()) {
             next = Some(self.now);
         }
+        if self.relays.list.values().any(|relay| relay.allocation.has_upkeep() && self.is_reachable(relay)) {
+            next = Some(self.now);
+        }
         if self.relays.list.values().any(|relay| relay.allocation.has_start() && self.is_reachable(relay)) {
             next = earliest(next, Some(self.pacer.next_start_from(self.now)));
         }

@@ -141,6 +141,12 @@ impl Agent {
             write_keepalive(&mut out, TransactionId::draw(&mut self.random));
             return self.write_to_server(id, buf, |_, _| Some(Box::from(&*out)));
         }
+        let has_upkeep = |relay: &Relay| {
+            relay.allocation.has_upkeep() && relay.allocation.longest_request() <= room && self.is_reachable(relay)
+        };
+        if let Some(id) = self.relays.list.iter().find(|(_, relay)| has_upkeep(relay)).map(|(id, _)| *id) {
+            return self.write_to_server(id, buf, |relay, random| relay.allocation.start(now, random).map(Into::into));
+        }
         let is_turn = self.gatherer.is_turn() || !self.set.has_work();
         if !is_turn || !self.pacer.is_open(now) {
             return None;

@@ -12,6 +12,10 @@ pub(crate) struct Pacer {
 }
 
 impl Pacer {
+    /// The largest proposal of the peer that counts. RFC 8445 §14.2 knows no limit; but with a Ta of an hour, or of 49 days, which
+    /// 32 bits of milliseconds can say, a peer would keep our agent from checking anything.
+    pub(crate) const LONGEST_PROPOSAL: Duration = Duration::from_secs(1);
+
     pub(crate) const fn new(ta: Duration) -> Self {
         Self { ta, last_start: None }
     }
@@ -20,9 +24,11 @@ impl Pacer {
         self.ta
     }
 
-    /// Takes the larger of the two proposals (RFC 8839 §5.5).
-    pub(crate) fn agree(&mut self, theirs: Duration) {
-        self.ta = self.ta.max(theirs);
+    /// Takes the larger of the two proposals (RFC 8839 §5.5); `false` if that of the peer is too long and counts as the longest.
+    #[must_use]
+    pub(crate) fn agree(&mut self, theirs: Duration) -> bool {
+        self.ta = self.ta.max(theirs.min(Self::LONGEST_PROPOSAL));
+        theirs <= Self::LONGEST_PROPOSAL
     }
 
     /// The earliest instant for the next start; `None` before the first one, which need not wait.
@@ -64,9 +70,21 @@ mod tests {
     #[test]
     fn the_larger_of_two_proposals_counts() {
         let mut pacer = Pacer::new(Duration::from_millis(20));
-        pacer.agree(Duration::from_millis(50));
+        assert!(pacer.agree(Duration::from_millis(50)));
         assert_eq!(pacer.ta(), Duration::from_millis(50));
-        pacer.agree(Duration::from_millis(10));
+        assert!(pacer.agree(Duration::from_millis(10)));
         assert_eq!(pacer.ta(), Duration::from_millis(50));
+        assert!(pacer.agree(Duration::from_secs(1)));
+        assert_eq!(pacer.ta(), Duration::from_secs(1));
+    }
+
+    #[test]
+    fn a_proposal_above_a_second_counts_as_one_and_our_own_as_it_is() {
+        let ms = Duration::from_millis;
+        for (ours, theirs, expected) in [(50, 1001, 1000), (50, u64::from(u32::MAX), 1000), (3000, 5000, 3000)] {
+            let mut pacer = Pacer::new(ms(ours));
+            assert!(!pacer.agree(ms(theirs)));
+            assert_eq!(pacer.ta(), ms(expected));
+        }
     }
 }

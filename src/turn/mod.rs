@@ -306,6 +306,15 @@ impl Allocation {
         !self.wishes.is_empty() || (is_held && (self.permissions.has_wanted() || self.channels.has_wanted()))
     }
 
+    /// Whether there is a new request that keeps what the server holds, or gives it back. It gathers nothing, and so does not
+    /// wait for Ta, which the peer has a say in (RFC 8445 §14).
+    pub(crate) fn has_upkeep(&self) -> bool {
+        let is_upkeep = |wish: &Wish| matches!(wish.purpose, Purpose::Refresh | Purpose::Release);
+        let is_held = matches!(self.state, State::Held(_));
+        self.wishes.iter().any(is_upkeep)
+            || (is_held && (self.permissions.has_renewal() || self.channels.has_renewal()))
+    }
+
     /// The most bytes that a request of this allocation has.
     pub(crate) fn longest_request(&self) -> usize {
         // Header, SOFTWARE, and the addresses of the longest CreatePermission.

@@ -77,6 +77,11 @@ impl Permissions {
         self.by_ip.values().any(|known| matches!(known.state, PermissionState::Wanted))
     }
 
+    /// Whether one is wanted that holds for the time being.
+    pub(crate) fn has_renewal(&self) -> bool {
+        self.by_ip.values().any(|known| matches!(known.state, PermissionState::Wanted) && known.until.is_some())
+    }
+
     /// Addresses to ask for in one request.
     pub(crate) fn take_wanted(&mut self) -> Batch {
         let mut batch = Batch::new();
@@ -249,6 +254,11 @@ impl Channels {
 
     pub(crate) fn has_wanted(&self) -> bool {
         self.by_number.values().any(|channel| matches!(channel.state, ChannelState::Wanted))
+    }
+
+    /// Whether one is wanted that is bound for the time being.
+    pub(crate) fn has_renewal(&self) -> bool {
+        self.by_number.values().any(|channel| matches!(channel.state, ChannelState::Wanted) && channel.until.is_some())
     }
 
     /// The next one to bind.

@@ -31,6 +31,7 @@ mod help;
 mod hostile;
 mod keepalive;
 mod late_network;
+mod limits_of_trust;
 mod lite;
 mod lite_silence;
 mod local_candidates;

@@ -36,8 +36,10 @@ fn relayed(setup: PairSetup, transport: &str) -> PairSetup {
         .right(|r| r.servers.clear())
 }
 
-/// Every way that data can take: its name, the most bytes around a datagram of a length, and a pair that takes it.
-fn ways() -> Vec<(&'static str, fn(usize) -> usize, Pair)> {
+/// A way that data can take: its name, the bytes around a datagram of a length, and a pair that takes it.
+type Way = (&'static str, fn(usize) -> usize, Pair);
+
+fn ways() -> Vec<Way> {
     let plain = |setup: PairSetup| setup.build();
     let without_channels = |setup: PairSetup| {
         let mut pair = setup.build();
@@ -108,7 +110,7 @@ fn send_writes_what_it_says_into_the_room_that_it_asks_for() {
         for (length, size) in
             [(1, 1), (7, 1), (7, 2), (100, 33), (1500, 499), (1500, 500), (1500, 1), (6, 5), (1500, 0)]
         {
-            let whole = if size == 0 { 0 } else { (length - 1) / size };
+            let whole = (length - 1_usize).checked_div(size).unwrap_or(0);
             let last = length - whole * size;
             let needed = whole * (size + around(size)) + last + around(last);
             sender.check(Payload::from(&data[..length]).with_segment_size(size), needed, name);

@@ -87,7 +87,7 @@ impl Host {
     }
 
     fn wait(&mut self, time: std::time::Duration) {
-        self.now = self.now + time;
+        self.now += time;
         self.agent.handle_timeout(self.now);
         self.drain();
     }
@@ -194,7 +194,7 @@ fn a_shared_listener_is_kept_open_alike() {
                 // It is there, and may say whose it is.
                 assert_eq!(doorman.handle_bytes(&key, b"\0"), Admission::Waiting);
             }
-            now = now + ms(100);
+            now += ms(100);
         }
         assert!(gone > 1000, "{gone}");
     }
