@@ -71,7 +71,8 @@ pub enum Event {
         /// The address of the socket from which it was asked; `None` if it was asked from several, or from none.
         base: Option<SocketAddr>,
         /// The error code of STUN or TURN that the server gave (RFC 8489 §14.8, RFC 8656 §19), or 701: no socket reached the
-        /// server. 701 is told once for each server and gathering.
+        /// server. 701 is told once for each server and gathering. 0: what the server gave or asked for is of no use, and the
+        /// text says why.
         code: u16,
         /// What the server, or this agent, says of it: at most 127 characters, no control characters. Not for machines.
         text: Box<str>,

@@ -196,6 +196,8 @@ impl Agent {
         pair.stats.bytes_sent += bytes as u64;
         pair.stats.last_packet_sent_at = Some(now);
         pair.last_sent_at = Some(now);
+        let path = pair.path;
+        self.note_relayed_data(&path);
         if let Some(component) = self.component_mut(place) {
             component.traffic.packets_sent += datagrams as u64;
             component.traffic.bytes_sent += bytes as u64;

@@ -83,6 +83,9 @@ pub enum UnusableAddress {
     /// A multicast or broadcast address.
     #[error("it is not a unicast address")]
     NotUnicast,
+    /// A link-local address, 169.254.0.0/16 or `fe80::/10`, named by somebody who is not on that link.
+    #[error("it is a link-local address of elsewhere")]
+    LinkLocal,
     /// A deprecated IPv4-compatible address, `::/96`.
     #[error("it is a deprecated IPv4-compatible address")]
     Ipv4Compatible,
@@ -107,6 +110,15 @@ pub enum GatherError {
     /// The agent cannot use this server, whose URI is given.
     #[error("{0} cannot be used")]
     UnsupportedServer(Box<str>),
+    /// This TURN server, whose URI is given, has no credentials: see
+    /// [`IceServer::with_credentials`](crate::IceServer::with_credentials), or
+    /// [`IceServer::anonymous`](crate::IceServer::anonymous) for one that serves guests.
+    #[error("{0} has no credentials")]
+    MissingCredentials(Box<str>),
+    /// The user name for this server, whose URI is given, is longer than the 508 bytes that USERNAME can hold
+    /// (RFC 8489 §14.3).
+    #[error("the user name for {0} is longer than 508 bytes")]
+    UnusableCredentials(Box<str>),
     /// The agent is closed.
     #[error("the agent is closed")]
     Closed,

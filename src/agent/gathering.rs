@@ -3,12 +3,15 @@
 use core::net::{Ipv6Addr, SocketAddr};
 
 use alloc::boxed::Box;
-use alloc::string::String;
+use alloc::string::{String, ToString};
 
 use super::outbox::Outgoing;
 use super::pairing::canonical;
 use super::stream_data::Stream;
-use super::{Agent, GatherError, GatheringState};
+use super::{AddLocalCandidateError, Agent, GatherError, GatheringState};
+#[cfg(feature = "turn")]
+use crate::candidate::address::judge;
+use crate::candidate::address::unmapped;
 use crate::candidate::{CandidateId, TcpType};
 use crate::config::Config;
 use crate::event::Event;
@@ -42,6 +45,8 @@ impl Agent {
     /// # Errors
     /// * [`TooManyServers`](GatherError::TooManyServers) if there are more than [`MAX_SERVERS`](Self::MAX_SERVERS).
     /// * [`UnsupportedServer`](GatherError::UnsupportedServer) if one of them cannot be used.
+    /// * [`MissingCredentials`](GatherError::MissingCredentials) if a TURN server has none, and does not serve guests.
+    /// * [`UnusableCredentials`](GatherError::UnusableCredentials) if its user name is too long for any message.
     /// * [`Closed`](GatherError::Closed) after [`close`](Self::close).
     pub fn gather(&mut self, now: Instant, servers: &[IceServer]) -> Result<(), GatherError> {
         self.observe(now);
@@ -54,6 +59,7 @@ impl Agent {
         if let Some(server) = servers.iter().find(|server| !is_supported(server)) {
             return Err(GatherError::UnsupportedServer(server.url().into()));
         }
+        servers.iter().try_for_each(check_credentials)?;
         let types = self.config.candidate_types;
         let is_of_use = |server: &&IceServer| match server.kind() {
             _ if self.config.lite => false,
@@ -277,7 +283,7 @@ impl Agent {
         let Some(answer) = read_answer(datagram.payload) else { return Some(Err(DropReason::Malformed)) };
         self.is_dirty = true;
         match answer {
-            ServerAnswer::Mapped(mapped) => self.take_mapped(task, stream, base, server, canonical(mapped)),
+            ServerAnswer::Mapped(mapped) => self.take_mapped(task, stream, base, server, canonical(unmapped(mapped))),
             ServerAnswer::Refused(500..=599, _) if self.gatherer.retry(task, self.now) => {}
             // Whatever it is, ALTERNATE-SERVER included: without credentials it is not believed (RFC 8445 §5.1.1.2).
             ServerAnswer::Refused(code, text) => {
@@ -290,11 +296,12 @@ impl Agent {
 
     /// The mapped address as the related address of a relayed candidate, unless it is not to be shown.
     #[cfg(feature = "turn")]
-    pub(super) fn shown_mapped(&self, stream: StreamId, mapped: SocketAddr) -> SocketAddr {
+    pub(super) fn shown_mapped(&self, stream: StreamId, mapped: SocketAddr, server: core::net::IpAddr) -> SocketAddr {
         let is_concealed =
             |data: &Stream| data.locals.iter().any(|local| local.is_concealed() && local.address == mapped);
         let is_shown = self.config.candidate_types.server_reflexive && !self.stream(stream).is_none_or(is_concealed);
-        if is_shown { mapped } else { crate::gather::masked(mapped) }
+        let is_somebodys = mapped.port() != 0 && judge(mapped.ip(), server).is_ok();
+        if is_shown && is_somebodys { mapped } else { crate::gather::masked(mapped) }
     }
 
     /// Makes a candidate of the address that a server has seen, unless it is redundant or comes too late.
@@ -307,7 +314,7 @@ impl Agent {
         mapped: SocketAddr,
     ) {
         let added = self.add_server_reflexive(self.now, stream, base, mapped, Some(server.ip()));
-        self.gatherer.finish(task, self.now, End::Answered);
+        self.gatherer.finish(task, self.now, end_of(&added));
         let Ok(candidate) = added else { return };
         self.confirm(stream, candidate);
         let is_new = self.gatherer.tasks().all(|other| other.id == task || other.candidate != Some(candidate));
@@ -346,6 +353,31 @@ impl Agent {
 /// Whether a server is of a kind that is asked.
 fn is_supported(server: &IceServer) -> bool {
     server.kind() == IceServerKind::Stun || cfg!(feature = "turn")
+}
+
+/// How the asking of a server ends that has named an address: one that cannot be ours is told.
+pub(super) fn end_of(added: &Result<CandidateId, AddLocalCandidateError>) -> End {
+    match added {
+        Err(error @ AddLocalCandidateError::UnusableAddress(..)) => End::Refused(0, error.to_string().into()),
+        // It is redundant, not wanted, or comes too late.
+        Ok(_) | Err(_) => End::Answered,
+    }
+}
+
+/// Whether a TURN server can be asked with the credentials that there are for it.
+fn check_credentials(server: &IceServer) -> Result<(), GatherError> {
+    /// The most bytes that USERNAME holds (RFC 8489 §14.3).
+    const MAX_USERNAME: usize = 508;
+    if server.kind() != IceServerKind::Turn || server.is_anonymous() {
+        return Ok(());
+    }
+    match server.username().zip(server.credential()) {
+        None => Err(GatherError::MissingCredentials(server.url().into())),
+        Some((username, _)) if username.len() > MAX_USERNAME => {
+            Err(GatherError::UnusableCredentials(server.url().into()))
+        }
+        Some(_) => Ok(()),
+    }
 }
 
 /// The NAT64 through which a stream without IPv4 reaches IPv4 servers.

@@ -45,6 +45,8 @@ impl Agent {
 
     pub(super) const fn note_relayed(&self, _path: &Path) {}
 
+    pub(super) const fn note_relayed_data(&self, _path: &Path) {}
+
     pub(super) const fn put_indication(&self, _peer: SocketAddr, _message: &[u8], _buf: &mut impl BufMut) -> usize {
         0
     }

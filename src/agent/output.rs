@@ -57,7 +57,11 @@ impl Agent {
                 .or_else(|| self.write_consent(&mut scratch))
                 .or_else(|| self.write_keepalive(&mut scratch))
                 .or_else(|| self.write_new(&mut scratch))
-                .or_else(|| self.write_probe(&mut scratch))?;
+                .or_else(|| self.write_probe(&mut scratch));
+            let Some(path) = path else {
+                // A relay that gathering has just opened may begin at once.
+                return self.write_relay(buf);
+            };
             let transmit = self.wrap(&path, &scratch, buf);
             if transmit.is_some() {
                 return transmit;

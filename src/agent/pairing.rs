@@ -117,7 +117,8 @@ impl Agent {
     /// NAT (RFC 8445 §5.1.1.2); gives its name, that of the earlier one if address and base are known already.
     ///
     /// `base` is the address of a socket of this component, and `server` the server that saw `mapped`: candidates of
-    /// different servers have different foundations.
+    /// different servers have different foundations. An address that it could not see from where it is, loopback or
+    /// link-local, is refused.
     ///
     /// # Errors
     /// [`UnknownBase`](AddLocalCandidateError::UnknownBase) if `base` is not such an address,
@@ -156,6 +157,10 @@ impl Agent {
         }
         let socket = socket.ok_or(E::UnknownBase(base))?;
         check_local_address(mapped, &self.config).map_err(|why| E::UnusableAddress(mapped, why))?;
+        if let Some(server) = server {
+            let why = if mapped.ip().is_loopback() { UnusableAddress::Loopback } else { UnusableAddress::LinkLocal };
+            judge(mapped.ip(), server).map_err(|_| E::UnusableAddress(mapped, why))?;
+        }
         let data = self.stream(stream).ok_or(E::UnknownStream(stream))?;
         if let Some(known) = data.locals.told(component, transport, mapped, base) {
             return Ok(known.id);

@@ -16,7 +16,7 @@ use smallvec::SmallVec;
 
 use super::pairing::canonical;
 use super::{Agent, GatheringState, Socket};
-use crate::candidate::address::judge;
+use crate::candidate::address::{judge, unmapped};
 use crate::candidate::{Candidate, CandidateId, CandidateKind, Foundation, Priority};
 use crate::connection::ConnectionId;
 use crate::event::Event;
@@ -37,23 +37,63 @@ pub(super) struct Relay {
     /// The socket that the server is reached from.
     pub(super) base: SocketAddr,
     pub(super) server: SocketAddr,
+    /// Where the server is that the application has named.
+    origin: SocketAddr,
     pub(super) ice_server: Arc<IceServer>,
     /// The connection, where the server is reached over TCP or TLS.
     pub(super) connection: Option<ConnectionId>,
     /// How many connections were opened because the server knew the address of the one before.
     mismatches: u8,
+    /// How many servers have named another one instead of themselves.
+    hops: u8,
     pub(super) allocation: Allocation,
     /// What gathering waits for.
     pub(super) task: Option<TaskId>,
     pub(super) candidates: SmallVec<[(SocketAddr, CandidateId); 2]>,
     pub(super) last_sent_at: Instant,
     pub(super) keepalive_at: Option<Instant>,
-    /// How often a lost allocation could not be replaced.
+    /// How often an allocation was lost at once, or a lost one could not be replaced.
     failures: u32,
+    /// When the allocation was had.
+    allocated_at: Instant,
+    /// A request that no buffer has had room for.
+    pub(super) cramped: Option<Cramped>,
     /// When that is tried again.
     retry_at: Option<Instant>,
     /// When any of it needs attention.
     deadline: Option<Instant>,
+}
+
+/// A request that waits for a buffer with room for it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Cramped {
+    since: Instant,
+    /// When to look for one again; `None` if that is now.
+    again_at: Option<Instant>,
+    wait: Duration,
+}
+
+impl Cramped {
+    /// How long to wait at first: the rest of a buffer may have been taken by what left before.
+    const FIRST: Duration = Duration::from_millis(1);
+    /// How long a buffer with room is waited for.
+    const PATIENCE: Duration = Duration::from_secs(5);
+
+    /// After a buffer that had no room.
+    pub(super) fn next(before: Option<Self>, now: Instant) -> Self {
+        let Some(before) = before else {
+            return Self { since: now, again_at: Some(after(now, Self::FIRST)), wait: Self::FIRST };
+        };
+        if before.again_at.is_some() {
+            return before;
+        }
+        let wait = before.wait.saturating_mul(2);
+        Self { again_at: Some(after(now, wait)), wait, ..before }
+    }
+
+    fn is_over(&self, now: Instant) -> bool {
+        after(self.since, Self::PATIENCE) <= now
+    }
 }
 
 /// All relays of an agent.
@@ -117,13 +157,33 @@ impl Relays {
     /// Notes when a relay needs attention.
     pub(super) fn touch(&mut self, id: RelayId) {
         if let Some(relay) = self.list.get_mut(&id) {
-            relay.deadline = earliest(earliest(relay.allocation.deadline(), relay.keepalive_at), relay.retry_at);
+            let cramped = relay.cramped.and_then(|cramped| cramped.again_at);
+            let own = earliest(earliest(relay.keepalive_at, relay.retry_at), cramped);
+            relay.deadline = earliest(relay.allocation.deadline(), own);
         }
         self.settle();
     }
 
+    /// Notes that a relay needs attention at this time, or earlier.
+    pub(super) fn hasten(&mut self, id: RelayId, at: Instant) {
+        if let Some(relay) = self.list.get_mut(&id) {
+            relay.deadline = earliest(relay.deadline, Some(at));
+            self.deadline = earliest(self.deadline, Some(at));
+        }
+    }
+
     fn settle(&mut self) {
         self.deadline = self.list.values().filter_map(|relay| relay.deadline).min();
+    }
+
+    /// Has a relay ask another server.
+    fn turn_to(&mut self, id: RelayId, server: SocketAddr) {
+        let Some(relay) = self.list.get_mut(&id) else { return };
+        let before = core::mem::replace(&mut relay.server, server);
+        if relay.ice_server.transport() == Transport::Udp {
+            self.by_link.remove(&(relay.base, before));
+            self.by_link.insert((relay.base, server), id);
+        }
     }
 
     /// Remembers that a server was asked from a base; `false` if that was not long ago.
@@ -143,6 +203,10 @@ impl Agent {
     const RETRY: Duration = Duration::from_secs(1);
     const RETRY_WHEN_FULL: Duration = Duration::from_secs(60);
     const RETRY_AFTER_MISMATCH: Duration = Duration::from_secs(120);
+    /// An allocation that has lasted so long was a good one: what happened before it does not count.
+    const LASTING: Duration = Duration::from_secs(60);
+    /// How often servers may name another one instead of themselves (RFC 8489 §10 leaves it open).
+    const MOST_HOPS: u8 = 5;
     /// How many further connections are opened to a server that takes ours for another (RFC 8656 §7.4).
     const MOST_MISMATCHES: u8 = 2;
     const RETRY_MOST: Duration = Duration::from_secs(600);
@@ -165,22 +229,26 @@ impl Agent {
             return;
         }
         self.relays.note_asked(self.now, base, server);
-        let allocation = self.new_allocation(&ice_server, base);
+        let allocation = self.new_allocation(&ice_server, base, server);
         let (candidates, failures) = (SmallVec::new(), 0);
         let id = self.relays.insert(Relay {
             stream,
             component,
             base,
             server,
+            origin: server,
             ice_server,
             connection: None,
             mismatches: 0,
+            hops: 0,
             allocation,
             task: Some(task),
             candidates,
             last_sent_at: self.now,
             keepalive_at: None,
             failures,
+            allocated_at: self.now,
+            cramped: None,
             retry_at: None,
             deadline: None,
         });
@@ -194,7 +262,7 @@ impl Agent {
         self.relays.remove(id)
     }
 
-    fn new_allocation(&self, server: &IceServer, base: SocketAddr) -> Allocation {
+    fn new_allocation(&self, server: &IceServer, base: SocketAddr, address: SocketAddr) -> Allocation {
         let families = match (self.config.relay_families, base.is_ipv4()) {
             (crate::RelayFamilies::Both, _) => Families::Both,
             (crate::RelayFamilies::OfServer, true) => Families::V4,
@@ -203,10 +271,11 @@ impl Agent {
         let terms = Terms {
             families,
             is_stream: server.transport() == Transport::Tcp,
+            server: address.ip(),
             schedule: self.config.schedule(),
             software: self.config.software.clone(),
         };
-        Allocation::new(server.username().unwrap_or_default(), server.credential().unwrap_or_default(), terms)
+        Allocation::new(server.username().zip(server.credential()), terms)
     }
 
     // What follows.
@@ -218,7 +287,7 @@ impl Agent {
                 TurnEvent::Allocated { relayed, mapped } => self.take_allocated(id, &relayed, canonical(mapped)),
                 TurnEvent::FamilyRefused { family, code } => self.tell_relay_error(id, code, family_text(family)),
                 TurnEvent::Failed { code, text } => self.take_failed(id, code, text.into()),
-                TurnEvent::Redirected(alternate) => self.follow_redirection(id, canonical(alternate)),
+                TurnEvent::Redirected(alternate) => self.follow_redirection(id, canonical(unmapped(alternate))),
                 TurnEvent::Lost { code, text } => self.take_lost(id, code, text.into()),
                 TurnEvent::Permitted(ip) => {
                     for pair in self.relayed_pairs(id, ip) {
@@ -231,6 +300,7 @@ impl Agent {
                         self.refuse_pair(pair);
                     }
                 }
+                TurnEvent::Trouble { code, text } => self.tell_relay_error(id, code, text.into()),
                 TurnEvent::Icmp { peer, kind, code } => {
                     if let Some(relay) = self.relays.list.get(&id) {
                         let (stream, component) = (relay.stream, relay.component);
@@ -252,7 +322,7 @@ impl Agent {
         let patience = self.config.keepalive_interval;
         let now = self.now;
         let Some(relay) = self.relays.list.get_mut(&id) else { return };
-        relay.failures = 0;
+        relay.allocated_at = now;
         let is_datagram = relay.connection.is_none();
         relay.keepalive_at = is_datagram.then(|| after(now, patience));
         let (stream, base, server, task) = (relay.stream, relay.base, relay.server, relay.task.take());
@@ -263,8 +333,16 @@ impl Agent {
         for address in relayed {
             self.add_relayed(id, canonical(*address), mapped);
         }
+        let is_of_use = self.relays.list.get(&id).is_some_and(|relay| !relay.candidates.is_empty());
         if let Some(task) = task {
-            self.gatherer.finish(task, now, End::Answered);
+            let refused = || End::Refused(0, TAKEN.into());
+            self.gatherer.finish(task, now, if is_of_use { End::Answered } else { refused() });
+        } else if !is_of_use {
+            self.tell_relay_error(id, 0, TAKEN.into());
+        }
+        if !is_of_use {
+            // Given back, and not tried again: the server would give the same one.
+            self.release_relay(id);
         }
     }
 
@@ -277,6 +355,7 @@ impl Agent {
         let protocol = relay.ice_server.relay_protocol();
         let host = self.sockets.get(&(Transport::Udp, relay.base)).map(|socket| socket.host);
         if self.sockets.contains_key(&(Transport::Udp, address)) {
+            // It is that of another allocation, as servers have it that give one address to many, or one of our own.
             return;
         }
         let Some(data) = self.stream(stream) else { return };
@@ -293,7 +372,7 @@ impl Agent {
         let priority = Priority::compute(self.config.type_preferences.of(kind), preference, component);
         let number = Foundation::numbered("", foundation);
         let candidate = Candidate::new(kind, component, number, priority, address)
-            .with_related_address(self.shown_mapped(stream, mapped));
+            .with_related_address(self.shown_mapped(stream, mapped, server));
         if let Some(data) = self.stream_mut(stream) {
             if let Some(host) = host {
                 data.locals.fix_priority(host);
@@ -347,18 +426,24 @@ impl Agent {
         // What the server will not change its mind about is not asked again.
         if matches!(code, 0 | 300..=436 | 438..=485) {
             self.forget_relay(id);
-        } else {
-            self.retry_relay(id, code);
+            return;
         }
+        let first = match code {
+            486 | 508 => Self::RETRY_WHEN_FULL,
+            437 => Self::RETRY_AFTER_MISMATCH,
+            _ => Self::RETRY,
+        };
+        self.retry_relay(id, first);
     }
 
     /// Begins again with an allocation that was not had.
     fn ask_anew(&mut self, id: RelayId) {
         let Some(relay) = self.relays.list.get(&id) else { return };
-        let (base, ice_server) = (relay.base, Arc::clone(&relay.ice_server));
-        let allocation = self.new_allocation(&ice_server, base);
+        let (base, server, ice_server) = (relay.base, relay.server, Arc::clone(&relay.ice_server));
+        let allocation = self.new_allocation(&ice_server, base, server);
         if let Some(relay) = self.relays.list.get_mut(&id) {
             relay.allocation = allocation;
+            relay.cramped = None;
         }
         self.connect_relay(id);
     }
@@ -366,10 +451,13 @@ impl Agent {
     /// An allocation is gone: its candidates go, and another one is asked for.
     fn take_lost(&mut self, id: RelayId, code: u16, text: Box<str>) {
         let Some(relay) = self.relays.list.get_mut(&id) else { return };
-        if relay.task.is_some() {
+        if relay.task.is_some() || relay.candidates.is_empty() {
             // It could not be used, and was never told of.
             self.take_failed(id, code, text);
             return;
+        }
+        if after(relay.allocated_at, Self::LASTING) <= self.now {
+            relay.failures = 0;
         }
         let (stream, component, base) = (relay.stream, relay.component, relay.base);
         let url = relay.ice_server.shared_url();
@@ -378,11 +466,12 @@ impl Agent {
             self.drop_relayed(stream, address, candidate);
         }
         self.emit(Event::RelayLost { stream, component, url, base, code, text, at: self.now });
-        self.retry_relay(id, code);
+        let is_full = matches!(code, 486 | 508);
+        self.retry_relay(id, if is_full { Self::RETRY_WHEN_FULL } else { Self::RETRY });
     }
 
-    /// Asks for an allocation again, some time later.
-    fn retry_relay(&mut self, id: RelayId, code: u16) {
+    /// Asks for an allocation again, some time later: twice as long each time, from the first on.
+    fn retry_relay(&mut self, id: RelayId, first: Duration) {
         let now = self.now;
         self.hang_up(id);
         if self.is_closed {
@@ -390,12 +479,6 @@ impl Agent {
             return;
         }
         let Some(relay) = self.relays.list.get_mut(&id) else { return };
-        let first = match code {
-            486 | 508 => Self::RETRY_WHEN_FULL,
-            // Of an Allocate; that of a Refresh says that there is nothing.
-            437 if relay.failures > 0 => Self::RETRY_AFTER_MISMATCH,
-            _ => Self::RETRY,
-        };
         let wait = first.saturating_mul(1 << relay.failures.min(16)).min(Self::RETRY_MOST);
         relay.failures += 1;
         relay.retry_at = Some(after(now, wait));
@@ -410,24 +493,20 @@ impl Agent {
 
     /// Asks the server that another one has named (RFC 8489 §10).
     fn follow_redirection(&mut self, id: RelayId, alternate: SocketAddr) {
-        let Some(relay) = self.relays.list.get(&id) else { return };
-        let (base, ice_server) = (relay.base, Arc::clone(&relay.ice_server));
-        let is_usable = alternate.port() != 0
+        let Some(relay) = self.relays.list.get_mut(&id) else { return };
+        relay.hops = relay.hops.saturating_add(1);
+        let base = relay.base;
+        let is_usable = relay.hops <= Self::MOST_HOPS
             && alternate.is_ipv4() == base.is_ipv4()
+            && alternate.port() != 0
             && judge(alternate.ip(), relay.server.ip()).is_ok()
             && self.config.remote_filter.allows(alternate.ip())
             && self.relays.find(base, alternate).is_none();
         if !is_usable || !self.relays.note_asked(self.now, base, alternate) {
-            self.take_failed(id, 300, "redirected in a circle, or to nowhere".into());
+            self.take_failed(id, 300, "redirected in a circle, too often, or to nowhere".into());
             return;
         }
-        if let Some(relay) = self.relays.list.get_mut(&id) {
-            if ice_server.transport() == Transport::Udp {
-                self.relays.by_link.remove(&(base, relay.server));
-                self.relays.by_link.insert((base, alternate), id);
-            }
-            relay.server = alternate;
-        }
+        self.relays.turn_to(id, alternate);
         self.ask_anew(id);
     }
 
@@ -436,7 +515,10 @@ impl Agent {
     /// Whether an allocation of a stream was lost and may be replaced soon.
     pub(super) fn awaits_relay(&self, stream: StreamId) -> bool {
         const PATIENCE: u32 = 4;
-        let is_awaited = |relay: &Relay| relay.stream == stream && relay.failures > 0 && relay.failures <= PATIENCE;
+        let is_awaited = |relay: &Relay| {
+            let is_lost = relay.candidates.is_empty() && relay.failures > 0;
+            relay.stream == stream && is_lost && relay.failures <= PATIENCE
+        };
         !self.relays.is_empty() && self.relays.list.values().any(is_awaited)
     }
 
@@ -470,8 +552,21 @@ impl Agent {
             // Data puts it off.
             relay.keepalive_at = Some(after(relay.last_sent_at, patience).max(at));
         }
+        if let Some(cramped) = &mut relay.cramped {
+            cramped.again_at.take_if(|at| *at <= now);
+            if cramped.is_over(now) {
+                relay.cramped = None;
+                relay.allocation.give_up_next(now);
+            }
+        }
         if relay.retry_at.take_if(|at| *at <= now).is_some() {
-            let (base, server) = (relay.base, relay.server);
+            let (base, origin) = (relay.base, relay.origin);
+            relay.hops = 0;
+            if self.relays.find(base, origin).is_none() {
+                // Whoever was named instead is not asked for ever.
+                self.relays.turn_to(id, origin);
+            }
+            let server = self.relays.list.get(&id).map_or(origin, |relay| relay.server);
             self.relays.note_asked(now, base, server);
             self.ask_anew(id);
         }
@@ -484,13 +579,16 @@ impl Agent {
             return None;
         }
         let mut next = self.relays.deadline;
-        if self.relays.list.values().any(|relay| relay.allocation.has_repeat()) {
+        // What waits for a larger buffer is looked at again in its time.
+        let mut roomy =
+            self.relays.list.values().filter(|relay| relay.cramped.is_none_or(|one| one.again_at.is_none()));
+        if roomy.clone().any(|relay| relay.allocation.has_repeat()) {
             next = Some(self.now);
         }
-        if self.relays.list.values().any(|relay| relay.allocation.has_upkeep() && self.is_reachable(relay)) {
+        if roomy.clone().any(|relay| relay.allocation.has_upkeep() && self.is_reachable(relay)) {
             next = Some(self.now);
         }
-        if self.relays.list.values().any(|relay| relay.allocation.has_start() && self.is_reachable(relay)) {
+        if roomy.any(|relay| relay.allocation.has_start() && self.is_reachable(relay)) {
             next = earliest(next, Some(self.pacer.next_start_from(self.now)));
         }
         next
@@ -558,6 +656,9 @@ impl Agent {
         }
     }
 }
+
+/// What is told of a relayed address that is there already.
+const TAKEN: &str = "the relayed address is in use by another candidate";
 
 fn family_text(family: u8) -> Box<str> {
     if family == 2 { "no relayed IPv6 address".into() } else { "no relayed IPv4 address".into() }

@@ -10,12 +10,14 @@ use alloc::vec::Vec;
 use core::net::{IpAddr, SocketAddr};
 
 use bytes::BufMut;
+use smallvec::SmallVec;
 
 use super::Agent;
 use super::input::Received;
 use super::pairing::canonical;
-use super::relay::{Relay, RelayId};
+use super::relay::{Cramped, Relay, RelayId};
 use super::wrap::Leaving;
+use crate::candidate::address::unmapped;
 use crate::connection::{ConnectionId, ConnectionSecurity};
 use crate::pair::Path;
 use crate::route::Framing;
@@ -118,6 +120,18 @@ impl Agent {
         }
     }
 
+    /// Notes that data leaves through a relay: something should come back.
+    pub(super) fn note_relayed_data(&mut self, path: &Path) {
+        if self.relays.is_empty() {
+            return;
+        }
+        let (now, Some(id)) = (self.now, self.relays.by_address.get(&path.base).copied()) else { return };
+        let due = self.relays.list.get_mut(&id).and_then(|relay| relay.allocation.note_sent(now, path.remote));
+        if let Some(due) = due {
+            self.relays.hasten(id, due);
+        }
+    }
+
     /// Appends a Send indication.
     pub(super) fn put_indication(&mut self, peer: SocketAddr, message: &[u8], buf: &mut impl BufMut) -> usize {
         let id = TransactionId::draw(&mut self.random);
@@ -131,8 +145,9 @@ impl Agent {
         }
         let now = self.now;
         let room = buf.remaining_mut();
-        let has_repeat = |relay: &Relay| relay.allocation.has_repeat() && relay.allocation.longest_request() <= room;
-        if let Some(id) = self.relays.list.iter().find(|(_, relay)| has_repeat(relay)).map(|(id, _)| *id) {
+        if let Some(id) =
+            self.next_relay(room, |agent, relay| relay.allocation.repeat_len().filter(|_| agent.is_reachable(relay)))
+        {
             return self.write_to_server(id, buf, |relay, _| relay.allocation.repeat(now).map(Into::into));
         }
         let is_due = |relay: &Relay| relay.keepalive_at.is_some_and(|at| at <= now);
@@ -141,25 +156,43 @@ impl Agent {
             write_keepalive(&mut out, TransactionId::draw(&mut self.random));
             return self.write_to_server(id, buf, |_, _| Some(Box::from(&*out)));
         }
-        let has_upkeep = |relay: &Relay| {
-            relay.allocation.has_upkeep() && relay.allocation.longest_request() <= room && self.is_reachable(relay)
+        let upkeep_len = |agent: &Self, relay: &Relay| {
+            let is_due = relay.allocation.has_upkeep() && agent.is_reachable(relay);
+            relay.allocation.start_len().filter(|_| is_due)
         };
-        if let Some(id) = self.relays.list.iter().find(|(_, relay)| has_upkeep(relay)).map(|(id, _)| *id) {
-            return self.write_to_server(id, buf, |relay, random| relay.allocation.start(now, random).map(Into::into));
+        if let Some(id) = self.next_relay(room, upkeep_len) {
+            return self
+                .write_to_server(id, buf, |relay, random| relay.allocation.start(now, random, room).map(Into::into));
         }
         let is_turn = self.gatherer.is_turn() || !self.set.has_work();
         if !is_turn || !self.pacer.is_open(now) {
             return None;
         }
-        let has_start = |relay: &Relay| {
-            relay.allocation.has_start() && relay.allocation.longest_request() <= room && self.is_reachable(relay)
-        };
-        let id = self.relays.list.iter().find(|(_, relay)| has_start(relay)).map(|(id, _)| *id)?;
+        let start_len =
+            |agent: &Self, relay: &Relay| relay.allocation.start_len().filter(|_| agent.is_reachable(relay));
+        let id = self.next_relay(room, start_len)?;
         let transmit =
-            self.write_to_server(id, buf, |relay, random| relay.allocation.start(now, random).map(Into::into))?;
+            self.write_to_server(id, buf, |relay, random| relay.allocation.start(now, random, room).map(Into::into))?;
         self.pacer.start(now);
         self.gatherer.set_turn(false);
         Some(transmit)
+    }
+
+    /// The first relay whose request of this length fits into a buffer. Those of which it does not wait for another buffer,
+    /// and not for ever.
+    fn next_relay(&mut self, room: usize, length: impl Fn(&Self, &Relay) -> Option<usize>) -> Option<RelayId> {
+        let wants = self.relays.list.iter().filter_map(|(id, relay)| Some((*id, length(self, relay)?)));
+        let wants: SmallVec<[(RelayId, usize); 4]> = wants.collect();
+        for (id, length) in wants {
+            let Some(relay) = self.relays.list.get_mut(&id) else { continue };
+            if length <= room {
+                relay.cramped = None;
+                return Some(id);
+            }
+            relay.cramped = Some(Cramped::next(relay.cramped, self.now));
+            self.relays.touch(id);
+        }
+        None
     }
 
     fn write_to_server(
@@ -194,12 +227,12 @@ impl Agent {
         let now = self.now;
         let dropped = Received::Dropped;
         let Some(relay) = self.relays.list.get_mut(&id) else { return dropped(DropReason::UnknownDestination) };
-        let (peer, payload) = match FromServer::read(datagram.payload) {
+        let (peer, payload, is_on_channel) = match FromServer::read(datagram.payload) {
             FromServer::Channel(number, payload) => match relay.allocation.peer_of(now, number) {
-                Some(peer) => (peer, payload),
+                Some(peer) => (peer, payload, true),
                 None => return dropped(DropReason::UnvalidatedSource),
             },
-            FromServer::Data(peer, payload) => (canonical(peer), payload),
+            FromServer::Data(peer, payload) => (canonical(unmapped(peer)), payload, false),
             FromServer::Icmp(peer, kind, code) => {
                 let result = relay.allocation.handle_icmp(now, canonical(peer), kind, code);
                 self.follow_relay(id);
@@ -215,11 +248,15 @@ impl Agent {
         if !relay.allocation.is_permitted(now, peer.ip()) {
             return dropped(DropReason::UnvalidatedSource);
         }
+        let is_asked = relay.allocation.note_heard(now, peer, is_on_channel);
         let Some(relayed) = relay.allocation.relayed().iter().find(|relayed| relayed.is_ipv4() == peer.is_ipv4())
         else {
             return dropped(DropReason::UnknownDestination);
         };
         let (destination, transport) = (canonical(*relayed), Transport::Udp);
+        if is_asked {
+            self.relays.touch(id);
+        }
         let inner = Datagram { source: peer, destination, transport, payload, ..*datagram };
         self.dispatch_inner(&inner)
     }

@@ -79,7 +79,7 @@ impl Agent {
         }
     }
 
-    /// Asks the servers of relayed pairs whose peer has fallen silent: the allocation may be gone.
+    /// Asks the servers of relayed pairs whose peer has fallen silent: the allocation may be gone, or what it lets through.
     fn question_silent_relays(&mut self) {
         let is_silent =
             |one: &&super::stream_data::Component| matches!(one.health, Some(PathHealth::Suspect | PathHealth::Lost));
@@ -92,7 +92,7 @@ impl Agent {
         for path in paths {
             let Some(id) = self.relays.by_address.get(&path.base).copied() else { continue };
             if let Some(relay) = self.relays.list.get_mut(&id) {
-                relay.allocation.refresh_now(self.now);
+                relay.allocation.doubt(self.now, path.remote);
             }
             self.relays.touch(id);
         }

@@ -8,8 +8,10 @@ use alloc::vec::Vec;
 use bytes::BufMut;
 
 use super::Agent;
+use super::gathering::end_of;
 use super::input::Received;
 use super::pairing::canonical;
+use crate::candidate::address::unmapped;
 use crate::connection::{ConnectionEnd, ConnectionId, ConnectionSecurity};
 use crate::gather::{End, TaskId};
 use crate::stats::DropReason;
@@ -79,9 +81,7 @@ impl Agent {
         let message = bytes.get(..wanted).filter(|message| response_id(message) == Some(request));
         let end = match message.and_then(read_answer) {
             Some(ServerAnswer::Mapped(mapped)) => {
-                // It is redundant, not wanted, or comes too late.
-                let _ = self.add_reflexive(stream, (Transport::Tcp, base), mapped, Some(server.ip()));
-                End::Answered
+                end_of(&self.add_reflexive(stream, (Transport::Tcp, base), unmapped(mapped), Some(server.ip())))
             }
             Some(ServerAnswer::Refused(code, text)) => End::Refused(code, text.into()),
             Some(ServerAnswer::Unusable) | None => End::Silent,

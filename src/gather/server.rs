@@ -80,6 +80,7 @@ pub struct IceServer {
     is_secure: bool,
     username: Option<Box<str>>,
     credential: Option<Box<str>>,
+    is_anonymous: bool,
 }
 
 /// Why a text is not the URI of an [`IceServer`].
@@ -120,10 +121,19 @@ impl IceServer {
         Self::at(IceServerKind::Turn, address, url).with_credentials(username, credential)
     }
 
+    /// A TURN server at this address, over UDP, that relays for guests: it asks for no credentials.
+    ///
+    /// No answer of it is authenticated, so that whoever sees the requests can answer in its place.
+    #[must_use]
+    pub fn turn_anonymous(address: SocketAddr) -> Self {
+        Self::at(IceServerKind::Turn, address, format!("turn:{address}?transport=udp")).anonymous()
+    }
+
     fn at(kind: IceServerKind, address: SocketAddr, url: alloc::string::String) -> Self {
         let host = format!("{}", address.ip()).into();
         let (transport, is_secure) = (Transport::Udp, false);
-        Self { url: url.into(), kind, host, address, transport, is_secure, username: None, credential: None }
+        let (username, credential, is_anonymous) = (None, None, false);
+        Self { url: url.into(), kind, host, address, transport, is_secure, username, credential, is_anonymous }
     }
 
     /// The server of a URI whose host the application has resolved to this address.
@@ -134,11 +144,22 @@ impl IceServer {
         Self::parse(url, Some(ip))
     }
 
-    /// The same with credentials, which a TURN server asks for (RFC 8489 §9.2).
+    /// The same with credentials, which a TURN server asks for (RFC 8489 §9.2). The user name has at most 508 bytes
+    /// (RFC 8489 §14.3).
     #[must_use]
     pub fn with_credentials(mut self, username: &str, credential: &str) -> Self {
         self.username = Some(username.into());
         self.credential = Some(credential.into());
+        self.is_anonymous = false;
+        self
+    }
+
+    /// The same without credentials, as a guest: see [`turn_anonymous`](Self::turn_anonymous).
+    #[must_use]
+    pub fn anonymous(mut self) -> Self {
+        self.username = None;
+        self.credential = None;
+        self.is_anonymous = true;
         self
     }
 
@@ -186,6 +207,7 @@ impl IceServer {
             is_secure,
             username: None,
             credential: None,
+            is_anonymous: false,
         })
     }
 
@@ -243,6 +265,12 @@ impl IceServer {
     #[must_use]
     pub fn username(&self) -> Option<&str> {
         self.username.as_deref()
+    }
+
+    /// Whether it is used without credentials.
+    #[must_use]
+    pub const fn is_anonymous(&self) -> bool {
+        self.is_anonymous
     }
 
     /// The password.

@@ -217,6 +217,11 @@ impl Server {
         self.held.values_mut().for_each(|held| held.channels.clear());
     }
 
+    /// Forgets the permissions of all allocations: nothing gets through until they are asked for again.
+    pub fn forget_permissions(&mut self) {
+        self.held.values_mut().for_each(|held| held.permissions.clear());
+    }
+
     /// Gives out another nonce from now on: requests with the one before are answered with 438.
     pub fn rotate_nonce(&mut self) {
         // The first of the 24 bits of RFC 8489 §9.2.1 are PASSWORD-ALGORITHMS and USERHASH.

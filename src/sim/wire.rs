@@ -4,7 +4,8 @@ use std::net::SocketAddr;
 use std::vec::Vec;
 
 use crate::credentials::Password;
-use crate::stun::{Class, IntegrityKey, reference};
+use crate::stun::server::write_xor_address;
+use crate::stun::{Class, Integrity, IntegrityKey, TransactionId, reference};
 
 /// A datagram, decoded by the parser of `stun-types`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -160,8 +161,7 @@ impl MessageBuilder {
     /// A Binding error response with this code.
     #[must_use]
     pub fn binding_error(id: [u8; 12], code: u16) -> Self {
-        let [class, number] = [code / 100, code % 100].map(|part| u8::try_from(part).unwrap_or(u8::MAX));
-        Self::new(0x0111, id).attribute(0x0009, &[0, 0, class, number])
+        Self::new(0x0111, id).error_code(code)
     }
 
     /// Appends any attribute.
@@ -231,6 +231,31 @@ impl MessageBuilder {
         self.set_length(36);
         let tag = IntegrityKey::new(password).sha256([&self.bytes, &[], &[]]);
         self.attribute(0x001c, &tag)
+    }
+
+    /// Appends an address that is XORed with the header (RFC 8489 §14.2), as an attribute of this type.
+    #[must_use]
+    pub fn xor_address(self, kind: u16, address: SocketAddr) -> Self {
+        let id = self.bytes.get(8..20).and_then(|id| id.try_into().ok()).unwrap_or_default();
+        let mut value = [0; 20];
+        let value = write_xor_address(&mut value, address, TransactionId(id)).to_vec();
+        self.attribute(kind, &value)
+    }
+
+    /// Appends ERROR-CODE with this number.
+    #[must_use]
+    pub fn error_code(self, code: u16) -> Self {
+        let [class, number] = [code / 100, code % 100].map(|part| u8::try_from(part).unwrap_or(u8::MAX));
+        self.attribute(0x0009, &[0, 0, class, number])
+    }
+
+    /// Appends MESSAGE-INTEGRITY by the long-term credentials of a TURN server (RFC 8489 §9.2.2), made with MD5.
+    #[must_use]
+    pub fn long_term_integrity(mut self, username: &str, realm: &[u8], password: &str) -> Self {
+        self.set_length(24);
+        let key = IntegrityKey::long_term(username.as_bytes(), realm, password.as_bytes(), Integrity::Sha1);
+        let tag = key.sha1([&self.bytes, &[], &[]]);
+        self.attribute(0x0008, &tag)
     }
 
     /// Appends FINGERPRINT.

@@ -23,7 +23,7 @@ pub(crate) enum Method {
 }
 
 impl Method {
-    const fn number(self) -> u16 {
+    pub(crate) const fn number(self) -> u16 {
         match self {
             Self::Binding => 1,
             Self::Allocate => 3,

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! Asking -- Allocate --> Held -- refreshed a minute early --> Held ...
-//!    |                    | \-- 437, expiry, connection lost --> Over (Lost)
+//!    |                    | \-- authentic 437 or 441, expiry, connection lost --> Over (Lost)
 //!    |                    \---- release --> Releasing -- answer, or two tries --> Over (Released)
 //!    \-- refused, silent --> Over (Failed)      \-- 300 --> Over (Redirected)
 //! ```
@@ -10,6 +10,10 @@
 //! It knows nothing of ICE. What it wants to send is polled: [`start`](Allocation::start) gives a new request, which
 //! counts against Ta, and [`repeat`](Allocation::repeat) one that is sent again, the same bytes. Whatever comes from the
 //! server is authenticated before it changes anything; see `auth`.
+//!
+//! A *try* is a request and what follows on 401 and 438, which have no integrity and may be anybody's: one 401, and three
+//! 438 in a row at most. A try that has failed ends no allocation: what it was for is asked for again some time later, twice
+//! as long each time, and what is held serves until its lifetime ends. So it is with all that a server can make us repeat.
 
 pub(crate) mod auth;
 pub(crate) mod data;
@@ -27,14 +31,15 @@ use core::time::Duration;
 
 use smallvec::SmallVec;
 
+use crate::candidate::address::{judge, unmapped};
 use crate::check::{Retransmission, Schedule};
 use crate::random::Random;
 use crate::stats::DropReason;
-use crate::stun::server::{Method, ServerMessage, ServerWriter, kinds};
+use crate::stun::server::{HEADER, Method, ServerMessage, ServerWriter, kinds};
 use crate::stun::{Class, TransactionId};
 use crate::time::{Instant, after, earliest};
 use auth::{Auth, Verdict};
-use permission::{Batch, Channels, Permissions};
+use permission::{Backoff, Batch, Channels, Permissions};
 
 /// Families of relayed addresses to ask for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,6 +55,8 @@ pub(crate) struct Terms {
     pub(crate) families: Families,
     /// The server is reached over a stream: nothing is sent twice.
     pub(crate) is_stream: bool,
+    /// Where the server is: what it names is judged by that.
+    pub(crate) server: IpAddr,
     pub(crate) schedule: Schedule,
     /// SOFTWARE in Allocate and Refresh; empty for none.
     pub(crate) software: Box<str>,
@@ -72,6 +79,8 @@ pub(crate) enum TurnEvent {
     Permitted(IpAddr),
     /// The server relays nothing to this address.
     Refused { ip: IpAddr, code: u16 },
+    /// The server does not do what it was asked for, and is asked again.
+    Trouble { code: u16, text: String },
     /// The server got an ICMP message for what was sent to this peer.
     Icmp { peer: SocketAddr, kind: u8, code: u8 },
     /// The server was told that the allocation is not needed any more.
@@ -91,8 +100,35 @@ enum Purpose {
 #[derive(Clone, Debug)]
 struct Wish {
     purpose: Purpose,
-    /// How often it was refused for what the server tells about itself.
-    challenges: u8,
+    /// How often it was answered by 401 although it had credentials.
+    rejected: u8,
+    /// How often it was answered by 438.
+    stale: u8,
+}
+
+impl Wish {
+    const fn new(purpose: Purpose) -> Self {
+        Self { purpose, rejected: 0, stale: 0 }
+    }
+
+    /// Whether it is asked once more after this error.
+    fn may_retry(&mut self, code: u16, was_signed: bool, is_new_realm: bool) -> bool {
+        /// Most 438 in a row (RFC 8489 §9.2.5 leaves it open).
+        const MAX_STALE: u8 = 3;
+        match code {
+            401 if !was_signed => true,
+            401 => {
+                self.rejected += 1;
+                // Credentials that were refused are not right the second time (RFC 8489 §9.2.5); an allocation shows that
+                // they are, and that the error is not the server's.
+                self.rejected == 1 && (is_new_realm || !matches!(self.purpose, Purpose::Allocate(_)))
+            }
+            _ => {
+                self.stale += 1;
+                self.stale < MAX_STALE
+            }
+        }
+    }
 }
 
 /// A request that waits for its answer.
@@ -115,6 +151,7 @@ struct Holding {
     refreshed_at: Instant,
     /// `None` while a Refresh is under way.
     refresh_at: Option<Instant>,
+    backoff: Backoff,
 }
 
 #[derive(Clone, Debug)]
@@ -140,26 +177,34 @@ pub(crate) struct Allocation {
 }
 
 impl Allocation {
-    /// Most times that a request is sent anew because of 401 or 438 (RFC 8489 §9.2.5 leaves it open).
-    const MAX_CHALLENGES: u8 = 4;
+    /// The longest request: what a buffer has room for whose owner follows the documentation.
+    const LONGEST: usize = 1500;
     /// The request that releases an allocation is sent twice over UDP, and waited for three RTOs in all.
     const RELEASE: (u8, u32) = (2, 2);
     /// How early an allocation is refreshed; one that is shorter than twice that at half of its life (RFC 8656 §8).
     const EARLY: Duration = Duration::from_secs(60);
     /// How long after a Refresh the next one may be sent ahead of time.
     const LEAST_INTERVAL: Duration = Duration::from_secs(10);
-    /// How long after a Refresh that was refused or not answered the next one goes.
+    /// How long after a Refresh that was refused or not answered the next one goes, at first; and how short a lifetime never
+    /// makes it.
     const REFRESH_AGAIN: Duration = Duration::from_secs(5);
+    /// How long an allocation lasts of which the server does not say it (RFC 8656 §3.2).
+    const DEFAULT_LIFETIME: Duration = Duration::from_secs(600);
+    /// The longest lifetime that is believed: a server may forget, and is asked once an hour (RFC 8656 §7.2).
+    const MOST_LIFETIME: Duration = Duration::from_secs(3600);
     /// Code of failures that no server reported (W3C `icecandidateerror`).
     pub(crate) const UNREACHABLE: u16 = 701;
 
-    pub(crate) fn new(username: &str, password: &str, terms: Terms) -> Self {
+    /// One that is asked for by a user with a password; without, by a guest.
+    pub(crate) fn new(user: Option<(&str, &str)>, terms: Terms) -> Self {
         let purpose = Purpose::Allocate(terms.families);
+        // What the longest of the requests has that are about one thing.
+        let least = (HEADER + 8 + 8 + software_len(&terms)).max(HEADER + 8 + 24);
         Self {
+            auth: Auth::new(user, Self::LONGEST.saturating_sub(least)),
             terms,
-            auth: Auth::new(username, password),
             state: State::Asking,
-            wishes: VecDeque::from([Wish { purpose, challenges: 0 }]),
+            wishes: VecDeque::from([Wish::new(purpose)]),
             exchanges: SmallVec::new(),
             permissions: Permissions::default(),
             channels: Channels::default(),
@@ -217,8 +262,27 @@ impl Allocation {
         self.channels.peer_of(now, number).filter(|_| matches!(self.state, State::Held(_)))
     }
 
+    /// Notes that data leaves to a peer; gives the new deadline that may come of it.
+    pub(crate) fn note_sent(&mut self, now: Instant, peer: SocketAddr) -> Option<Instant> {
+        self.channels.note_sent(now, peer)
+    }
+
+    /// Notes that something has come from a peer, on its channel or by an indication; whether the server is asked why.
+    pub(crate) fn note_heard(&mut self, now: Instant, peer: SocketAddr, is_on_channel: bool) -> bool {
+        self.channels.note_heard(now, peer, is_on_channel)
+    }
+
+    /// Questions all that it takes to reach a peer that has fallen silent: the channel, the permission and the allocation may
+    /// each be gone (RFC 8656 §12 lets a channel be bound again). Until the server has answered, data goes by indications.
+    pub(crate) fn doubt(&mut self, now: Instant, peer: SocketAddr) {
+        if matches!(self.state, State::Held(_)) && self.channels.doubt(now, peer) {
+            self.permissions.doubt(peer.ip());
+            self.refresh_now(now);
+        }
+    }
+
     /// Refreshes the allocation ahead of time, unless that was done a moment ago.
-    pub(crate) fn refresh_now(&mut self, now: Instant) {
+    fn refresh_now(&mut self, now: Instant) {
         if let State::Held(holding) = &mut self.state {
             if after(holding.refreshed_at, Self::LEAST_INTERVAL) <= now {
                 holding.refresh_at = holding.refresh_at.map(|_| now);
@@ -254,7 +318,7 @@ impl Allocation {
         self.exchanges.clear();
         self.state = State::Releasing(reason);
         if is_needed {
-            self.wishes.push_back(Wish { purpose: Purpose::Release, challenges: 0 });
+            self.wishes.push_back(Wish::new(Purpose::Release));
         } else {
             self.finish_release();
         }
@@ -315,10 +379,49 @@ impl Allocation {
             || (is_held && (self.permissions.has_renewal() || self.channels.has_renewal()))
     }
 
-    /// The most bytes that a request of this allocation has.
-    pub(crate) fn longest_request(&self) -> usize {
-        // Header, SOFTWARE, and the addresses of the longest CreatePermission.
-        20 + 4 + self.terms.software.len() + 24 * Permissions::MOST_AT_ONCE + self.auth.longest()
+    /// How many bytes the next new request has at least; `None` if there is none.
+    pub(crate) fn start_len(&self) -> Option<usize> {
+        if let Some(wish) = self.wishes.front() {
+            return Some(HEADER + self.least_len(&wish.purpose) + self.auth.added());
+        }
+        if !matches!(self.state, State::Held(_)) {
+            return None;
+        }
+        let peer = match self.permissions.next_is_ipv6() {
+            Some(is_ipv6) => Some(if is_ipv6 { 24 } else { 12 }),
+            None => self.channels.next_wanted().map(|peer| 8 + peer_len(peer.ip())),
+        };
+        Some(HEADER + peer? + self.auth.added())
+    }
+
+    /// How many bytes the next request that is sent again has; `None` if there is none.
+    pub(crate) fn repeat_len(&self) -> Option<usize> {
+        self.exchanges.iter().find(|exchange| exchange.due.is_none()).map(|exchange| exchange.bytes.len())
+    }
+
+    /// How many bytes are about the matter of a request. Addresses that are asked for in one may be asked for in several.
+    fn least_len(&self, purpose: &Purpose) -> usize {
+        let software = software_len(&self.terms);
+        match purpose {
+            Purpose::Allocate(Families::V4) => software + 8,
+            Purpose::Allocate(Families::V6 | Families::Both) => software + 8 + 8,
+            Purpose::Refresh => software,
+            Purpose::Release => software + 8,
+            Purpose::Permit(ips) => ips.first().map_or(0, |ip| peer_len(*ip)),
+            Purpose::Bind(_, peer) => 8 + peer_len(peer.ip()),
+        }
+    }
+
+    /// Gives up the request that is next, which no buffer has had room for.
+    pub(crate) fn give_up_next(&mut self, now: Instant) {
+        let place = self.exchanges.iter().position(|exchange| exchange.due.is_none());
+        let wish = match place {
+            Some(place) => Some(self.exchanges.remove(place).wish),
+            None => self.next_wish(1),
+        };
+        if let Some(wish) = wish {
+            self.fail_try(now, wish, 0, "no buffer has room for the request".into());
+        }
     }
 
     /// Whether a request waits to be sent again.
@@ -326,31 +429,41 @@ impl Allocation {
         self.exchanges.iter().any(|exchange| exchange.due.is_none())
     }
 
-    /// The next new request, which leaves now.
-    pub(crate) fn start(&mut self, now: Instant, random: &mut Random) -> Option<&[u8]> {
-        let wish = self.next_wish()?;
+    /// The next new request, which leaves now in a buffer with so much room. With less than [`start_len`](Self::start_len)
+    /// says, there is none.
+    pub(crate) fn start(&mut self, now: Instant, random: &mut Random, room: usize) -> Option<&[u8]> {
+        let room = room.min(Self::LONGEST);
+        let _ = self.start_len().filter(|length| *length <= room)?;
+        let wish = self.next_wish(room)?;
         let id = TransactionId::draw(random);
         let bytes = self.auth.sign(self.write(&wish.purpose, id));
         let mut way = self.way(&wish.purpose);
-        let is_signed = self.auth.has_session();
+        let is_signed = self.auth.is_ready();
         let due = Some(after(now, way.send(Duration::MAX)));
         self.exchanges.push(Exchange { id, wish, bytes, is_signed, first_sent: now, way, due });
         self.exchanges.last().map(|exchange| &*exchange.bytes)
     }
 
-    fn next_wish(&mut self) -> Option<Wish> {
-        if let Some(wish) = self.wishes.pop_front() {
+    /// What to ask for next, in a request that fits into so much room.
+    fn next_wish(&mut self, room: usize) -> Option<Wish> {
+        let overhead = HEADER + self.auth.added();
+        let most_peers = room.saturating_sub(overhead) / 24;
+        if let Some(mut wish) = self.wishes.pop_front() {
+            if let Purpose::Permit(ips) = &mut wish.purpose {
+                let rest = ips.drain(most_peers.clamp(1, ips.len().max(1))..);
+                rest.for_each(|ip| self.permissions.ask_anew(ip));
+            }
             return Some(wish);
         }
         if !matches!(self.state, State::Held(_)) {
             return None;
         }
-        let permits = Some(self.permissions.take_wanted()).filter(|batch| !batch.is_empty()).map(Purpose::Permit);
+        let permits = Some(self.permissions.take_wanted(most_peers)).filter(|batch| !batch.is_empty());
         let purpose = match permits {
-            Some(purpose) => purpose,
+            Some(ips) => Purpose::Permit(ips),
             None => self.channels.take_wanted().map(|(number, peer)| Purpose::Bind(number, peer))?,
         };
-        Some(Wish { purpose, challenges: 0 })
+        Some(Wish::new(purpose))
     }
 
     /// The next request that is sent again.
@@ -440,24 +553,27 @@ impl Allocation {
             return Err(DropReason::BadIntegrity);
         }
         let Exchange { mut wish, first_sent, .. } = self.exchanges.remove(place);
+        let error = || message.error().map_or((500, String::new()), |(code, text)| (code, auth::bounded(text)));
         match verdict {
             Verdict::Believe if message.class == Class::Success => self.succeed(now, wish, first_sent, message),
             Verdict::Believe => {
-                let (code, text) = message.error().unwrap_or((500, ""));
-                self.refuse(now, wish, code, auth::bounded(text), message.alternate_server());
+                let (code, text) = error();
+                self.refuse(now, wish, code, text, message.alternate_server());
             }
-            Verdict::Retry if wish.challenges < Self::MAX_CHALLENGES => {
-                wish.challenges += 1;
-                self.wishes.push_front(wish);
+            Verdict::Retry { is_new_realm } => {
+                let (code, text) = error();
+                if wish.may_retry(code, was_signed, is_new_realm) {
+                    self.wishes.push_front(wish);
+                } else {
+                    self.auth.give_up();
+                    self.fail_try(now, wish, code, text);
+                }
             }
-            Verdict::Retry => {
-                let (code, text) = message.error().unwrap_or((500, ""));
-                self.refuse(now, wish, code, auth::bounded(text), None);
-            }
+            Verdict::Refused(code @ (401 | 438), text) => self.fail_try(now, wish, code, text),
             Verdict::Refused(code, text) => self.refuse(now, wish, code, text, None),
             // Over a stream no other answer will come (RFC 8489 §9.2.5).
             Verdict::Drop => {
-                self.time_out(now, wish);
+                self.fail_try(now, wish, Self::UNREACHABLE, "no answer that can be believed".into());
                 return Err(DropReason::BadIntegrity);
             }
         }
@@ -479,13 +595,15 @@ impl Allocation {
 
     fn succeed(&mut self, now: Instant, wish: Wish, asked_at: Instant, message: &ServerMessage<'_>) {
         let lifetime = message.number(kinds::LIFETIME).map(|secs| Duration::from_secs(secs.into()));
+        let lifetime = lifetime.unwrap_or(Self::DEFAULT_LIFETIME).min(Self::MOST_LIFETIME);
         match wish.purpose {
             Purpose::Allocate(families) => self.hold(now, families, asked_at, lifetime, message),
             Purpose::Refresh => {
-                if let (State::Held(holding), Some(lifetime)) = (&mut self.state, lifetime) {
+                if let State::Held(holding) = &mut self.state {
                     holding.expires_at = after(asked_at, lifetime);
                     holding.refreshed_at = asked_at;
                     holding.refresh_at = Some(refresh_at(asked_at, lifetime));
+                    holding.backoff = Backoff::default();
                 }
             }
             Purpose::Release => self.finish_release(),
@@ -510,26 +628,26 @@ impl Allocation {
         now: Instant,
         families: Families,
         asked_at: Instant,
-        lifetime: Option<Duration>,
+        lifetime: Duration,
         message: &ServerMessage<'_>,
     ) {
-        let mapped = message.xor_address(kinds::XOR_MAPPED_ADDRESS);
+        let mapped = message.xor_address(kinds::XOR_MAPPED_ADDRESS).map(unmapped);
         let mut relayed: SmallVec<[SocketAddr; 2]> = SmallVec::new();
-        for address in message.xor_addresses(kinds::XOR_RELAYED_ADDRESS) {
+        for address in message.xor_addresses(kinds::XOR_RELAYED_ADDRESS).map(unmapped) {
             let is_wanted = match families {
                 Families::V4 => address.is_ipv4(),
                 Families::V6 => address.is_ipv6(),
                 Families::Both => true,
             };
             let is_second = relayed.iter().any(|known| known.is_ipv4() == address.is_ipv4());
-            if is_wanted && !is_second && address.port() != 0 && !address.ip().is_unspecified() {
+            if is_wanted && !is_second && address.port() != 0 && judge(address.ip(), self.terms.server).is_ok() {
                 relayed.push(address);
             }
         }
-        let (Some(mapped), Some(lifetime), false) = (mapped, lifetime, relayed.is_empty()) else {
+        let (Some(mapped), false) = (mapped, relayed.is_empty()) else {
             // Nothing to use: given back, and not tried again (RFC 8656 §7.3).
             self.state = State::Releasing(Some((0, "unusable allocation".into())));
-            self.wishes.push_back(Wish { purpose: Purpose::Release, challenges: 0 });
+            self.wishes.push_back(Wish::new(Purpose::Release));
             return;
         };
         if let Some((family, code)) = message.address_error() {
@@ -537,7 +655,8 @@ impl Allocation {
         }
         let (expires_at, refresh_at) = (after(asked_at, lifetime), Some(refresh_at(asked_at, lifetime)));
         let expires_at = expires_at.max(now);
-        self.state = State::Held(Holding { relayed: relayed.clone(), expires_at, refreshed_at: asked_at, refresh_at });
+        let (refreshed_at, backoff) = (asked_at, Backoff::default());
+        self.state = State::Held(Holding { relayed: relayed.clone(), expires_at, refreshed_at, refresh_at, backoff });
         self.events.push_back(TurnEvent::Allocated { relayed, mapped });
     }
 
@@ -557,12 +676,14 @@ impl Allocation {
                 }
                 _ => self.fail(code, text),
             },
-            Purpose::Refresh if matches!(code, 401 | 437 | 438 | 441) => self.lose(code, text),
+            Purpose::Refresh if matches!(code, 437 | 441) => self.lose(code, text),
             Purpose::Refresh => self.refresh_again(now),
             // 437 says that it is gone already (RFC 8656 §8.1).
             Purpose::Release => self.finish_release(),
             Purpose::Permit(_) | Purpose::Bind(..) if code == 437 => self.lose(code, text),
             Purpose::Permit(ips) if ips.len() > 1 => self.permissions.ask_alone(&ips),
+            // The server has a problem of its own, which may pass (RFC 8489 §6.3.4).
+            Purpose::Permit(_) if (500..600).contains(&code) => self.fail_try(now, wish, code, text),
             Purpose::Permit(ips) => self.refuse_permissions(&ips, code),
             // The server and we have lost each other (RFC 8656 §12.3).
             Purpose::Bind(..) if code == 400 => self.release_for(Some((code, text))),
@@ -584,8 +705,27 @@ impl Allocation {
 
     fn refresh_again(&mut self, now: Instant) {
         if let State::Held(holding) = &mut self.state {
-            holding.refresh_at = Some(after(now, Self::REFRESH_AGAIN));
+            holding.refresh_at = Some(after(now, holding.backoff.next(Self::REFRESH_AGAIN)));
         }
+    }
+
+    /// A request has failed for reasons that need not be those of the server: it is made again some time later.
+    fn fail_try(&mut self, now: Instant, wish: Wish, code: u16, text: String) {
+        match wish.purpose {
+            Purpose::Allocate(_) => return self.fail(code, text),
+            // There was but one thing to say.
+            Purpose::Release => return self.finish_release(),
+            Purpose::Refresh => self.refresh_again(now),
+            Purpose::Permit(ips) => {
+                for ip in ips {
+                    if !self.permissions.postpone(now, ip) {
+                        self.events.push_back(TurnEvent::Refused { ip, code });
+                    }
+                }
+            }
+            Purpose::Bind(number, _) => self.channels.ask_again(now, number, false),
+        }
+        self.events.push_back(TurnEvent::Trouble { code, text });
     }
 
     /// No answer came in time.
@@ -606,7 +746,7 @@ impl Allocation {
                     }
                 }
             }
-            Purpose::Bind(number, _) => self.channels.ask_again(number),
+            Purpose::Bind(number, _) => self.channels.ask_again(now, number, true),
         }
     }
 
@@ -635,7 +775,7 @@ impl Allocation {
         if holding.expires_at <= now {
             self.lose(Self::UNREACHABLE, "expired".into());
         } else if holding.refresh_at.take_if(|at| *at <= now).is_some() {
-            self.wishes.push_back(Wish { purpose: Purpose::Refresh, challenges: 0 });
+            self.wishes.push_back(Wish::new(Purpose::Refresh));
         }
     }
 
@@ -664,5 +804,15 @@ const fn method(purpose: &Purpose) -> Method {
 /// When an allocation that was granted then for so long is refreshed.
 fn refresh_at(granted: Instant, lifetime: Duration) -> Instant {
     let early = lifetime.checked_sub(Allocation::EARLY).filter(|rest| *rest >= Allocation::EARLY);
-    after(granted, early.unwrap_or(lifetime / 2))
+    after(granted, early.unwrap_or(lifetime / 2).max(Allocation::REFRESH_AGAIN))
+}
+
+/// How many bytes SOFTWARE takes.
+fn software_len(terms: &Terms) -> usize {
+    if terms.software.is_empty() { 0 } else { 4 + terms.software.len().next_multiple_of(4) }
+}
+
+/// How many bytes XOR-PEER-ADDRESS takes.
+const fn peer_len(ip: IpAddr) -> usize {
+    if ip.is_ipv4() { 12 } else { 24 }
 }

@@ -11,9 +11,28 @@ use crate::time::{Instant, after, earliest};
 /// Addresses that one CreatePermission asks for.
 pub(crate) type Batch = SmallVec<[IpAddr; Permissions::MOST_AT_ONCE]>;
 
+/// How long to wait before something is tried again that has failed: twice as long each time.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Backoff {
+    failures: u8,
+}
+
+impl Backoff {
+    const MOST: Duration = Duration::from_secs(300);
+
+    /// The wait after one more failure, the first of which is `least`.
+    pub(super) fn next(&mut self, least: Duration) -> Duration {
+        let wait = least.saturating_mul(1 << self.failures.min(16)).min(Self::MOST);
+        self.failures = self.failures.saturating_add(1);
+        wait
+    }
+}
+
 #[derive(Clone, Copy, Debug)]
 enum PermissionState {
     Wanted,
+    /// To be asked for again then.
+    Later(Instant),
     Asked,
     Refused,
     /// Installed, and due for renewal then.
@@ -29,6 +48,7 @@ struct Permission {
     is_kept: bool,
     /// It is asked for alone: a request with others was refused.
     is_alone: bool,
+    backoff: Backoff,
 }
 
 /// Which addresses may send through an allocation (RFC 8656 §9): by address, whatever the port.
@@ -44,6 +64,10 @@ impl Permissions {
     const RENEWAL: Duration = Duration::from_secs(240);
     /// Most of them; more addresses than that are refused.
     pub(crate) const MOST: usize = 256;
+    /// How long to wait at first before one is asked for again.
+    const AGAIN: Duration = Duration::from_secs(1);
+    /// How often one is asked for again before it is installed: 1, 2, 4 and 8 s later.
+    const PATIENCE: u8 = 4;
     /// Most addresses in one request.
     pub(crate) const MOST_AT_ONCE: usize = 8;
 
@@ -57,7 +81,8 @@ impl Permissions {
         if self.by_ip.len() >= Self::MOST {
             return false;
         }
-        let fresh = Permission { state: PermissionState::Wanted, until: None, is_kept: true, is_alone: false };
+        let (state, backoff) = (PermissionState::Wanted, Backoff::default());
+        let fresh = Permission { state, until: None, is_kept: true, is_alone: false, backoff };
         self.by_ip.insert(ip, fresh);
         true
     }
@@ -82,8 +107,15 @@ impl Permissions {
         self.by_ip.values().any(|known| matches!(known.state, PermissionState::Wanted) && known.until.is_some())
     }
 
-    /// Addresses to ask for in one request.
-    pub(crate) fn take_wanted(&mut self) -> Batch {
+    /// Whether one of IPv6 is the first to be asked for; `None` if none is.
+    pub(crate) fn next_is_ipv6(&self) -> Option<bool> {
+        let is_wanted = |known: &Permission| matches!(known.state, PermissionState::Wanted);
+        self.by_ip.iter().find(|(_, known)| is_wanted(known)).map(|(ip, _)| ip.is_ipv6())
+    }
+
+    /// Addresses to ask for in one request, at most so many.
+    pub(crate) fn take_wanted(&mut self, most: usize) -> Batch {
+        let most = most.clamp(1, Self::MOST_AT_ONCE);
         let mut batch = Batch::new();
         for (ip, known) in &mut self.by_ip {
             if !matches!(known.state, PermissionState::Wanted) || (known.is_alone && !batch.is_empty()) {
@@ -91,7 +123,7 @@ impl Permissions {
             }
             known.state = PermissionState::Asked;
             batch.push(*ip);
-            if known.is_alone || batch.len() == Self::MOST_AT_ONCE {
+            if known.is_alone || batch.len() == most {
                 break;
             }
         }
@@ -101,6 +133,7 @@ impl Permissions {
     /// One was installed by a request that was sent then.
     pub(crate) fn install(&mut self, ip: IpAddr, asked_at: Instant) {
         if let Some(known) = self.by_ip.get_mut(&ip) {
+            known.backoff = Backoff::default();
             known.state = PermissionState::Installed(after(asked_at, Self::RENEWAL));
             known.until = Some(after(asked_at, Self::LIFETIME));
         }
@@ -112,6 +145,35 @@ impl Permissions {
             if let Some(known) = self.by_ip.get_mut(ip) {
                 known.state = PermissionState::Wanted;
                 known.is_alone = true;
+            }
+        }
+    }
+
+    /// Asks for one again some time later, unless it was asked for in vain too often and is not installed; whether it is.
+    #[must_use]
+    pub(crate) fn postpone(&mut self, now: Instant, ip: IpAddr) -> bool {
+        let holds = self.holds(now, ip);
+        let Some(known) = self.by_ip.get_mut(&ip) else { return false };
+        if !holds && known.backoff.failures >= Self::PATIENCE {
+            self.by_ip.remove(&ip);
+            return false;
+        }
+        known.state = PermissionState::Later(after(now, known.backoff.next(Self::AGAIN)));
+        true
+    }
+
+    /// Asks for one again for which a request had no room.
+    pub(crate) fn ask_anew(&mut self, ip: IpAddr) {
+        if let Some(known) = self.by_ip.get_mut(&ip) {
+            known.state = PermissionState::Wanted;
+        }
+    }
+
+    /// Asks for one again that is thought to be installed.
+    pub(crate) fn doubt(&mut self, ip: IpAddr) {
+        if let Some(known) = self.by_ip.get_mut(&ip) {
+            if matches!(known.state, PermissionState::Installed(_)) {
+                known.state = PermissionState::Wanted;
             }
         }
     }
@@ -141,18 +203,25 @@ impl Permissions {
                     known.state = PermissionState::Wanted;
                     true
                 }
-                PermissionState::Installed(_) => known.until.is_some(),
-                PermissionState::Wanted | PermissionState::Asked | PermissionState::Refused => {
-                    known.is_kept || known.until.is_some()
+                PermissionState::Later(at) if at <= now && known.is_kept => {
+                    known.state = PermissionState::Wanted;
+                    true
                 }
+                PermissionState::Installed(_) => known.until.is_some(),
+                PermissionState::Wanted
+                | PermissionState::Later(_)
+                | PermissionState::Asked
+                | PermissionState::Refused => known.is_kept || known.until.is_some(),
             }
         });
     }
 
     pub(crate) fn deadline(&self) -> Option<Instant> {
         let of = |known: &Permission| match known.state {
-            PermissionState::Installed(renewal) if known.is_kept => Some(renewal),
+            PermissionState::Installed(at) if known.is_kept => Some(at),
+            PermissionState::Later(at) if known.is_kept => earliest(Some(at), known.until),
             PermissionState::Installed(_)
+            | PermissionState::Later(_)
             | PermissionState::Wanted
             | PermissionState::Asked
             | PermissionState::Refused => known.until,
@@ -164,6 +233,8 @@ impl Permissions {
 #[derive(Clone, Copy, Debug)]
 enum ChannelState {
     Wanted,
+    /// To be asked for again then.
+    Later(Instant),
     Asked,
     /// The server refused it; data goes by indications.
     Refused,
@@ -184,6 +255,43 @@ struct Channel {
     /// The number and the address are not used with others until then (RFC 8656 §12).
     free_at: Option<Instant>,
     is_kept: bool,
+    backoff: Backoff,
+    doubt: Doubt,
+}
+
+/// Whether what is sent to a peer still gets through the server.
+#[derive(Clone, Copy, Debug, Default)]
+struct Doubt {
+    /// The server is thought to have forgotten the channel: data goes by indications until it answers.
+    is_strong: bool,
+    /// When the first packet left after the last that came.
+    unheard_since: Option<Instant>,
+    /// When the server may be asked again.
+    ask_at: Option<Instant>,
+    backoff: Backoff,
+}
+
+impl Doubt {
+    /// How long packets leave and none comes before the server is asked. It is less than 5 s, with the round trip to the
+    /// server, and rare on a path that works: checks and answers of the peer come every 4 to 6 s each (RFC 7675 §5.1).
+    const SILENCE: Duration = Duration::from_secs(4);
+    /// How long the server is not asked again, at first.
+    const AGAIN: Duration = Duration::from_secs(3);
+
+    /// Whether the server may be asked, which is not to be done again soon.
+    fn may_ask(&mut self, now: Instant) -> bool {
+        if self.ask_at.is_some_and(|at| at > now) {
+            return false;
+        }
+        self.ask_at = Some(after(now, self.backoff.next(Self::AGAIN)));
+        true
+    }
+
+    /// When the silence is too long.
+    fn due(&self) -> Option<Instant> {
+        let at = after(self.unheard_since?, Self::SILENCE);
+        Some(self.ask_at.map_or(at, |ask_at| ask_at.max(at)))
+    }
 }
 
 /// Channels of an allocation: a number for each peer (RFC 8656 §12).
@@ -203,6 +311,8 @@ impl Channels {
     const COOL_DOWN: Duration = Duration::from_secs(300);
     /// When it is bound again: before the permission, which it renews as well, would be asked for.
     const RENEWAL: Duration = Duration::from_secs(230);
+    /// How long to wait at first before one is asked for again.
+    const AGAIN: Duration = Duration::from_secs(1);
 
     /// Wants a channel to this peer; `false` if all numbers are taken.
     pub(crate) fn want(&mut self, now: Instant, peer: SocketAddr) -> bool {
@@ -215,7 +325,16 @@ impl Channels {
         }
         let Some(number) = self.free_number(now) else { return false };
         let state = ChannelState::Wanted;
-        let fresh = Channel { peer, state, is_uncertain: false, until: None, free_at: None, is_kept: true };
+        let fresh = Channel {
+            peer,
+            state,
+            is_uncertain: false,
+            until: None,
+            free_at: None,
+            is_kept: true,
+            backoff: Backoff::default(),
+            doubt: Doubt::default(),
+        };
         if let Some(old) = self.by_number.insert(number, fresh) {
             self.by_peer.remove(&old.peer);
         }
@@ -234,11 +353,50 @@ impl Channels {
         self.by_number.iter().find(|(_, channel)| is_free(channel)).map(|(number, _)| *number)
     }
 
-    /// The number to send to this peer with: only once the server has bound it.
+    /// The number to send to this peer with: only once the server has bound it, and while nothing speaks against that.
     pub(crate) fn number_of(&self, now: Instant, peer: SocketAddr) -> Option<u16> {
         let number = *self.by_peer.get(&peer)?;
         let channel = self.by_number.get(&number)?;
-        channel.until.is_some_and(|until| until > now).then_some(number)
+        (channel.until.is_some_and(|until| until > now) && !channel.doubt.is_strong).then_some(number)
+    }
+
+    fn of(&mut self, peer: SocketAddr) -> Option<&mut Channel> {
+        self.by_number.get_mut(self.by_peer.get(&peer)?)
+    }
+
+    /// Notes that something leaves to a peer. If it is the first since something has come, gives when the silence is too long.
+    pub(crate) fn note_sent(&mut self, now: Instant, peer: SocketAddr) -> Option<Instant> {
+        let channel = self.of(peer).filter(|channel| channel.doubt.unheard_since.is_none())?;
+        channel.doubt.unheard_since = Some(now);
+        channel.doubt.due()
+    }
+
+    /// Notes that something has come from a peer: on its channel, or by an indication, as from a server that knows of no
+    /// channel. It may have left before the channel was bound, or be forged; the server is asked, no more. Whether it is.
+    pub(crate) fn note_heard(&mut self, now: Instant, peer: SocketAddr, is_on_channel: bool) -> bool {
+        let Some(channel) = self.of(peer) else { return false };
+        channel.doubt.unheard_since = None;
+        if is_on_channel || channel.until.is_none() {
+            channel.doubt.backoff = Backoff::default();
+            return false;
+        }
+        let is_asked = matches!(channel.state, ChannelState::Bound(_)) && channel.doubt.may_ask(now);
+        if is_asked {
+            channel.state = ChannelState::Wanted;
+        }
+        is_asked
+    }
+
+    /// Notes that a peer is not heard any more: data goes by indications, and the channel is asked for again, unless that was
+    /// done a short while ago. Whether it is.
+    pub(crate) fn doubt(&mut self, now: Instant, peer: SocketAddr) -> bool {
+        let Some(channel) = self.of(peer) else { return false };
+        channel.doubt.is_strong |= channel.until.is_some();
+        let is_asked = channel.doubt.may_ask(now);
+        if is_asked && matches!(channel.state, ChannelState::Bound(_)) {
+            channel.state = ChannelState::Wanted;
+        }
+        is_asked
     }
 
     /// Whose data has this number: also before the server's answer, which may be overtaken (RFC 8656 §12.4).
@@ -261,6 +419,12 @@ impl Channels {
         self.by_number.values().any(|channel| matches!(channel.state, ChannelState::Wanted) && channel.until.is_some())
     }
 
+    /// The peer of the next one to bind.
+    pub(crate) fn next_wanted(&self) -> Option<SocketAddr> {
+        let is_wanted = |channel: &&Channel| matches!(channel.state, ChannelState::Wanted);
+        self.by_number.values().find(is_wanted).map(|channel| channel.peer)
+    }
+
     /// The next one to bind.
     pub(crate) fn take_wanted(&mut self) -> Option<(u16, SocketAddr)> {
         let is_wanted = |(_, channel): &(&u16, &mut Channel)| matches!(channel.state, ChannelState::Wanted);
@@ -273,6 +437,11 @@ impl Channels {
     /// One was bound by a request that was sent then; gives the peer.
     pub(crate) fn bind(&mut self, number: u16, asked_at: Instant) -> Option<SocketAddr> {
         let channel = self.by_number.get_mut(&number)?;
+        channel.backoff = Backoff::default();
+        (channel.doubt.is_strong, channel.doubt.unheard_since) = (false, None);
+        // What the server sent before may come after its answer.
+        let settled = after(asked_at, Self::AGAIN);
+        channel.doubt.ask_at = Some(channel.doubt.ask_at.map_or(settled, |at| at.max(settled)));
         let until = after(asked_at, Self::LIFETIME);
         channel.state = ChannelState::Bound(after(asked_at, Self::RENEWAL));
         channel.is_uncertain = false;
@@ -281,11 +450,17 @@ impl Channels {
         Some(channel.peer)
     }
 
-    /// The server has not answered, and may have bound it all the same: it is asked again.
-    pub(crate) fn ask_again(&mut self, number: u16) {
-        if let Some(channel) = self.by_number.get_mut(&number) {
-            channel.state = if channel.is_kept { ChannelState::Wanted } else { ChannelState::Cooling };
-        }
+    /// The server has not answered as it should, and may have bound it all the same: it is asked again, after silence at once,
+    /// and later if that goes on.
+    pub(crate) fn ask_again(&mut self, now: Instant, number: u16, was_silent: bool) {
+        let Some(channel) = self.by_number.get_mut(&number) else { return };
+        let is_first = channel.backoff == Backoff::default();
+        let wait = channel.backoff.next(Self::AGAIN);
+        channel.state = match channel.is_kept {
+            true if was_silent && is_first => ChannelState::Wanted,
+            true => ChannelState::Later(after(now, wait)),
+            false => ChannelState::Cooling,
+        };
     }
 
     /// The server has refused it.
@@ -300,7 +475,14 @@ impl Channels {
     pub(crate) fn expire(&mut self, now: Instant) {
         for channel in self.by_number.values_mut() {
             channel.until.take_if(|until| *until <= now);
+            let is_silent = channel.doubt.due().is_some_and(|at| at <= now);
             match channel.state {
+                ChannelState::Bound(_) if is_silent && channel.doubt.may_ask(now) => {
+                    channel.state = ChannelState::Wanted;
+                }
+                ChannelState::Later(at) if at <= now => {
+                    channel.state = if channel.is_kept { ChannelState::Wanted } else { ChannelState::Cooling };
+                }
                 ChannelState::Bound(renewal) if renewal <= now => {
                     channel.state = if channel.is_kept { ChannelState::Wanted } else { ChannelState::Cooling };
                 }
@@ -308,6 +490,7 @@ impl Channels {
                     channel.state = ChannelState::Cooling;
                 }
                 ChannelState::Bound(_)
+                | ChannelState::Later(_)
                 | ChannelState::Refused
                 | ChannelState::Wanted
                 | ChannelState::Asked
@@ -318,7 +501,8 @@ impl Channels {
 
     pub(crate) fn deadline(&self) -> Option<Instant> {
         let of = |channel: &Channel| match channel.state {
-            ChannelState::Bound(renewal) => Some(renewal),
+            ChannelState::Bound(renewal) => earliest(Some(renewal), channel.doubt.due()),
+            ChannelState::Later(at) => earliest(Some(at), channel.until),
             ChannelState::Refused => earliest(channel.free_at, channel.until),
             ChannelState::Wanted | ChannelState::Asked | ChannelState::Cooling => channel.until,
         };
@@ -403,7 +587,7 @@ mod tests {
         channels.take_wanted().unwrap();
         assert_eq!((channels.peer_of(at(0), 0x4000), channels.number_of(at(0), peer(1))), (Some(peer(1)), None));
         // Nor does it change anything that no answer comes.
-        channels.ask_again(0x4000);
+        channels.ask_again(at(40), 0x4000, true);
         assert_eq!(channels.peer_of(at(40), 0x4000), Some(peer(1)));
         assert_eq!(channels.take_wanted(), Some((0x4000, peer(1))));
         channels.bind(0x4000, at(0));
@@ -418,7 +602,7 @@ mod tests {
         let (mut permissions, mut channels) = (Permissions::default(), Channels::default());
         let ip = peer(1).ip();
         assert!(permissions.want(ip) && channels.want(at(0), peer(1)));
-        assert_eq!(permissions.take_wanted().as_slice(), [ip]);
+        assert_eq!(permissions.take_wanted(8).as_slice(), [ip]);
         permissions.install(ip, at(0));
         channels.take_wanted().unwrap();
         channels.bind(0x4000, at(0));
@@ -427,7 +611,7 @@ mod tests {
         channels.expire(at(240));
         assert!(permissions.has_wanted() && channels.has_wanted() && permissions.holds(at(299), ip));
         assert!(!permissions.holds(at(300), ip));
-        permissions.take_wanted();
+        permissions.take_wanted(8);
         permissions.install(ip, at(240));
         permissions.keep_only(|_| false);
         permissions.expire(at(480));
@@ -442,10 +626,10 @@ mod tests {
         let mut permissions = Permissions::default();
         let ips: alloc::vec::Vec<IpAddr> = (1..=5).map(|last| IpAddr::from([192, 0, 2, last])).collect();
         assert!(ips.iter().all(|ip| permissions.want(*ip)));
-        assert_eq!(permissions.take_wanted().as_slice(), ips);
+        assert_eq!(permissions.take_wanted(8).as_slice(), ips);
         permissions.ask_alone(&ips);
         for ip in &ips {
-            assert_eq!(permissions.take_wanted().as_slice(), [*ip]);
+            assert_eq!(permissions.take_wanted(8).as_slice(), [*ip]);
         }
         assert!(!permissions.has_wanted());
     }

@@ -44,6 +44,8 @@ mod pairing;
 mod peers;
 mod policies;
 mod relay;
+mod relay_distrust;
+mod relay_doubt;
 mod relay_moves;
 mod relay_nat;
 mod removal;
