@@ -250,7 +250,7 @@ impl LocalCandidates {
         }
     }
 
-    /// Adds a reflexive candidate next to its base; it shares the base's local preference, or takes the next free one.
+    /// Adds a reflexive or relayed candidate next to its base; it shares the base's local preference, or takes the next free one.
     pub(crate) fn add_reflexive(
         &mut self,
         id: CandidateId,
@@ -259,15 +259,10 @@ impl LocalCandidates {
         base: SocketAddr,
         foundation: u32,
     ) {
-        let (kind, component) = (candidate.kind, candidate.component);
-        if kind == CandidateKind::ServerReflexive {
-            let is_taken = |priority: Priority| {
-                self.list.iter().any(|l| l.candidate.component == component && l.candidate.priority == priority)
-            };
-            while is_taken(candidate.priority) {
-                let Some(lower) = candidate.priority.get().checked_sub(256).and_then(Priority::new) else { break };
-                candidate.priority = lower;
-            }
+        let component = candidate.component;
+        // That of a peer-reflexive one was said in its check.
+        if candidate.kind != CandidateKind::PeerReflexive {
+            candidate.priority = self.free_priority(component, candidate.priority);
         }
         let network_cost = self.at_base(component, candidate.transport, base).map_or(0, |host| host.network_cost);
         self.list.push(LocalCandidate {
@@ -283,6 +278,19 @@ impl LocalCandidates {
             relay_protocol: None,
             slot: None,
         });
+    }
+
+    /// The priority, or the one with the next local preference that no candidate of the component has: all that are not of the
+    /// host are numbered together, whatever server or base they come from (RFC 8445 §5.1.2.1).
+    fn free_priority(&self, component: ComponentId, wanted: Priority) -> Priority {
+        let is_free = |priority: &Priority| {
+            self.list.iter().all(|l| l.candidate.component != component || l.candidate.priority != *priority)
+        };
+        let preference = u32::from(wanted.local_preference());
+        let with = |preference: u32| Priority::new(wanted.get() & !0x00ff_ff00 | preference << 8);
+        let lower = (0..=preference).rev().filter_map(with);
+        let higher = (preference..=u32::from(u16::MAX)).filter_map(with);
+        lower.chain(higher).find(is_free).unwrap_or(wanted)
     }
 
     /// Notes the server that a candidate was gathered from.

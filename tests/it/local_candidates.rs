@@ -3,10 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 
-use nilas::sim::SideName;
+use nilas::sim::{MessageBuilder, SideName};
 use nilas::{
-    AddLocalCandidateError, AddStreamError, Candidate, CandidateKind, ComponentId, Config, Event, Priority, Role,
-    SocketOptions, Transport, UnusableAddress,
+    AddLocalCandidateError, AddStreamError, Candidate, CandidateKind, ComponentId, Config, Event, GatheringState,
+    Priority, RelayFamilies, Role, SocketOptions, Transport, UnusableAddress,
 };
 use proptest::prelude::*;
 
@@ -274,6 +274,47 @@ fn any_step() -> impl Strategy<Value = (u8, bool, u16, u16, u8)> {
     (1..5_u8, any::<bool>(), 5000..5004_u16, 1..3_u16, 0..5_u8)
 }
 
+/// Has two servers of each family relay for each socket, on an IPv4 and an IPv6 address, ports counted up.
+fn relay(lone: &mut Lone, keys: &mut BTreeMap<nilas::CandidateId, (u8, IpAddr, Option<IpAddr>)>) {
+    const SERVERS: [&str; 4] = ["192.0.2.1:3478", "192.0.2.2:3478", "[2001:db8:9::1]:3478", "[2001:db8:9::2]:3478"];
+    let servers = SERVERS.map(|at| nilas::IceServer::turn(address(at), "user", "pass"));
+    lone.agent.gather(lone.now, &servers).unwrap();
+    let mut port = 40_000;
+    for _ in 0..2000 {
+        let mut bytes = Vec::new();
+        let Some(sent) = lone.agent.poll_transmit(lone.now, &mut bytes) else {
+            lone.take_events();
+            let next = lone.agent.poll_timeout().filter(|_| lone.agent.gathering_state() != GatheringState::Complete);
+            let Some(at) = next else { break };
+            lone.now = at.max(lone.now);
+            lone.agent.handle_timeout(lone.now);
+            continue;
+        };
+        let id = bytes[8..20].try_into().unwrap();
+        let message = |kind: u16| MessageBuilder::new(u16::from(bytes[1]) | kind, id);
+        let answer = if crate::solo::value(&bytes, 0x0008).is_none() {
+            message(0x110).error_code(401).attribute(0x0014, b"realm").attribute(0x0015, b"nonce").build()
+        } else {
+            port += 1;
+            let server = sent.destination.ip();
+            let last = if server.to_string().ends_with('1') { 1 } else { 2 };
+            let granted = [
+                SocketAddr::from(([192, 0, 2, last], port)),
+                SocketAddr::from(([0x2001, 0xdb8, 9, 0, 0, 0, 0, u16::from(last)], port)),
+            ];
+            let message = message(0x100).xor_address(0x0020, sent.source);
+            let message = granted.iter().fold(message, |message, relayed| message.xor_address(0x0016, *relayed));
+            message.long_term_integrity("user", b"realm", "pass").build()
+        };
+        let _ = lone.agent.handle_datagram(lone.now, &nilas::Datagram::new(sent.destination, sent.source, &answer));
+        for local in lone.agent.local_candidates(lone.streams[0]) {
+            if local.candidate.kind() == CandidateKind::Relayed {
+                keys.entry(local.id).or_insert((2, local.base.ip(), Some(sent.destination.ip())));
+            }
+        }
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 200, failure_persistence: None, ..ProptestConfig::default() })]
 
@@ -283,8 +324,10 @@ proptest! {
     #[test]
     fn priorities_are_distinct_and_foundations_go_by_type_base_and_server(
         steps in proptest::collection::vec(any_step(), 1..30),
+        steps_end_with_relays in proptest::bool::weighted(0.2),
     ) {
-        let mut lone = new(2);
+        let config = Config::default().with_relay_families(RelayFamilies::Both);
+        let mut lone = Lone::new(config, Role::Controlling, 1, 2);
         let (now, stream) = (lone.now, lone.streams[0]);
         // The key of each candidate: type, base and server.
         let mut keys = BTreeMap::new();
@@ -306,6 +349,9 @@ proptest! {
                     added.into_iter().for_each(|id| { keys.entry(id).or_insert((1, ip, Some(server))); });
                 }
             }
+        }
+        if steps_end_with_relays {
+            relay(&mut lone, &mut keys);
         }
         let signalled = signalled(&mut lone);
         let candidates: Vec<_> = lone.agent.local_candidates(stream).collect();
