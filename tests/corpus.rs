@@ -19,6 +19,8 @@ mod datagram;
 mod sdp;
 #[path = "../fuzz/run/tcp_stream.rs"]
 mod tcp_stream;
+#[path = "../fuzz/run/turn.rs"]
+mod turn;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -87,4 +89,25 @@ fn streams_of_random_steps_are_taken_alike_however_they_are_split() {
 #[test]
 fn descriptions_read_as_they_are_written() {
     replay("sdp", sdp::run);
+}
+
+/// Req: 8489-9.2.5-e
+/// Req: 8656-7.3-b
+#[test]
+fn nothing_that_a_turn_server_says_is_believed_blindly() {
+    replay("turn", turn::run);
+}
+
+#[test]
+fn nothing_that_a_turn_server_says_at_random_is_believed_blindly() {
+    let mut state = 7_u64;
+    for _ in 0..300 {
+        let input: Vec<u8> = (0..200)
+            .map(|_| {
+                state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+                (state >> 33) as u8
+            })
+            .collect();
+        turn::run(&input);
+    }
 }
