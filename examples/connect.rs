@@ -45,8 +45,8 @@ use connections::Connections;
 use nilas::sim::Wire;
 use nilas::{
     Agent, CandidateTypes, ComponentId, Config, ConnectionEvent, ConnectionId, ConnectionRequest, Credentials,
-    Datagram, Event, IceServer, Instant, Received, RemoteDescription, Role, Seed, SocketOptions, StreamId, TcpType,
-    Transmit, Transport,
+    Datagram, Event, IceServer, Instant, Received, RemoteDescription, Role, Seed, SendFailure, SocketOptions, StreamId,
+    TcpType, Transmit, Transport,
 };
 
 type Failure = Box<dyn Error + Send + Sync>;
@@ -307,8 +307,11 @@ impl Peer {
         let (source, destination) = (transmit.source, transmit.destination);
         let socket = self.sockets.get(&source).ok_or("an unknown socket")?;
         if let Err(error) = socket.send_to(&self.buffer, destination) {
-            // It counts as lost on the way.
+            // It counts as lost on the way, and the agent is told what the error says about the path.
             self.say(format_args!("cannot send to {destination}: {error}"));
+            if let Some(failure) = SendFailure::of(&error) {
+                self.agent.handle_send_failure(self.now(), source, destination, failure);
+            }
         }
         Ok(())
     }

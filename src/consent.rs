@@ -14,8 +14,11 @@
 //! What counts as heard is any sign that the peer's packets come through: an answer, a check of the peer, or data of which
 //! the application says so. Only answers give consent.
 
+mod hint;
+
 use core::time::Duration;
 
+use self::hint::Hint;
 use crate::random::Random;
 use crate::time::{Instant, after, earliest};
 
@@ -117,6 +120,12 @@ pub(crate) struct Consent {
     is_urged: bool,
     /// A check waits for its turn.
     pub(crate) is_queued: bool,
+    /// The round of probes that the latest hint of the host has brought.
+    hint: Option<Hint>,
+    /// After such a hint, two probes were not answered.
+    is_unreachable: bool,
+    /// The host cannot send on it, and no answer has come since.
+    is_cut: bool,
     /// It was found that nobody had looked at the clock for long, and no answer has come since.
     has_overslept: bool,
     /// Share of the checks that were not answered in time, in millionths, the last hundred counting most.
@@ -172,6 +181,9 @@ impl Consent {
             is_doubted: false,
             is_urged: false,
             is_queued: false,
+            hint: None,
+            is_unreachable: false,
+            is_cut: false,
             has_overslept: false,
             loss: 0,
             checks: 0,
@@ -208,6 +220,21 @@ impl Consent {
     /// Since when checks have been sent in vain.
     pub(crate) const fn unanswered_since(&self) -> Option<Instant> {
         self.unanswered_since
+    }
+
+    /// Whether the host has said that the path does not work, and two probes since were not answered.
+    pub(crate) const fn is_unreachable(&self) -> bool {
+        self.is_unreachable
+    }
+
+    /// Whether the host cannot send on it.
+    pub(crate) const fn is_cut(&self) -> bool {
+        self.is_cut
+    }
+
+    /// Whether there is reason to ask pairs in reserve: the first probe after a hint was not answered.
+    pub(crate) fn needs_reserve(&self, now: Instant) -> bool {
+        self.hint.is_some_and(|hint| hint.awaits_second()) && self.probe_at.is_some_and(|at| at <= now)
     }
 
     /// Share of the checks that were not answered in time, in thousandths; `None` while there were too few.
@@ -256,7 +283,8 @@ impl Consent {
             return change;
         }
         let check = earliest(Some(self.regular_at), self.probe_at).filter(|_| !self.is_queued);
-        earliest(earliest(check, change), self.ends_at())
+        let hint = self.hint.and_then(|hint| hint.ends_at());
+        earliest(earliest(check, change), earliest(self.ends_at(), hint))
     }
 
     /// Lets time pass.
@@ -287,6 +315,10 @@ impl Consent {
                 self.since = self.since.max(self.unanswered_since.unwrap_or(now));
             }
         }
+        if let Some(hint) = self.hint.as_mut().filter(|hint| hint.ends_at().is_some_and(|at| at <= now)) {
+            hint.end();
+            self.is_unreachable = self.health != PathHealth::Healthy;
+        }
         let may_be_lost = self.pace.duty != Duty::Spare && self.lost_at(detection) <= now;
         if self.health == PathHealth::Suspect && may_be_lost {
             self.health = PathHealth::Lost;
@@ -313,11 +345,14 @@ impl Consent {
             self.checks = self.checks.saturating_add(1);
         }
         self.asked_at = now;
+        let is_first = self.unanswered_since.is_none();
         self.unanswered_since.get_or_insert(now);
-        let missing_at = after(now, patience);
+        let is_hinted = self.hint.as_mut().and_then(|hint| hint.record_probe(now, patience)) == Some(1);
+        // What nobody would have asked but for a hint may stay unanswered twice before it means anything.
+        let missing_at = after(now, if is_hinted && is_first { patience.saturating_mul(2) } else { patience });
         self.missing_at = Some(self.missing_at.map_or(missing_at, |at| at.min(missing_at)));
         self.probe_at = match (self.health, self.pace.duty) {
-            (PathHealth::Healthy, _) => None,
+            (PathHealth::Healthy, _) => is_hinted.then_some(after(now, patience)),
             (PathHealth::Suspect, Duty::Active | Duty::Idle) => Some(after(now, Self::PROBE)),
             (PathHealth::Suspect, Duty::Spare | Duty::Passive) | (PathHealth::Lost, _) => {
                 Some(after(now, Self::SLOW_PROBE))
@@ -333,6 +368,11 @@ impl Consent {
         self.missing_at = None;
         self.probe_at = None;
         self.is_doubted = false;
+        self.is_unreachable = false;
+        self.is_cut = false;
+        if let Some(hint) = self.hint.as_mut() {
+            hint.end();
+        }
         self.has_overslept = false;
         self.health = PathHealth::Healthy;
     }
@@ -359,7 +399,33 @@ impl Consent {
         gap.saturating_mul(3) < self.pace.least.saturating_mul(2)
     }
 
-    /// Records that the host says that the path does not work: it is probed at once.
+    /// Takes a hint of the host that the path does not work: it is probed, at the most one round a second.
+    pub(crate) fn take_hint(&mut self, now: Instant) {
+        if self.pace.duty == Duty::Passive || self.health == PathHealth::Lost {
+            return;
+        }
+        let Some(hint) = Hint::begin(self.hint, now) else { return };
+        self.hint = Some(hint);
+        if self.health == PathHealth::Healthy {
+            self.ask_at_once(now);
+        }
+    }
+
+    /// Records that the host cannot send on the path: it is lost, and asked for as if it were; `false` if that is known.
+    #[must_use]
+    pub(crate) fn cut(&mut self, now: Instant) -> bool {
+        if core::mem::replace(&mut self.is_cut, true) {
+            return false;
+        }
+        self.health = PathHealth::Lost;
+        if self.pace.duty != Duty::Passive {
+            self.unanswered_since.get_or_insert(now);
+            self.probe_at = Some(now);
+        }
+        true
+    }
+
+    /// Records that the connection of the path is gone: it is probed as soon as there is another one.
     pub(crate) fn suspect(&mut self, now: Instant) {
         if self.health == PathHealth::Healthy && self.pace.duty != Duty::Passive {
             self.health = PathHealth::Suspect;
@@ -372,6 +438,7 @@ impl Consent {
         self.heard_at = now;
         if self.pace.duty == Duty::Passive {
             self.answered_at = now;
+            self.is_cut = false;
             self.health = PathHealth::Healthy;
         }
     }

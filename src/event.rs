@@ -220,7 +220,8 @@ pub enum Event {
         /// When that was over.
         at: Instant,
     },
-    /// A TURN server got an ICMP message for what was sent to a peer (RFC 8656 §11.5). It changes nothing: it may be forged.
+    /// A TURN server got an ICMP message for what was sent to a peer (RFC 8656 §11.5). It may be forged: if it says that the
+    /// peer is unreachable, it brings probes, as [`SendFailure::Unreachable`](crate::SendFailure::Unreachable) does.
     RelayIcmp {
         /// The stream.
         stream: StreamId,

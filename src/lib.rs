@@ -131,6 +131,7 @@ mod random;
 mod route;
 mod sdp;
 mod selection;
+mod send_failure;
 #[cfg(feature = "sim")]
 pub mod sim;
 mod stats;
@@ -183,6 +184,7 @@ pub use sdp::{
 pub use selection::{
     ApplicationSelects, PathQuality, SelectionDecision, SelectionPolicy, SelectionView, SteadySelection,
 };
+pub use send_failure::SendFailure;
 pub use stats::{AgentStats, DropReason};
 pub use stream::{ComponentId, StreamId};
 pub use tcp::{Admission, Doorman};

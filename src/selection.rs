@@ -66,6 +66,9 @@ pub struct PathQuality {
     pub answered_at: Instant,
     /// Since when checks have been sent in vain, if they are.
     pub unanswered_since: Option<Instant>,
+    /// The host has said that its destination is unreachable, and two checks since were not answered: see
+    /// [`SendFailure::Unreachable`](crate::SendFailure::Unreachable).
+    pub is_unreachable: bool,
     /// It looks as if the peer had moved here from the current pair: its checks come from a new address, on behalf of the
     /// same candidate of its.
     pub is_successor: bool,
@@ -167,7 +170,7 @@ impl SelectionPolicy for SteadySelection {
             let has_answered = |one: &&PathQuality| silent_since.is_none_or(|since| one.answered_at >= since);
             if let Some(other) = Some(best).filter(has_answered).or_else(|| alive().find(has_answered)) {
                 let until = silent_since.map_or(now, |since| after(since, self.patience));
-                if until <= now || current.health == PathHealth::Lost {
+                if until <= now || current.health == PathHealth::Lost || current.is_unreachable {
                     return SelectionDecision::Move(other.pair);
                 }
                 again = Some(until);
@@ -225,6 +228,7 @@ mod tests {
             health: PathHealth::Healthy,
             answered_at: at(10_000),
             unanswered_since: None,
+            is_unreachable: false,
             is_successor: false,
         }
     }

@@ -12,8 +12,8 @@ use std::time::Duration;
 use nilas::{
     Agent, Candidate, CandidateTypes, ComponentId, Config, ConnectionEvent, ConnectionId, ConnectionRequest,
     ConnectionSecurity, ConnectionState, Credentials, DataFilter, Datagram, Event, IceServer, Instant, PairId,
-    Received, RemoteCandidateOutcome, RemoteDescription, Role, Seed, SocketOptions, StateReason, StreamId, TcpType,
-    Transmit, Transport,
+    Received, RemoteCandidateOutcome, RemoteDescription, Role, Seed, SendFailure, SocketOptions, StateReason, StreamId,
+    TcpType, Transmit, Transport,
 };
 
 use rustls::ClientConfig;
@@ -270,7 +270,9 @@ impl<'a> Session<'a> {
         }
         if let Err(error) = self.sockets.send(source, destination, &self.buffer) {
             eprintln!("{source} -> {destination}: {error}");
-            self.agent.handle_send_error(self.clock.now(), source, destination);
+            if let Some(failure) = SendFailure::of(&error) {
+                self.agent.handle_send_failure(self.clock.now(), source, destination, failure);
+            }
         }
     }
 

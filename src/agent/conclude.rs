@@ -35,6 +35,7 @@ impl Agent {
             self.pair_with_lite(stream);
             self.decide_nominations(stream);
             self.take_detours(stream);
+            self.follow_readdressed(stream);
             self.decide_selections(stream);
             self.conclude_list(stream);
             self.follow_use(stream);

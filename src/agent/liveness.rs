@@ -5,7 +5,6 @@ use core::time::Duration;
 
 use smallvec::SmallVec;
 
-use super::pairing::{canonical, path};
 use super::stream_data::Component;
 use super::{Agent, Role, UnknownStream};
 use crate::check::{Purpose, Start, Transaction};
@@ -14,7 +13,6 @@ use crate::event::Event;
 use crate::pair::{CandidatePairState, PairId};
 use crate::stream::{ComponentId, StreamId};
 use crate::time::{Instant, after, earliest};
-use crate::transmit::Transport;
 
 impl Agent {
     /// How long nothing is heard on the pair in use before the peer's alarm is believed.
@@ -76,24 +74,6 @@ impl Agent {
             .collect();
         for id in failed {
             self.trigger(id);
-        }
-        self.expire_consent();
-    }
-
-    /// Says that the host could not send a datagram that [`poll_transmit`](Self::poll_transmit) or [`send`](Self::send) gave
-    /// out: no route, port unreachable. It is a hint that anybody could have forged, so nothing fails by it: the path, if it
-    /// is in use, is suspected and probed at once.
-    pub fn handle_send_error(&mut self, now: Instant, source: SocketAddr, destination: SocketAddr) {
-        self.observe(now);
-        let now = self.now;
-        let path = path(Transport::Udp, canonical(source), canonical(destination));
-        let hit: SmallVec<[PairId; 2]> =
-            self.watched().filter(|id| self.set.get(*id).is_some_and(|pair| pair.path == path)).collect();
-        for id in hit {
-            if let Some(consent) = self.consent_mut(id) {
-                consent.suspect(now);
-                self.is_dirty = true;
-            }
         }
         self.expire_consent();
     }
@@ -210,6 +190,7 @@ impl Agent {
         for id in watched {
             let Some(consent) = self.consent_mut(id) else { continue };
             let before = consent.health();
+            let needs_reserve = consent.needs_reserve(now);
             let demand = consent.advance(now, detection);
             let health = consent.health();
             match demand {
@@ -222,8 +203,8 @@ impl Agent {
                 Demand::Expired => self.end_consent(id, false),
                 Demand::Lapsed => self.lapse(id),
             }
-            if health != before {
-                self.is_dirty = true;
+            self.is_dirty |= health != before;
+            if health != before || needs_reserve {
                 self.ask_spares_of(id);
                 self.replace_dead_connection(id, health);
             }
@@ -246,7 +227,7 @@ impl Agent {
     }
 
     /// Asks the pairs in reserve of the one in use, which does not answer, whether they work.
-    fn ask_spares_of(&mut self, id: PairId) {
+    pub(super) fn ask_spares_of(&mut self, id: PairId) {
         let now = self.now;
         let Some(place) = self.set.get(id).map(|pair| (pair.stream, pair.component)) else { return };
         let Some(component) = self.component(place).filter(|component| component.kept == Some(id)) else { return };
@@ -364,7 +345,8 @@ impl Agent {
         let at = self.now;
         if let Some(pair) = self.set.get(id) {
             let (stream, component) = (pair.stream, pair.component);
-            let answered_at = pair.answered_at;
+            // An answer to another check of the pair gives no consent.
+            let answered_at = pair.consent.as_ref().map(Consent::answered_at).or(pair.answered_at);
             self.emit(Event::ConsentEnded { stream, component, pair: id, answered_at, at, is_revoked });
         }
         self.give_up_path(id, true);
@@ -403,7 +385,7 @@ impl Agent {
             component.spares.retain(|spare| !gone.contains(spare));
             component.detour.take_if(|detour| gone.contains(&detour.pair));
             component.pinned.take_if(|pinned| gone.contains(pinned));
-            component.rival.take_if(|rival| gone.contains(rival));
+            component.rival.take_if(|rival| gone.contains(&rival.pair));
             component.has_lost_consent |= is_over;
         }
         if self.set.get(id).is_some_and(|pair| pair.group.is_none()) {

@@ -304,7 +304,12 @@ impl Agent {
                 TurnEvent::Icmp { peer, kind, code } => {
                     if let Some(relay) = self.relays.list.get(&id) {
                         let (stream, component) = (relay.stream, relay.component);
+                        let mut relayed = relay.allocation.relayed().iter().copied();
+                        let relayed = relayed.find(|relayed| relayed.is_ipv4() == peer.is_ipv4());
                         self.emit(Event::RelayIcmp { stream, component, peer, kind, code, at: self.now });
+                        if let Some(relayed) = relayed {
+                            self.take_relayed_icmp(canonical(relayed), peer, kind, code);
+                        }
                     }
                 }
                 TurnEvent::Released => {

@@ -129,13 +129,9 @@ impl Agent {
         for component in self.streams.iter_mut().flat_map(|stream| &mut stream.components) {
             component.valid.retain(|valid| !is_gone(valid));
             component.attempt.take_if(|attempt| is_gone(&attempt.valid) || is_gone(&attempt.checked));
-            let places = [
-                &mut component.nominated,
-                &mut component.previous,
-                &mut component.kept,
-                &mut component.pinned,
-                &mut component.rival,
-            ];
+            component.rival.take_if(|rival| is_gone(&rival.pair));
+            let places =
+                [&mut component.nominated, &mut component.previous, &mut component.kept, &mut component.pinned];
             for place in places {
                 place.take_if(|id| is_gone(id));
             }

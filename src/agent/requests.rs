@@ -174,9 +174,10 @@ impl Agent {
         if self.is_removed(stream, source) || self.config.is_prohibited(source.port()) {
             return None;
         }
-        // Whoever nominates has our answer already, and believes that we follow.
+        // Whoever nominates, or was nominated and has moved, has our answer already, and believes that we follow.
         let is_full = data.remotes.counts().1 >= limit;
-        if is_full && !(check.nomination.is_some() && self.forget_failed_reflexive(stream)) {
+        let is_awaited = check.nomination.is_some() || self.is_of_nominated(stream, check);
+        if is_full && !(is_awaited && self.forget_failed_reflexive(stream)) {
             self.stats.peer_reflexive_refused += 1;
             return None;
         }
@@ -260,6 +261,10 @@ impl Agent {
             if let Some(valid) = self.set.get(id).and_then(|pair| pair.produced) {
                 self.follow_move(id, valid);
             }
+        }
+        if self.has_come_back(id) {
+            // What its answers have shown was before the peer had left it.
+            self.give_up_path(self.set.get(id).and_then(|pair| pair.produced).unwrap_or(id), false);
         }
         if self.set.get(id).is_none_or(|pair| pair.state.get() != CandidatePairState::Succeeded) {
             self.trigger(id);

@@ -9,7 +9,7 @@ use core::cmp::Reverse;
 
 use smallvec::SmallVec;
 
-use super::stream_data::{Component, Detour, Retry};
+use super::stream_data::{Component, Detour, Retry, Rival};
 use super::{Agent, Renomination, Role};
 use crate::check::{Purpose, Start};
 use crate::consent::{Consent, Pace, PathHealth};
@@ -98,6 +98,7 @@ impl Agent {
             health: consent.map_or(unwatched, Consent::health),
             answered_at,
             unanswered_since: consent.and_then(Consent::unanswered_since),
+            is_unreachable: consent.is_some_and(Consent::is_unreachable),
             is_successor: component.detour.is_some_and(|detour| detour.pair == id && detour.is_successor),
         })
     }
@@ -130,8 +131,8 @@ impl Agent {
             // It is what was agreed, and data goes back to it when it answers.
             wanted.push((nominated, active));
         }
-        let health = self.consent(in_use).map(Consent::health);
-        let is_lost = health == Some(PathHealth::Lost);
+        let is_given_up = |consent: &Consent| consent.health() == PathHealth::Lost || consent.is_unreachable();
+        let is_lost = self.consent(in_use).is_some_and(is_given_up);
         let can_renominate = data.renomination.is_some();
         if component.nominated.is_some() && (can_renominate || is_lost) {
             let spares = self.spares(component, in_use, &wanted);
@@ -188,58 +189,22 @@ impl Agent {
         if of_nominated.health() == PathHealth::Healthy {
             return None;
         }
-        if let Some(pair) = component.rival.filter(|id| *id != nominated).filter(is_usable) {
-            return Some(Detour { pair, since: self.now, is_successor: true });
-        }
-        if of_nominated.health() != PathHealth::Lost {
-            return None;
-        }
         let answers = |id: &PairId| {
             let consent = self.consent(*id);
             consent.is_some_and(|c| c.health() == PathHealth::Healthy && c.answered_at() > silent_since)
         };
-        let pair = component.spares.iter().copied().find(|id| is_usable(id) && answers(id))?;
-        Some(Detour { pair, since: self.now, is_successor: false })
-    }
-
-    /// Looks whether the peer has moved to a pair that has come to work.
-    ///
-    /// If its checks come from a new address on behalf of the candidate that the selected pair has, a NAT has forgotten it,
-    /// and data goes there at once. Any other pair that is younger than the nomination only raises doubt about the selected
-    /// one, which is asked what is true; if it is silent, the new one takes its place.
-    pub(super) fn follow_move(&mut self, checked: PairId, valid: PairId) {
-        let now = self.now;
-        let Some((checked, new)) = self.set.get(checked).zip(self.set.get(valid)) else { return };
-        let place = (new.stream, new.component);
-        let Some(data) = self.stream(place.0) else { return };
-        let Some(component) = data.component(place.1).filter(|component| component.previous.is_none()) else { return };
-        let Some(old) = component.nominated.filter(|id| *id != valid).and_then(|id| self.set.get(id)) else { return };
-        let is_new_address = data.remotes.get(new.remote).is_some_and(|remote| !remote.is_signalled);
-        let old_checks = self.set.get(old.produced_by.unwrap_or(old.id)).unwrap_or(old);
-        let is_same_candidate = is_new_address
-            && old.path.base == new.path.base
-            && checked.announced.is_some()
-            && old_checks.announced == checked.announced
-            && checked.heard_check_at > old_checks.heard_check_at;
-        // A peer that is nominated to once has no reason to move there.
-        let is_younger = data.renomination.is_some()
-            && checked.id.serial >= component.first_later_pair
-            && checked.heard_check_at.is_some();
-        let is_known = component.detour.is_some_and(|detour| detour.pair == valid) || component.rival == Some(valid);
-        if is_known || !is_same_candidate && !is_younger || old.path == new.path {
-            return;
+        let rival = component.rival.filter(|rival| rival.pair != nominated && is_usable(&rival.pair));
+        // That the nominated one has answered since says that the peer had not moved then.
+        let is_believed = |rival: &Rival| of_nominated.answered_at() <= rival.since || answers(&rival.pair);
+        if let Some(Rival { pair, .. }) = rival.filter(is_believed) {
+            return Some(Detour { pair, since: self.now, is_successor: true, is_readdressed: false });
         }
-        let old = old.id;
-        if let Some(consent) = self.consent_mut(old) {
-            consent.doubt(now);
+        if of_nominated.health() != PathHealth::Lost && !of_nominated.is_unreachable() {
+            return None;
         }
-        if let Some(component) = self.component_mut(place) {
-            component.rival = Some(valid);
-            if is_same_candidate {
-                component.detour = Some(Detour { pair: valid, since: now, is_successor: true });
-            }
-        }
-        self.is_dirty = true;
+        let is_elsewhere = |id: &PairId| of_nominated.is_cut() && self.leaves_elsewhere(*id, nominated);
+        let pair = component.spares.iter().copied().find(|id| is_usable(id) && (answers(id) || is_elsewhere(id)))?;
+        Some(Detour { pair, since: self.now, is_successor: false, is_readdressed: false })
     }
 
     /// Gives up a pair that does not answer and was not in use: it may be checked again later.

@@ -5,6 +5,7 @@ use core::time::Duration;
 
 use super::input::Arrival;
 use super::pairing::{canonical, in_scope_of};
+use super::stream_data::Stream;
 use super::{Agent, Role};
 use crate::candidate::address::judge;
 use crate::candidate::{Candidate, CandidateId, CandidateKind, Foundation, LocalCandidate, Priority};
@@ -172,9 +173,13 @@ impl Agent {
         let checked = self.set.get(checked)?;
         let (stream, component, path) = (checked.stream, checked.component, checked.path);
         let (transport, base) = (path.transport, path.base);
-        let locals = &self.stream(stream)?.locals;
         let kind = CandidateKind::PeerReflexive;
-        if locals.iter().filter(|local| local.candidate.kind() == kind).count() >= limit {
+        let count = |data: &Stream| data.locals.iter().filter(|local| local.candidate.kind() == kind).count();
+        if count(self.stream(stream)?) >= limit {
+            self.forget_unused_reflexive(stream);
+        }
+        let locals = &self.stream(stream)?.locals;
+        if count(self.stream(stream)?) >= limit {
             // The path works all the same: it is taken for that of the base.
             let host = locals.at_base(component, transport, base).map(|host| (host.id, host.base, host.foundation));
             self.stats.peer_reflexive_refused += 1;
@@ -193,6 +198,14 @@ impl Agent {
         }
         self.stream_mut(stream)?.locals.add_reflexive(id, candidate, mapped, base, foundation);
         Some((id, base, foundation))
+    }
+
+    /// Forgets the addresses under which a NAT has shown us once, and that no pair has any more.
+    fn forget_unused_reflexive(&mut self, stream: StreamId) {
+        let set = &self.set;
+        let is_used = |id: CandidateId| set.iter().any(|pair| pair.stream == stream && pair.local == id);
+        let Some(data) = self.streams.iter_mut().find(|data| data.id == stream) else { return };
+        data.locals.retain(|local| local.candidate.kind() != CandidateKind::PeerReflexive || is_used(local.id));
     }
 
     /// Puts a pair on the valid list that the check of `checked` has shown to work.

@@ -93,6 +93,16 @@ pub(crate) struct Detour {
     pub(crate) since: Instant,
     /// The peer seems to have moved there.
     pub(crate) is_successor: bool,
+    /// It is the nominated pair for the peer, too: the same candidate of its, which a NAT shows under another address.
+    pub(crate) is_readdressed: bool,
+}
+
+/// A pair to which the peer may have moved.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Rival {
+    pub(crate) pair: PairId,
+    /// Since when that is believed, unless the nominated pair has answered later.
+    pub(crate) since: Instant,
 }
 
 /// Rounds in which failed pairs are checked again.
@@ -123,7 +133,7 @@ pub(crate) struct Component {
     /// When the nomination policy wants to be asked again.
     pub(crate) decide_at: Option<Instant>,
     /// A pair that came to work after the nominated one was: the peer may have moved there.
-    pub(crate) rival: Option<PairId>,
+    pub(crate) rival: Option<Rival>,
     /// The first pair that is made after the nomination has at least this number.
     pub(crate) first_later_pair: u32,
     /// When a check of the peer, or an answer of it, came on any pair.

@@ -217,6 +217,7 @@ impl ChecklistSet {
             last_check_at: None,
             announced: None,
             heard_check_at: None,
+            is_alias: false,
             smoothed_round_trip: None,
             is_protected: false,
             consent: None,

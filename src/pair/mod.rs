@@ -186,6 +186,8 @@ pub(crate) struct CandidatePair {
     pub(crate) announced: Option<u32>,
     /// When that check came.
     pub(crate) heard_check_at: Option<Instant>,
+    /// The candidate of the peer behind it was seen under another address as well: the peer may come back to this one.
+    pub(crate) is_alias: bool,
     /// Round-trip time, smoothed over the last few.
     pub(crate) smoothed_round_trip: Option<Duration>,
     /// The application does not want it to be removed.

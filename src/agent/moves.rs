@@ -1,0 +1,193 @@
+//! A peer that moves: its checks come from another address than before.
+//!
+//! Behind a NAT that has forgotten it, a peer does not know that it is seen elsewhere, and goes on with the pair that it has:
+//! for it, nothing was nominated anew. So the pair with the new address takes the place of the nominated one in three steps:
+//!
+//! ```text
+//!   a check from there, on behalf of the       our own check of it       the old pair, asked at once,
+//!   candidate of the nominated pair            is answered               is silent for two seconds
+//!   ------------------------------------> * ------------------> detour --------------------------------> nominated
+//!                                                                  |
+//!                                                                  +-- the old one answers --> (as before)
+//! ```
+//!
+//! Data takes the detour from the first answer on, and none goes to an address that has not answered. Whoever only copies
+//! checks of the peer to an address of his own changes nothing for longer than the old pair takes to answer.
+
+use core::time::Duration;
+
+use smallvec::SmallVec;
+
+use super::stream_data::{Detour, EarlyCheck, Rival};
+use super::{Agent, Role};
+use crate::candidate::CandidateKind;
+use crate::consent::PathHealth;
+use crate::event::Event;
+use crate::pair::{CandidatePair, CandidatePairState, PairId};
+use crate::stream::{ComponentId, StreamId};
+use crate::time::{Instant, after, earliest};
+
+type Place = (StreamId, ComponentId);
+
+/// What speaks for it that one pair is another one seen under a new address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Likeness {
+    /// Nothing, or the peer was heard later on the other.
+    None,
+    /// The candidate may be the same: its checks announce the same priority.
+    Alike,
+    /// And the address is none that was signalled, or that candidate was seen under several addresses before.
+    Same,
+}
+
+impl Agent {
+    /// How long the pair that was agreed is silent before another address of the peer takes its place; data goes there before.
+    /// Two ways to one candidate may both work, and a few packets may be lost on one of them.
+    const LOYALTY: Duration = Duration::from_secs(2);
+
+    /// Looks whether the peer has moved to a pair that has come to work.
+    ///
+    /// If its checks come from a new address on behalf of the candidate that the selected pair has, a NAT has forgotten it,
+    /// and data goes there at once. Any other pair that may be the peer's choice only raises doubt about the selected one,
+    /// which is asked what is true; if it is silent, the new one takes its place.
+    pub(super) fn follow_move(&mut self, checked: PairId, valid: PairId) {
+        let now = self.now;
+        let Some((checked, new)) = self.set.get(checked).zip(self.set.get(valid)) else { return };
+        let place = (new.stream, new.component);
+        let Some(data) = self.stream(place.0) else { return };
+        let Some(component) = data.component(place.1).filter(|component| component.previous.is_none()) else { return };
+        let Some(old) = component.nominated.filter(|id| *id != valid).and_then(|id| self.set.get(id)) else { return };
+        let likeness = self.likeness(checked, old);
+        // A peer that is nominated to once has no reason to move to another candidate.
+        let is_younger = data.renomination.is_some()
+            && checked.id.serial >= component.first_later_pair
+            && checked.heard_check_at.is_some();
+        let is_readdressed = likeness == Likeness::Same;
+        let is_known = component.detour.is_some_and(|detour| detour.pair == valid)
+            || component.rival.is_some_and(|rival| rival.pair == valid) && !is_readdressed;
+        if is_known || likeness == Likeness::None && !is_younger || old.path == new.path {
+            return;
+        }
+        let (old, seen_before) = (old.id, old.produced_by.unwrap_or(old.id));
+        if let Some(consent) = self.consent_mut(old) {
+            consent.doubt(now);
+        }
+        if let Some(pair) = self.set.get_mut(seen_before).filter(|_| is_readdressed) {
+            pair.is_alias = true;
+        }
+        if let Some(component) = self.component_mut(place) {
+            component.rival = Some(Rival { pair: valid, since: now });
+            if is_readdressed {
+                component.detour = Some(Detour { pair: valid, since: now, is_successor: true, is_readdressed });
+            }
+        }
+        self.is_dirty = true;
+    }
+
+    /// Whether the checks on one pair are on behalf of the candidate that another one has, and later.
+    fn likeness(&self, checked: &CandidatePair, old: &CandidatePair) -> Likeness {
+        let old_checks = self.set.get(old.produced_by.unwrap_or(old.id)).unwrap_or(old);
+        let is_alike = old.path.base == checked.path.base
+            && checked.announced.is_some()
+            && old_checks.announced == checked.announced
+            && checked.heard_check_at > old_checks.heard_check_at;
+        let remote = self.stream(checked.stream).and_then(|data| data.remotes.get(checked.remote));
+        let Some(remote) = remote.filter(|_| is_alike) else { return Likeness::None };
+        if !remote.is_signalled || checked.is_alias {
+            Likeness::Same
+        } else if remote.candidate.kind() == CandidateKind::Relayed {
+            // A relay is a candidate of its own, whatever its priority.
+            Likeness::None
+        } else {
+            Likeness::Alike
+        }
+    }
+
+    /// Whether a check from a new address may be on behalf of the candidate that the nominated pair has.
+    pub(super) fn is_of_nominated(&self, stream: StreamId, check: &EarlyCheck) -> bool {
+        let nominated = self.component((stream, check.component)).and_then(|component| component.nominated);
+        let Some(pair) = nominated.and_then(|id| self.set.get(id)) else { return false };
+        let checked = self.set.get(pair.produced_by.unwrap_or(pair.id)).unwrap_or(pair);
+        pair.path.base == check.path.base && checked.announced == Some(check.priority)
+    }
+
+    /// Whether a check on this pair, which has succeeded before, shows that the peer is seen under that address again: then
+    /// it is to be checked anew.
+    pub(super) fn has_come_back(&self, id: PairId) -> bool {
+        let Some(pair) = self.set.get(id) else { return false };
+        if pair.state.get() != CandidatePairState::Succeeded || pair.is_nominating || self.config.lite {
+            return false;
+        }
+        let Some(component) = self.component((pair.stream, pair.component)) else { return false };
+        let valid = pair.produced.unwrap_or(id);
+        let is_used = component.nominated == Some(valid) || component.detour.is_some_and(|one| one.pair == valid);
+        let old = component.nominated.filter(|_| !is_used && component.previous.is_none());
+        old.and_then(|old| self.set.get(old)).is_some_and(|old| self.likeness(pair, old) == Likeness::Same)
+    }
+
+    /// Lets the address under which the peer is seen take the place of the one that is silent, in the nominated pair.
+    pub(super) fn follow_readdressed(&mut self, stream: StreamId) {
+        let Some(data) = self.stream(stream) else { return };
+        let can_renominate = data.renomination.is_some();
+        let mut decide_at: SmallVec<[(ComponentId, Instant); 1]> = SmallVec::new();
+        let mut moved: SmallVec<[(Place, PairId, PairId); 1]> = SmallVec::new();
+        for component in data.components.iter().filter(|component| component.previous.is_none()) {
+            let detour = component.detour.filter(|detour| detour.is_successor);
+            let Some((old, detour)) = component.nominated.zip(detour) else { continue };
+            let Some(consent) = self.consent(old).filter(|consent| consent.health() != PathHealth::Healthy) else {
+                continue;
+            };
+            let is_lost = consent.health() == PathHealth::Lost;
+            // Where pairs can be nominated again, the controlling side does so, which the peer understands in any case. And
+            // whoever is nominated to once goes nowhere else: in the end it can only be the same candidate.
+            let at = match (is_lost, can_renominate, detour.is_readdressed) {
+                (true, true, false) | (false, true, _) | (false, false, false) => continue,
+                (true, _, _) => self.now,
+                (false, false, true) => after(consent.unanswered_since().unwrap_or(self.now), Self::LOYALTY),
+            };
+            if at <= self.now {
+                moved.push(((stream, component.id), old, detour.pair));
+            } else {
+                decide_at.push((component.id, at));
+            }
+        }
+        for (id, at) in decide_at {
+            if let Some(component) = self.component_mut((stream, id)) {
+                component.decide_at = earliest(component.decide_at, Some(at));
+            }
+        }
+        for (place, old, new) in moved {
+            self.readdress(place, old, new);
+        }
+    }
+
+    /// Makes one pair the nominated one in the place of another, which it is for the peer all the same.
+    fn readdress(&mut self, place: Place, old: PairId, new: PairId) {
+        let Some((pair, successor)) = self.set.get(old).zip(self.set.get(new)) else { return };
+        let (nomination, names) = (pair.nomination, [new, successor.produced_by.unwrap_or(new)]);
+        for name in names {
+            if let Some(pair) = self.set.get_mut(name) {
+                pair.nomination = nomination.or(pair.nomination);
+                pair.is_nominated = true;
+            }
+        }
+        for name in [old, self.set.get(old).and_then(|pair| pair.produced_by).unwrap_or(old)] {
+            if let Some(pair) = self.set.get_mut(name) {
+                pair.nomination = None;
+            }
+        }
+        self.emit_pair_event(Event::PairNominated { pair: new });
+        let (now, serial) = (self.now, self.set.next_serial());
+        let Some(component) = self.component_mut(place) else { return };
+        component.nominate(new, now, serial);
+        component.detour = None;
+        if component.pinned == Some(old) {
+            component.pinned = Some(new);
+        }
+        let attempt = component.attempt.filter(|attempt| attempt.valid == old);
+        if attempt.is_some() || self.role == Role::Controlling && self.can_renominate(place.0) {
+            self.start_nomination(place, new, attempt.is_some_and(|attempt| attempt.is_forced));
+        }
+        self.give_up_path(old, false);
+    }
+}
