@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use nilas::sim::{Link, NatConfig, Pair, PairSetup, SideName};
 use nilas::{
-    ComponentId, ConnectionState, Event, Instant, PathHealth, Renomination, Role, Seed, SocketOptions, Transport,
+    ComponentId, ConnectionState, Event, Instant, PathHealth, Renomination, Role, Seed, SendFailure, SocketOptions,
+    Transport,
 };
 
 const RTP: ComponentId = ComponentId::RTP;
@@ -89,24 +90,86 @@ fn switch(seed: u64) -> Duration {
     time
 }
 
-fn rebinding(seed: u64, is_told: bool) -> Duration {
-    let mut pair = connected(seed, |setup| {
-        setup.left(|side| {
+/// A session with one side behind a NAT; without a draft, each takes one nomination.
+fn behind_nat(seed: u64, draft: Option<Renomination>) -> Pair {
+    connected(seed, |setup| {
+        let mut setup = setup.left(|side| {
             side.addresses = vec!["10.0.0.2".parse().unwrap()];
             side.nats = vec![NatConfig::port_restricted(["192.0.2.1".parse().unwrap()])];
-        })
-    });
+        });
+        (setup.l.renomination, setup.r.renomination) = (draft, draft);
+        setup
+    })
+}
+
+fn rebinding(seed: u64, is_told: bool) -> Duration {
+    let mut pair = behind_nat(seed, Some(DRAFT));
+    let time = rebind(&mut pair, "192.0.2.9", is_told);
+    pair.run_for(secs(10));
+    assert!(pair.agrees(), "seed {seed}");
+    time
+}
+
+fn rebind(pair: &mut Pair, to: &str, is_told: bool) -> Duration {
     let nat = pair.nats[&SideName::L][0];
-    pair.network.rebind_to(nat, ["192.0.2.9".parse().unwrap()]).unwrap();
+    pair.network.rebind_to(nat, [to.parse().unwrap()]).unwrap();
     if is_told {
         let now = pair.now();
         pair.l.agent.network_changed(now);
         pair.drain(SideName::L);
     }
-    let time = until_data_flows(&mut pair);
-    pair.run_for(secs(10));
+    until_data_flows(pair)
+}
+
+/// The fifth of five changes of the mapping, 1 s to 100 s apart, with a peer that takes one nomination.
+fn fifth_rebinding(seed: u64, is_told: bool) -> Duration {
+    let mut pair = behind_nat(seed, None);
+    let mut time = Duration::ZERO;
+    for round in 0..5 {
+        time = rebind(&mut pair, &format!("192.0.2.{}", 10 + round), is_told);
+        pair.run_for(ms([1000, 5000, 31_000, 100_000, 0][round]));
+    }
+    pair.run_for(secs(40));
     assert!(pair.agrees(), "seed {seed}");
     time
+}
+
+/// An outage in both directions: whether a side is told of it as disconnected, and whether consent of one ends.
+fn outage(seed: u64, time: Duration) -> (bool, bool) {
+    let mut pair = connected(seed, |setup| setup);
+    let (l, r) = (pair.host(SideName::L), pair.host(SideName::R));
+    pair.network.cut_both(l, r);
+    pair.run_for(time);
+    pair.network.mend_both(l, r);
+    pair.run_for(secs(12));
+    let is_told = [&pair.l, &pair.r].iter().any(|peer| peer.reached(ConnectionState::Disconnected).is_some());
+    let ended = |(_, event): &(Instant, Event)| matches!(event, Event::ConsentEnded { .. });
+    let is_over = pair.l.events.iter().chain(&pair.r.events).any(ended);
+    (is_told, is_over)
+}
+
+/// The time until data of both sides arrives again after an interface is gone, and the host says so.
+fn send_failure(seed: u64, failure: SendFailure) -> Duration {
+    let mut pair = connected(seed, |setup| setup.addresses(2, 2));
+    pair.run_for(secs(30));
+    let (stream, host) = (pair.stream(), pair.host(SideName::L));
+    let used = pair.l.agent.selected_pair(stream, RTP).unwrap();
+    let (base, remote) = (used.base, used.remote_address);
+    pair.network.set_interface_up(host, base.ip(), false).unwrap();
+    let (start, seen) = (pair.now(), [pair.l.received.len(), pair.r.received.len()]);
+    while pair.l.received.len() == seen[0] || pair.r.received.len() == seen[1] {
+        let is_stuck = pair.l.agent.usable_pair(stream, RTP).is_some_and(|used| used.base == base);
+        let _ = pair.send(SideName::L, b"from l");
+        if is_stuck {
+            let now = pair.now();
+            pair.l.agent.handle_send_failure(now, base, remote, failure);
+            pair.drain(SideName::L);
+        }
+        let _ = pair.send(SideName::R, b"from r");
+        pair.run_for(ms(5));
+        assert!(since(&pair, start) < secs(120), "seed {seed}: data does not flow any more");
+    }
+    since(&pair, start)
 }
 
 /// From the first suspicion on either side to both ends on the other pair.
@@ -200,9 +263,21 @@ fn main() {
     print("data flows after a switch to another interface", all(&switch));
     print("data flows after a NAT has forgotten, when told", all(&|seed| rebinding(seed, true)));
     print("data flows after a NAT has forgotten, when not told", all(&|seed| rebinding(seed, false)));
+    print("the same for the fifth time, one nomination, when told", all(&|seed| fifth_rebinding(seed, true)));
+    print("the same for the fifth time, one nomination, when not told", all(&|seed| fifth_rebinding(seed, false)));
+    print("data flows after an interface is gone: Local", all(&|seed| send_failure(seed, SendFailure::Local)));
+    print("the same when all that is said is Unreachable", all(&|seed| send_failure(seed, SendFailure::Unreachable)));
     print("failover to a warm pair, after the decision", all(&failover));
     print("move to a better pair that works again, when told", all(&|seed| upgrade(seed, true)));
     print("move to a better pair that works again, when not told", all(&|seed| upgrade(seed, false)));
+    for time in
+        [3000, 3500, 4000, 5000, 6000, 7000, 8000, 9000, 10_000, 20_000, 22_000, 23_000, 24_000, 26_000, 28_000, 30_000]
+    {
+        let outages: Vec<_> = (0..seeds).map(|seed| outage(seed, ms(time))).collect();
+        let told = outages.iter().filter(|(is_told, _)| *is_told).count();
+        let over = outages.iter().filter(|(_, is_over)| *is_over).count();
+        println!("an outage of {time:>6} ms: told as disconnected {told:>4} of {seeds}, consent over {over:>4}");
+    }
     let false_alarms: usize = (0..seeds).map(false_disconnects).sum();
     println!("false disconnects in {seeds} sessions of 5 minutes at 30 % loss each way: {false_alarms}");
 }

@@ -205,7 +205,8 @@ impl Agent {
                 pair.state.get() == CandidatePairState::Failed
                     && !pair.is_valid
                     && pair.produced.is_none()
-                    && pair.may_go()
+                    // What the peer nominated once and has left is of no use.
+                    && !(pair.is_nominated || pair.is_nominating || pair.is_barred || pair.is_protected)
             })
         };
         let seen: Vec<CandidateId> =
