@@ -128,6 +128,7 @@ pub mod guide;
 mod nomination;
 mod pair;
 mod random;
+mod replay;
 mod route;
 mod sdp;
 mod selection;

@@ -5,7 +5,7 @@ use super::stream_data::{Component, EarlyCheck, Stream};
 use super::{Agent, StateReason};
 use crate::checklist::{GroupKey, NewPair};
 use crate::event::Event;
-use crate::pair::{Flow, Nomination, PairId, PairPriority};
+use crate::pair::{Flow, Nomination, PairId, PairPriority, Path};
 use crate::stream::{ComponentId, StreamId};
 use crate::stun::TransactionId;
 use crate::time::after;
@@ -19,7 +19,7 @@ impl Agent {
     pub(super) fn accept(&mut self, stream: StreamId, peer: u8, check: &EarlyCheck) {
         let place = (stream, check.component);
         self.end_silence(place);
-        let is_fresh = check.nomination.is_some_and(|one| self.is_fresh(place, one.transaction));
+        let is_fresh = check.nomination.is_some_and(|one| self.is_fresh(place, one.transaction, &check.path));
         let Some(id) = self.accepted_pair(stream, peer, check) else { return };
         let value = check.nomination.and_then(|one| one.value);
         let is_new = is_fresh && !self.is_outdated(place, id, value);
@@ -72,19 +72,18 @@ impl Agent {
         }
     }
 
-    /// Remembers a nomination; `false` if it was seen before. Whoever replays one from another address gains nothing.
-    fn is_fresh(&mut self, place: (StreamId, ComponentId), transaction: TransactionId) -> bool {
-        const REMEMBERED: usize = 32;
+    /// Whether a nomination is to be followed, which is remembered. Whoever replays one from another address gains nothing; on
+    /// the path that is nominated it changes nothing, and needs no memory.
+    fn is_fresh(&mut self, place: (StreamId, ComponentId), transaction: TransactionId, path: &Path) -> bool {
+        let nominated = self.component(place).and_then(|component| component.nominated);
+        let is_there = nominated.and_then(|id| self.set.get(id)).is_some_and(|pair| pair.path == *path);
         let Some(component) = self.component_mut(place) else { return false };
-        let known = &mut component.nominating_transactions;
-        if known.contains(&transaction) {
-            return false;
+        let is_fresh = is_there || !component.replays.knows(transaction);
+        if is_fresh {
+            // A replay takes no room: it must not make the memory forget others.
+            component.replays.record(transaction);
         }
-        if known.len() == REMEMBERED {
-            known.remove(0);
-        }
-        known.push(transaction);
-        true
+        is_fresh
     }
 
     fn accepted_pair(&mut self, stream: StreamId, peer: u8, check: &EarlyCheck) -> Option<PairId> {

@@ -18,6 +18,7 @@ use crate::check::{Search, TransactionKey};
 use crate::consent::PathHealth;
 use crate::credentials::{Credentials, Ufrag};
 use crate::pair::{PairId, Path};
+use crate::replay::ReplayMemory;
 use crate::stream::{ComponentId, StreamId};
 use crate::stun::{IntegrityKey, TransactionId};
 use crate::time::Instant;
@@ -129,7 +130,7 @@ pub(crate) struct Component {
     /// The highest value of a nomination of ours, or of the peer.
     pub(crate) highest_value: Option<u32>,
     /// The nominations that a lite agent has taken: one that comes again from elsewhere is a replay.
-    pub(crate) nominating_transactions: Vec<TransactionId>,
+    pub(crate) replays: ReplayMemory,
     /// When the nomination policy wants to be asked again.
     pub(crate) decide_at: Option<Instant>,
     /// A pair that came to work after the nominated one was: the peer may have moved there.
@@ -171,7 +172,7 @@ impl Component {
             selected: None,
             attempt: None,
             highest_value: None,
-            nominating_transactions: Vec::new(),
+            replays: ReplayMemory::default(),
             decide_at: None,
             rival: None,
             first_later_pair: 0,
@@ -205,7 +206,9 @@ impl Component {
     /// Begins a new generation, in which a pair of the old one is used for the time being.
     pub(crate) fn restart(&mut self, in_use: Option<PairId>) {
         let (selected, kept, health, traffic) = (self.selected, self.kept, self.health, self.traffic);
-        *self = Self { previous: in_use, selected, kept, health, traffic, ..Self::new(self.id) };
+        // What is replayed from the old generation is still authentic for a while.
+        let replays = core::mem::take(&mut self.replays);
+        *self = Self { previous: in_use, selected, kept, health, traffic, replays, ..Self::new(self.id) };
     }
 
     /// The pairs on which data may go, the first choice first: the detour around a silent pair, the selected one, that of

@@ -204,6 +204,45 @@ fn a_nomination_that_is_replayed_from_elsewhere_does_not_redirect_a_lite_agent()
     assert_eq!(sent.destination, address("203.0.113.1:6000"));
 }
 
+/// Through thousands of later ones, and through a restart; what was never seen moves the session.
+#[test]
+fn an_old_nomination_that_is_replayed_does_not_redirect_a_lite_agent() {
+    let mut solo = Solo::with_consent(Role::Controlled, Config::default().with_lite(true));
+    solo.describe(vec![host("203.0.113.1:6000")]);
+    let nominate = |solo: &mut Solo| {
+        let check = solo.check().use_candidate();
+        solo.seal(check)
+    };
+    let goes_to = |solo: &Solo| {
+        let mut buffer = Vec::new();
+        let mut agent = solo.agent.clone();
+        agent.send(solo.now, solo.stream, ComponentId::RTP, b"x", &mut buffer).unwrap().destination
+    };
+    let mut recorded = Vec::new();
+    for n in 0..4097 {
+        let bytes = nominate(&mut solo);
+        let _ = solo.hand_in(solo.remote, solo.local, &bytes);
+        if n % 500 == 0 || n == 4096 {
+            recorded.push(bytes);
+            solo.drain();
+        }
+        solo.agent.poll_transmit(solo.now, &mut Vec::new());
+    }
+    solo.drain();
+    for bytes in &recorded {
+        let mut probe = solo.clone();
+        let _ = probe.receive_from(address("192.0.2.66:666"), bytes);
+        assert_eq!(goes_to(&probe), solo.remote);
+    }
+    let moved = (0..50).filter(|_| {
+        let bytes = nominate(&mut solo);
+        let mut probe = solo.clone();
+        let _ = probe.receive_from(address("192.0.2.77:777"), &bytes);
+        goes_to(&probe) != solo.remote
+    });
+    assert!(moved.count() >= 45);
+}
+
 /// Req: 8445-9-d
 #[test]
 fn a_peer_that_is_lite_after_a_restart_is_controlled() {
