@@ -46,6 +46,7 @@ pub struct Config {
     pub(crate) prohibited_ports: Arc<[u16]>,
     pub(crate) nomination: Arc<dyn NominationPolicy>,
     pub(crate) strict_nomination: bool,
+    pub(crate) repeated_use_candidate: bool,
     pub(crate) nomination_choice: NominationChoice,
     pub(crate) renomination: bool,
     pub(crate) selection: Arc<dyn SelectionPolicy>,
@@ -132,6 +133,7 @@ impl Default for Config {
             prohibited_ports: Arc::default(),
             nomination: Arc::new(SettleWindow::default()),
             strict_nomination: false,
+            repeated_use_candidate: true,
             nomination_choice: NominationChoice::Auto,
             renomination: true,
             selection: Arc::new(SteadySelection::default()),
@@ -330,6 +332,22 @@ impl Config {
     #[must_use]
     pub const fn with_strict_nomination(mut self, is_strict: bool) -> Self {
         self.strict_nomination = is_strict;
+        self
+    }
+
+    /// Whether consent checks of the pair that this agent has nominated, and uses, nominate it again (RFC 7675 §5.1,
+    /// RFC 8445 §8.1.1). Default yes, as libwebrtc does it: lite servers follow a new address of this host only so, and a peer
+    /// that has missed the nomination recovers by it.
+    ///
+    /// With peers that take one nomination it is USE-CANDIDATE alone. With those of [`Renomination::Draft2026`] the value of
+    /// the nomination is repeated, too, which makes it no new one; with those of [`Renomination::Draft2016`] the checks
+    /// nominate only until the peer has confirmed. Checks of pairs in reserve, or of a pair that was left, never do.
+    ///
+    /// [`Renomination::Draft2016`]: crate::Renomination::Draft2016
+    /// [`Renomination::Draft2026`]: crate::Renomination::Draft2026
+    #[must_use]
+    pub const fn with_repeated_use_candidate(mut self, is_repeated: bool) -> Self {
+        self.repeated_use_candidate = is_repeated;
         self
     }
 

@@ -3,26 +3,27 @@
 //! Commands and datagrams only mark the agent as changed; what follows from all of them together is evaluated before
 //! anything is polled. So the order of calls between two polls does not matter.
 
+use alloc::boxed::Box;
+
 use smallvec::SmallVec;
 
 use super::state::{StreamFacts, stream_state};
-use super::stream_data::Attempt;
+use super::stream_data::{Attempt, Component};
 use super::{Agent, ConnectionState, Role, StateReason};
 use crate::candidate::CandidateKind;
+use crate::check::{Mapping, Transaction};
 use crate::checklist::ChecklistState;
 use crate::config::NominationChoice;
+use crate::consent::PathHealth;
 use crate::event::Event;
 use crate::nomination::{BetterPairs, NominationDecision, NominationView, ValidPair};
 use crate::pair::{CandidatePair, Nomination, PairId, PairPriority};
 use crate::stream::{ComponentId, StreamId};
-use crate::time::{Instant, after};
+use crate::time::after;
 
 type Place = (StreamId, ComponentId);
 
 impl Agent {
-    /// How many nominating checks go unanswered before another valid pair is tried.
-    const TRIES_BEFORE_FALLBACK: u32 = 8;
-
     /// Draws the conclusions from what has changed.
     pub(super) fn evaluate(&mut self) {
         if !core::mem::take(&mut self.is_dirty) {
@@ -37,6 +38,7 @@ impl Agent {
             self.take_detours(stream);
             self.follow_readdressed(stream);
             self.decide_selections(stream);
+            self.affirm_nominations(stream);
             self.conclude_list(stream);
             self.follow_use(stream);
             self.plan_retries(stream);
@@ -140,19 +142,25 @@ impl Agent {
     /// Repeats the check that made a pair valid, this time with USE-CANDIDATE (RFC 8445 §8.1.1). The policy thinks no more
     /// about a nomination that the application has forced.
     pub(super) fn start_nomination(&mut self, place: Place, valid: PairId, is_forced: bool) {
-        let Some(checked) = self.set.get(valid).map(|pair| pair.produced_by.unwrap_or(valid)) else { return };
+        let Some(checked) = self.checked_by(valid) else { return };
+        let Some(component) = self.component(place) else { return };
         // One that begins again may have reached the peer all the same.
-        let begun =
-            self.component(place).and_then(|component| component.attempt).filter(|attempt| attempt.valid == valid);
+        let begun = component.attempt.filter(|attempt| attempt.valid == valid);
         let tries = begun.map_or(0, |attempt| attempt.tries);
-        let next =
-            self.component(place).and_then(|component| component.highest_value).map_or(1, |v| v.saturating_add(1));
+        let next = component.highest_value.map_or(1, |value| value.saturating_add(1));
         let value = begun.map_or(next, |attempt| attempt.value);
+        let is_affirming = component.nominated.is_some_and(|nominated| self.checked_by(nominated) == Some(checked));
+        let shown = self.stream(place.0).zip(self.set.get(valid)).and_then(|(data, pair)| data.locals.get(pair.local));
+        let shown = shown.map(|local| local.address);
+        let is_mapped = component.mapping.as_ref().is_some_and(|mapping| mapping.path == checked);
         self.drop_attempt(place);
         let since = self.now;
         if let Some(component) = self.component_mut(place) {
-            component.attempt = Some(Attempt { checked, valid, tries, since, latest: None, value, is_forced });
-            component.highest_value = Some(value);
+            let attempt = Attempt { checked, valid, tries, since, latest: None, value, is_forced, is_affirming };
+            component.attempt = Some(attempt);
+            if !is_mapped {
+                component.mapping = shown.map(|shown| Box::new(Mapping::new(checked, shown, since)));
+            }
             component.decide_at = None;
         }
         if let Some(pair) = self.set.get_mut(checked) {
@@ -171,11 +179,41 @@ impl Agent {
         }
     }
 
-    /// Whether the nomination in progress is given up for another valid pair.
+    /// Whether the nomination in progress is given up for another pair: the next valid one, or, of a component that has its
+    /// pair, the one in use or one in reserve, if they do better.
     pub(super) fn has_better_hope(&self, place: Place) -> bool {
         let Some(component) = self.component(place) else { return false };
-        let is_late = component.attempt.is_some_and(|attempt| attempt.tries >= Self::TRIES_BEFORE_FALLBACK);
-        is_late && component.valid.len() > 1 && !self.config.strict_nomination
+        let is_late = |attempt: &Attempt| attempt.tries >= Attempt::TRIES_BEFORE_FALLBACK && !attempt.is_affirming;
+        let Some(attempt) = component.attempt.filter(is_late) else { return false };
+        let is_another = |id: &PairId| !self.is_same_path(*id, attempt.valid);
+        let answers = |id: PairId| self.consent(id).is_none_or(|consent| consent.health() == PathHealth::Healthy);
+        match component.nominated {
+            Some(nominated) if is_another(&nominated) => {
+                answers(nominated) || component.spares.iter().any(|id| is_another(id) && answers(*id))
+            }
+            Some(_) => false,
+            None => component.valid.iter().any(is_another) && !self.config.strict_nomination,
+        }
+    }
+
+    /// Nominates the pair again that a component keeps, if a nomination of another one has left that the peer has never
+    /// answered: it may have followed. Who answers has followed this one, which has the higher value.
+    pub(super) fn affirm_nominations(&mut self, stream: StreamId) {
+        if self.role == Role::Controlled || self.is_closed || self.config.lite || !self.can_renominate(stream) {
+            return;
+        }
+        let Some(data) = self.stream(stream) else { return };
+        let is_open = |component: &&Component| {
+            component.attempt.is_none()
+                && component.previous.is_none()
+                && component.highest_value > component.agreed_value
+        };
+        let open = data.components.iter().filter(is_open);
+        let open: SmallVec<[(ComponentId, PairId); 2]> =
+            open.filter_map(|component| Some((component.id, component.nominated?))).collect();
+        for (component, kept) in open {
+            self.start_nomination((stream, component), kept, false);
+        }
     }
 
     /// Takes a pair whose nomination failed off the valid list (RFC 8445 §7.2.5.3.4).
@@ -183,25 +221,28 @@ impl Agent {
         let Some(component) = self.component(place) else { return };
         let (Some(attempt), nominated) = (component.attempt, component.nominated) else { return };
         self.drop_attempt(place);
-        if nominated.is_some() {
-            // It was only repeated, or meant to replace another: what was agreed stays.
-            if nominated != Some(attempt.valid) {
+        self.is_dirty = true;
+        if let Some(nominated) = nominated {
+            // It was only repeated, or meant to replace another: what was agreed stays, and the peer is told so.
+            if !self.is_same_path(nominated, attempt.valid) {
                 self.lapse(attempt.valid);
             }
             return;
         }
+        let gone = self.names_of(attempt.valid);
         self.set.fail(attempt.checked);
-        if let Some(pair) = self.set.get_mut(attempt.checked) {
-            pair.produced = None;
-        }
-        if let Some(pair) = self.set.get_mut(attempt.valid) {
-            pair.is_valid = false;
+        for id in &gone {
+            if let Some(pair) = self.set.get_mut(*id) {
+                (pair.is_valid, pair.produced) = (false, None);
+            }
         }
         if let Some(component) = self.component_mut(place) {
-            component.valid.retain(|valid| *valid != attempt.valid);
+            component.valid.retain(|valid| !gone.contains(valid));
         }
-        if attempt.valid != attempt.checked {
-            self.forget_pair(attempt.valid);
+        for id in gone {
+            if id != attempt.checked {
+                self.forget_pair(id);
+            }
         }
         self.give_up_nominating(place.0);
         self.is_dirty = true;
@@ -216,38 +257,67 @@ impl Agent {
         }
     }
 
-    /// Records that our nomination, sent at `asked_at`, was answered (RFC 8445 §7.2.5.3.4).
+    /// Records that the peer refuses the nomination in progress, which answers it.
+    pub(super) fn refuse_nomination(&mut self, place: Place) {
+        if let Some(component) = self.component_mut(place) {
+            if component.attempt.is_some_and(|attempt| attempt.is_affirming) {
+                component.agreed_value = component.highest_value;
+            }
+        }
+        self.fail_nomination(place);
+    }
+
+    /// Records that a nomination of ours was answered by a check that has made this pair valid (RFC 8445 §7.2.5.3.4).
     ///
-    /// An answer to a nomination that was given up for another says that the peer may have seen it last, and so prefer it:
-    /// it is told again which one counts.
-    pub(super) fn conclude_nomination(&mut self, valid: PairId, asked_at: Instant) {
+    /// Whatever address the answer shows, it is about the path that was nominated. With values, only an answer to the highest
+    /// one that has left counts: the peer follows it and no other. Without, an answer to a nomination that was given up for
+    /// another says that the peer may have seen it last, and so prefer it: it is told again which one counts.
+    pub(super) fn conclude_nomination(&mut self, transaction: &Transaction, valid: PairId) {
         let Some(place) = self.set.get(valid).map(|pair| (pair.stream, pair.component)) else { return };
+        let Some(checked) = self.checked_by(transaction.start.pair) else { return };
         let Some(component) = self.component(place) else { return };
         let can_renominate = self.can_renominate(place.0);
         if component.was_nominated() && component.nominated.is_none() && !can_renominate {
             // What was agreed has lost its consent, and no other nomination takes its place.
             return;
         }
-        let asked = component.attempt.filter(|attempt| attempt.tries > 0).map(|attempt| attempt.valid);
-        let counts = if can_renominate { asked.or(component.nominated) } else { component.nominated.or(asked) };
-        if let Some(other) = counts.filter(|other| *other != valid) {
-            if !can_renominate {
-                self.start_nomination(place, other, false);
+        let (attempt, before) = (component.attempt, component.nominated);
+        if can_renominate {
+            let value = transaction.start.nomination.map(|(_, value)| value);
+            if value.is_none() || value != component.highest_value {
+                return;
             }
-            // Where nominations have values, the higher one counts, whichever came last.
-            return;
+        } else {
+            let asked = attempt.filter(|attempt| attempt.tries > 0).map(|attempt| attempt.valid);
+            let counts = before.or(asked).filter(|other| self.checked_by(*other) != Some(checked));
+            if let Some(other) = counts {
+                self.start_nomination(place, other, false);
+                return;
+            }
+            if attempt.is_some_and(|attempt| attempt.checked == checked && transaction.first_sent < attempt.since) {
+                return;
+            }
         }
-        if component.attempt.is_some_and(|attempt| attempt.valid == valid && asked_at < attempt.since) {
-            return;
-        }
-        let (now, serial, before) = (self.now, self.set.next_serial(), component.nominated);
         let is_repeated = before == Some(valid);
-        self.drop_attempt(place);
+        // One of another pair that has not left yet is not what was answered.
+        let is_pending = |attempt: Attempt| attempt.checked != checked && (is_repeated || attempt.is_forced);
+        if !attempt.is_some_and(is_pending) {
+            self.drop_attempt(place);
+        }
+        let (now, serial) = (self.now, self.set.next_serial());
+        let pinned = self.component(place).and_then(|component| component.pinned);
+        let is_pinned = pinned.is_some_and(|pinned| self.is_same_path(pinned, valid));
+        if let Some(component) = self.component_mut(place) {
+            component.agreed_value = component.highest_value;
+            if is_pinned {
+                component.pinned = Some(valid);
+            }
+        }
         if is_repeated {
             return;
         }
-        if let Some(pair) = before.and_then(|before| self.set.get_mut(before)) {
-            pair.is_nominated = false;
+        if let Some(before) = before {
+            self.leave(before);
         }
         if let Some(pair) = self.set.get_mut(valid) {
             pair.is_nominated = true;
@@ -263,6 +333,34 @@ impl Agent {
         }
     }
 
+    /// Takes the nomination off a pair, under all names of its path: another one has taken its place.
+    pub(super) fn leave(&mut self, id: PairId) {
+        for one in self.names_of(id) {
+            if let Some(pair) = self.set.get_mut(one) {
+                (pair.is_nominated, pair.nomination) = (false, None);
+            }
+        }
+    }
+
+    /// The pair whose checks keep this one valid: itself, or the one that it stands for.
+    pub(super) fn checked_by(&self, id: PairId) -> Option<PairId> {
+        self.set.get(id).map(|pair| pair.produced_by.unwrap_or(id))
+    }
+
+    /// The names under which the path of a pair may be valid: the pair that is checked first, and what stands for it while a
+    /// NAT shows us under another address.
+    pub(super) fn names_of(&self, id: PairId) -> SmallVec<[PairId; 3]> {
+        let checked = self.checked_by(id).unwrap_or(id);
+        let twin = self.set.get(checked).and_then(|pair| pair.twin).filter(|twin| self.set.get(*twin).is_some());
+        let mut names = SmallVec::from_slice(&[checked]);
+        for one in twin.into_iter().chain([id]) {
+            if !names.contains(&one) {
+                names.push(one);
+            }
+        }
+        names
+    }
+
     /// Lets the peer's nomination of a pair take effect once our own check of it has succeeded (RFC 8445 §7.3.1.5).
     pub(super) fn follow_nomination(&mut self, checked: PairId) {
         if self.role == Role::Controlling {
@@ -271,30 +369,36 @@ impl Agent {
         let Some(pair) = self.set.get(checked) else { return };
         let (Some(nomination), Some(valid)) = (pair.nomination, pair.produced) else { return };
         let place = (pair.stream, pair.component);
-        let Some(pair) = self.set.get_mut(valid) else { return };
-        pair.nomination = Some(nomination);
-        let is_new = !core::mem::replace(&mut pair.is_nominated, true);
-        let priority = pair.priority;
-        if let Some(pair) = self.set.get_mut(checked) {
-            pair.is_nominated = true;
+        let Some(priority) = self.set.get(valid).map(|pair| pair.priority) else { return };
+        let choice = self.nomination_choice(place.0);
+        let current = self.component(place).and_then(|component| component.nominated);
+        let held = current.filter(|current| *current != valid).and_then(|current| self.set.get(current));
+        let is_better = match held.map(|held| (self.checked_by(held.id), held.nomination, held.priority)) {
+            // The same path, under the name that it has by now.
+            Some((held_checked, ..)) if held_checked == Some(checked) => true,
+            Some((_, Some(held), priority_held)) => supersedes(choice, (nomination, priority), (held, priority_held)),
+            Some((_, None, _)) => true,
+            None => current.is_none(),
+        };
+        if !is_better && current != Some(valid) && is_by_order(choice, nomination) {
+            // The peer has nominated another one since.
+            self.leave(checked);
+            return;
+        }
+        let is_new = self.set.get(valid).is_some_and(|pair| !pair.is_nominated);
+        if let Some(pair) = self.set.get_mut(valid) {
+            (pair.is_nominated, pair.nomination) = (true, Some(nomination));
         }
         if is_new {
             self.emit_pair_event(Event::PairNominated { pair: valid });
         }
-        let (now, serial) = (self.now, self.set.next_serial());
-        let current = self.component(place).and_then(|component| component.nominated);
-        let held = current.filter(|current| *current != valid).and_then(|current| self.set.get(current));
-        let is_better = match held.map(|held| (held.nomination, held.priority)) {
-            Some((Some(held), held_priority)) => {
-                supersedes(self.nomination_choice(place.0), (nomination, priority), (held, held_priority))
-            }
-            Some((None, _)) => true,
-            None => current.is_none(),
-        };
         if !is_better {
             return;
         }
-        if let Some(pair) = current.filter(|current| *current != valid).and_then(|current| self.set.get_mut(current)) {
+        let (now, serial) = (self.now, self.set.next_serial());
+        if let Some(current) = current.filter(|current| self.checked_by(*current) != Some(checked)) {
+            self.leave(current);
+        } else if let Some(pair) = current.and_then(|current| self.set.get_mut(current)) {
             pair.is_nominated = false;
         }
         if let Some(component) = self.component_mut(place) {
@@ -356,6 +460,13 @@ impl Agent {
             .collect();
         for place in places {
             self.drop_attempt(place);
+            let Some(component) = self.component_mut(place) else { continue };
+            // A nomination of ours that the peer has not confirmed outranks none of its own. And what it has nominated so far
+            // it may not have been told that we follow.
+            let agreed = component.agreed_value.take();
+            if role == Role::Controlled {
+                component.highest_value = agreed;
+            }
         }
         self.set.forget_nominations();
     }
@@ -517,10 +628,14 @@ pub(super) fn supersedes(
     (new, new_priority): (Nomination, PairPriority),
     (held, held_priority): (Nomination, PairPriority),
 ) -> bool {
-    let is_by_order = match choice {
-        NominationChoice::Auto => new.is_deliberate,
+    if is_by_order(choice, new) { new.order > held.order } else { new_priority > held_priority }
+}
+
+/// Whether a nomination takes the place of all before it, and not only of those of lower pairs.
+fn is_by_order(choice: NominationChoice, nomination: Nomination) -> bool {
+    match choice {
+        NominationChoice::Auto => nomination.is_deliberate,
         NominationChoice::Highest => false,
         NominationChoice::Last => true,
-    };
-    if is_by_order { new.order > held.order } else { new_priority > held_priority }
+    }
 }

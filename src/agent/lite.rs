@@ -22,12 +22,12 @@ impl Agent {
         let is_fresh = check.nomination.is_some_and(|one| self.is_fresh(place, one.transaction, &check.path));
         let Some(id) = self.accepted_pair(stream, peer, check) else { return };
         let value = check.nomination.and_then(|one| one.value);
-        let is_new = is_fresh && !self.is_outdated(place, id, value);
+        let is_new = is_fresh && (!self.is_outdated(place, id, value) || self.is_rebound(place, id, check));
         let (now, order) = (self.now, self.nominations + 1);
         let Some(pair) = self.set.get_mut(id) else { return };
         pair.stats.requests_received += 1;
         pair.stats.responses_sent += 1;
-        pair.heard_check_at = Some(now);
+        (pair.heard_check_at, pair.announced) = (Some(now), Some(check.priority));
         self.is_dirty |= core::mem::replace(&mut pair.known_as, check.generation) != check.generation;
         if is_new {
             // A lite agent cannot judge pairs: the last nomination counts (RFC 8445 §8.2).
@@ -70,6 +70,19 @@ impl Agent {
             (data.failure, data.pac_deadline) = (None, Some(until));
             self.is_dirty = true;
         }
+    }
+
+    /// Whether a check repeats the nomination that counts from another address: a NAT has forgotten the peer, which sees the
+    /// pair that it has nominated as it was. It is asked on behalf of the same candidate, from an address that nobody signalled.
+    fn is_rebound(&self, place: (StreamId, ComponentId), id: PairId, check: &EarlyCheck) -> bool {
+        let value = check.nomination.and_then(|one| one.value);
+        let held = self.component(place).and_then(|component| component.nominated).and_then(|held| self.set.get(held));
+        let Some((held, new)) = held.filter(|_| value.is_some()).zip(self.set.get(id)) else { return false };
+        let remote = self.stream(place.0).and_then(|data| data.remotes.get(new.remote));
+        held.nomination.is_some_and(|nomination| nomination.value == value)
+            && held.path.base == check.path.base
+            && held.announced == Some(check.priority)
+            && remote.is_some_and(|remote| !remote.is_signalled)
     }
 
     /// Whether a nomination is to be followed, which is remembered. Whoever replays one from another address gains nothing; on
@@ -143,6 +156,11 @@ impl Agent {
         let held = self.component(place).and_then(|component| component.nominated).and_then(|held| self.set.get(held));
         let held = held.and_then(|held| Some((held.nomination?, held.priority)));
         let is_better = rank.zip(held).is_none_or(|(new, held)| supersedes(choice, new, held));
+        let left =
+            self.component(place).and_then(|component| component.nominated).filter(|left| is_better && *left != id);
+        if let Some(pair) = left.and_then(|left| self.set.get_mut(left)) {
+            pair.is_nominated = false;
+        }
         if let Some(component) = self.component_mut(place) {
             if !component.valid.contains(&id) {
                 component.valid.push(id);

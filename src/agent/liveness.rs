@@ -112,21 +112,25 @@ impl Agent {
     /// Notes that the peer was heard on a path that may be in use.
     pub(super) fn record_life(&mut self, checked: PairId) {
         let now = self.now;
-        let Some(pair) = self.set.get(checked) else { return };
-        let in_use = pair.produced.unwrap_or(checked);
-        if let Some(consent) = self.consent_mut(in_use) {
+        if let Some(consent) = self.consent_mut(self.watched_as(checked)) {
             let before = consent.health();
             consent.record_life(now);
             self.is_dirty |= consent.health() != before;
         }
     }
 
+    /// The name under which the path of a pair that is checked is watched, if it is.
+    fn watched_as(&self, checked: PairId) -> PairId {
+        let Some(pair) = self.set.get(checked) else { return checked };
+        let names = [pair.produced, Some(checked), pair.twin];
+        let watched = names.into_iter().flatten().find(|id| self.consent(*id).is_some());
+        watched.unwrap_or(pair.produced.unwrap_or(checked))
+    }
+
     /// Notes that a check of the peer is answered on a path that may be in use: for a while it needs no keepalive.
     pub(super) fn record_reply(&mut self, checked: PairId) {
         let now = self.now;
-        let Some(pair) = self.set.get(checked) else { return };
-        let in_use = pair.produced.unwrap_or(checked);
-        if let Some(pair) = self.set.get_mut(in_use) {
+        if let Some(pair) = self.set.get_mut(self.watched_as(checked)) {
             pair.last_sent_at = Some(now);
         }
     }
@@ -238,11 +242,24 @@ impl Agent {
         }
     }
 
+    /// Asks the pair that a component has, and those in reserve, whether they work: a nomination of another one is not answered.
+    pub(super) fn question_kept(&mut self, place: (StreamId, ComponentId)) {
+        let now = self.now;
+        let Some(component) = self.component(place).filter(|component| component.nominated.is_some()) else { return };
+        let watched: SmallVec<[PairId; 4]> =
+            component.kept.into_iter().chain(component.spares.iter().copied()).collect();
+        for id in watched {
+            if let Some(consent) = self.consent_mut(id) {
+                consent.ask_at_once(now);
+            }
+        }
+    }
+
     /// Doubts the pair in use when the peer asks one in reserve out of turn: it may have noticed what we have not.
     pub(super) fn notice_alarm(&mut self, checked: PairId, before: Option<Instant>) {
         let now = self.now;
         let Some(pair) = self.set.get(checked) else { return };
-        let id = pair.produced.unwrap_or(checked);
+        let id = self.watched_as(checked);
         let Some(component) = self.component((pair.stream, pair.component)) else { return };
         let Some(kept) = component.kept.filter(|_| component.spares.contains(&id)) else { return };
         let consent = self.consent(id);
@@ -313,31 +330,32 @@ impl Agent {
             self.is_dirty |= consent.health() != PathHealth::Healthy;
             consent.record_answer(now);
         }
+        let has_nominated = transaction.start.use_candidate && transaction.start.role == Role::Controlling;
+        if has_nominated && self.role == Role::Controlling && !self.is_past(id) {
+            self.conclude_nomination(transaction, id);
+        }
         // What is in reserve may be better by now than what is in use.
         self.is_dirty |=
             self.component(place).is_some_and(|component| component.kept != Some(id) || component.detour.is_some());
         self.follow_mapping(transaction, mapped);
     }
 
-    /// Notices that a NAT shows us to the peer under another address than before. To the peer that is another pair, so that
-    /// it is nominated if that can be.
+    /// Notices that a NAT shows us to the peer under another address than before.
     fn follow_mapping(&mut self, transaction: &Transaction, mapped: SocketAddr) {
         let id = transaction.start.pair;
         let Some(pair) = self.set.get(id) else { return };
         let (place, is_past) = ((pair.stream, pair.component), self.is_past(id));
         let Some(data) = self.stream(place.0).filter(|_| !is_past) else { return };
         let is_known = data.locals.get(pair.local).is_some_and(|local| local.address == mapped);
-        if is_known || mapped == pair.path.base {
-            return;
+        let mut valid = id;
+        if !is_known {
+            let checked = pair.produced_by.unwrap_or(id);
+            let Some(seen) = self.valid_pair(checked, transaction.start.priority, mapped) else { return };
+            self.make_valid(checked, seen);
+            self.is_dirty = true;
+            valid = seen;
         }
-        let checked = pair.produced_by.unwrap_or(id);
-        let Some(valid) = self.valid_pair(checked, transaction.start.priority, mapped) else { return };
-        self.make_valid(checked, valid);
-        let is_nominated = self.component(place).is_some_and(|component| component.nominated == Some(id));
-        if is_nominated && self.role == Role::Controlling && self.can_renominate(place.0) {
-            self.start_nomination(place, valid, false);
-        }
-        self.is_dirty = true;
+        self.note_mapping(valid, mapped);
     }
 
     /// Stops to use a path: the peer has not consented for 30 s, or said no (RFC 7675 §5.1, §5.2).
@@ -356,10 +374,9 @@ impl Agent {
     pub(super) fn give_up_path(&mut self, id: PairId, is_over: bool) {
         let Some(pair) = self.set.get(id) else { return };
         let place = (pair.stream, pair.component);
-        let checked = pair.produced_by.unwrap_or(id);
-        // Both may be valid: the NAT may have shown us under another address for a while.
-        let gone = [checked, id];
-        for one in gone {
+        // Several may be valid: the NAT may have shown us under another address for a while.
+        let gone = self.names_of(id);
+        for one in gone.iter().copied() {
             if let Some(pair) = self.set.get_mut(one) {
                 pair.consent = None;
                 pair.is_valid = false;
@@ -388,9 +405,11 @@ impl Agent {
             component.rival.take_if(|rival| gone.contains(&rival.pair));
             component.has_lost_consent |= is_over;
         }
-        if self.set.get(id).is_some_and(|pair| pair.group.is_none()) {
-            // It is on no checklist that it could be seen on as failed.
-            self.forget_pair(id);
+        for one in gone {
+            if self.set.get(one).is_some_and(|pair| pair.group.is_none()) {
+                // It is on no checklist that it could be seen on as failed.
+                self.forget_pair(one);
+            }
         }
         self.is_dirty = true;
     }

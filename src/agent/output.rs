@@ -7,7 +7,8 @@ use bytes::BufMut;
 
 use super::connections::Carriage;
 use super::outbox::Outgoing;
-use super::{Agent, Role};
+use super::stream_data::Attempt;
+use super::{Agent, Renomination, Role};
 use crate::candidate::{CandidateKind, Priority};
 use crate::check::{Purpose, Start, TransactionKey, TransactionTable};
 use crate::config::RtoFormula;
@@ -128,7 +129,10 @@ impl Agent {
         self.begin(start);
         let Some(pair) = self.set.get_mut(start.pair) else { return };
         pair.stats.consent_requests_sent += 1;
-        let path = pair.path;
+        let (path, place) = (pair.path, (pair.stream, pair.component));
+        if let Some((component, (_, value))) = self.component_mut(place).zip(start.nomination) {
+            component.highest_value = component.highest_value.max(Some(value));
+        }
         self.connections.record_question(&path);
         self.record_demand(start.pair);
     }
@@ -228,14 +232,19 @@ impl Agent {
         let transaction = TransactionId::draw(&mut self.random);
         let pair = self.set.get(id)?;
         let is_single = matches!(purpose, Purpose::Consent | Purpose::Probe);
-        let use_candidate = !is_single && pair.is_nominating && self.role == Role::Controlling;
+        let is_nomination = !is_single && pair.is_nominating && self.role == Role::Controlling;
+        let repeated = if purpose == Purpose::Consent { self.repeated_nomination(pair) } else { None };
+        let use_candidate = is_nomination || repeated.is_some();
         if pair.state.get() == CandidatePairState::Succeeded && !use_candidate && !is_single {
             return None;
         }
         let data = self.stream(pair.stream)?;
         let local = data.locals.get(pair.local)?;
-        let attempt = data.component(pair.component).and_then(|component| component.attempt).filter(|_| use_candidate);
-        let nomination = data.renomination.zip(attempt.map(|attempt| attempt.value));
+        let attempt = data.component(pair.component).and_then(|component| component.attempt).filter(|_| is_nomination);
+        let nomination = data.renomination.zip(attempt.map(|attempt| attempt.value).or(repeated));
+        let rto = self.rto(pair);
+        let patience = attempt.map_or(rto, |attempt| attempt.patience(rto));
+        let is_urgent = pair.is_urgent() && self.may_be_lost_early(pair.stats.current_round_trip_time);
         // What the peer would give the candidate if it knew it from this check alone (RFC 8445 §7.1.1).
         let is_reliable = pair.path.transport == Transport::Tcp;
         let preference = self.config.preferences().of(CandidateKind::PeerReflexive, is_reliable);
@@ -243,7 +252,7 @@ impl Agent {
         Some(Start {
             id: transaction,
             pair: id,
-            purpose: if use_candidate { Purpose::Nomination } else { purpose },
+            purpose: if is_nomination { Purpose::Nomination } else { purpose },
             role: self.role,
             tiebreaker: self.tiebreaker,
             priority: priority.get(),
@@ -251,10 +260,34 @@ impl Agent {
             nomination,
             generation: pair.generation,
             peer: data.remotes_in(pair.generation)?.get(pair.remote)?.peer,
-            rto: self.rto(pair),
-            is_urgent: pair.is_urgent() && self.may_be_lost_early(pair.stats.current_round_trip_time),
+            rto: patience,
+            is_urgent: is_urgent && patience == rto,
             is_reliable,
         })
+    }
+
+    /// The value with which a consent check of this pair nominates it again; `None` if it does not: only the pair does that we
+    /// have nominated and use, as long as no other one is on its way to take its place.
+    fn repeated_nomination(&self, pair: &CandidatePair) -> Option<u32> {
+        if !self.config.repeated_use_candidate || self.role == Role::Controlled {
+            return None;
+        }
+        let data = self.stream(pair.stream).filter(|data| data.generation == pair.generation)?;
+        let component = data.component(pair.component)?;
+        let is_used = component.nominated == Some(pair.id) && component.kept == Some(pair.id);
+        let is_left = |attempt: &Attempt| !attempt.is_affirming && attempt.tries > 0;
+        if !is_used || component.attempt.is_some_and(|attempt| is_left(&attempt)) {
+            return None;
+        }
+        if component.mapping.as_ref().is_some_and(|mapping| !mapping.is_settled()) {
+            // The peer may see it from any of several addresses, each of which is another pair to it.
+            return None;
+        }
+        let unconfirmed = component.attempt.filter(|attempt| attempt.is_affirming).map(|attempt| attempt.value);
+        match data.renomination {
+            Some(Renomination::Draft2016) => unconfirmed,
+            Some(Renomination::Draft2026) | None => unconfirmed.or(component.agreed_value),
+        }
     }
 
     /// How long the first transmission of a check is waited for (RFC 8445 §14.3).
@@ -303,9 +336,17 @@ impl Agent {
         }
         let place = (pair.stream, pair.component);
         if start.purpose == Purpose::Nomination {
-            if let Some(attempt) = self.component_mut(place).and_then(|component| component.attempt.as_mut()) {
-                attempt.tries += 1;
-                attempt.latest = Some(key);
+            let mut tries = 0;
+            if let Some(component) = self.component_mut(place) {
+                if let Some(attempt) = component.attempt.as_mut() {
+                    attempt.tries += 1;
+                    attempt.latest = Some(key);
+                    tries = attempt.tries;
+                    component.highest_value = component.highest_value.max(Some(attempt.value));
+                }
+            }
+            if tries == Attempt::TRIES_BEFORE_FALLBACK / 2 {
+                self.question_kept(place);
             }
         }
         self.is_dirty |= self.config.pair_events;

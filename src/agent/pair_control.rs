@@ -29,12 +29,21 @@ impl Agent {
         let place = (found.stream, found.component);
         let component = self.component(place).ok_or(NominateError::NotValid(pair))?;
         let is_final = component.was_nominated() && !self.can_renominate(place.0);
-        if is_final && component.nominated != Some(pair) {
+        // The same path may be valid under two names.
+        let is_nominated = component.nominated.is_some_and(|nominated| self.is_same_path(nominated, pair));
+        if is_final && !is_nominated {
             return Err(NominateError::AlreadyNominated);
         }
-        if component.nominated != Some(pair) && component.attempt.is_none_or(|attempt| attempt.valid != pair) {
+        let is_attempted = component.attempt.is_some_and(|attempt| self.is_same_path(attempt.valid, pair));
+        if is_nominated && component.attempt.is_some() && !is_attempted {
+            // The one in progress would take its place. If that has left, the peer is told which one counts.
+            self.drop_attempt(place);
+            self.is_dirty = true;
+        } else if !is_nominated && !is_attempted {
             self.start_nomination(place, pair, true);
         }
+        let pair =
+            self.component(place).and_then(|component| component.nominated).filter(|_| is_nominated).unwrap_or(pair);
         if let Some(component) = self.component_mut(place) {
             component.pinned = Some(pair);
         }

@@ -431,7 +431,12 @@ impl Agent {
     }
 
     /// Priority and foundation of a pair of these candidates.
-    fn rate(&self, stream: StreamId, local: CandidateId, remote: CandidateId) -> Option<(PairPriority, GroupKey)> {
+    pub(super) fn rate(
+        &self,
+        stream: StreamId,
+        local: CandidateId,
+        remote: CandidateId,
+    ) -> Option<(PairPriority, GroupKey)> {
         let data = self.stream(stream)?;
         let (local, remote) = (data.locals.get(local)?, data.remotes.get(remote)?);
         let priority = PairPriority::compute(self.role, local.candidate.priority(), remote.candidate.priority());

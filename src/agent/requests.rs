@@ -78,6 +78,9 @@ impl Agent {
         if is_revoked || data.is_some_and(|data| data.revoked.holds(generation, &arrival.path)) {
             return self.reply(arrival, id, integrity, Some(ErrorReply::Forbidden));
         }
+        if renomination.is_some() && self.has_given_up(arrival) {
+            return self.reply(arrival, id, integrity, Some(ErrorReply::Forbidden));
+        }
         self.reply(arrival, id, integrity, None)?;
         if check.switch {
             self.take_role(self.role.opposite());
@@ -91,6 +94,14 @@ impl Agent {
             Epoch::Previous => self.record_previous_life(arrival),
         }
         Ok(())
+    }
+
+    /// Whether a check comes on a pair that this agent, while controlled, never uses again: consent on it has ended here, which
+    /// the peer need not have noticed. A success would have the peer stay there, or nominate it, where another pair may do
+    /// (RFC 7675 §5.2, RFC 8445 §7.3.1.5).
+    fn has_given_up(&self, arrival: Arrival) -> bool {
+        let pair = self.known_pair(arrival).filter(|_| self.role == Role::Controlled && !self.config.lite);
+        pair.and_then(|id| self.set.get(id)).is_some_and(|pair| pair.is_barred)
     }
 
     fn take_effect(&mut self, arrival: Arrival, peer: Option<u8>, from: &[u8], id: TransactionId, check: Check) {
@@ -202,9 +213,11 @@ impl Agent {
         let Some(data) = self.stream(stream) else { return false };
         let has_failed = |id: &PairId| {
             self.set.get(*id).is_none_or(|pair| {
-                pair.state.get() == CandidatePairState::Failed
-                    && !pair.is_valid
-                    && pair.produced.is_none()
+                let is_failed =
+                    pair.state.get() == CandidatePairState::Failed && !pair.is_valid && pair.produced.is_none();
+                // The peer is seen under another address since, and was nominated there before this one could fail.
+                let is_left = pair.is_alias && !self.names_of(*id).iter().any(|name| self.is_relied_on(*name));
+                (is_failed || is_left)
                     // What the peer nominated once and has left is of no use.
                     && !(pair.is_nominated || pair.is_nominating || pair.is_barred || pair.is_protected)
             })
@@ -213,10 +226,16 @@ impl Agent {
             data.remotes.iter().filter(|remote| !remote.is_signalled).map(|remote| remote.id).collect();
         let victim = seen.into_iter().find(|id| self.pairs_of_remote(stream, *id).iter().all(has_failed));
         let Some(victim) = victim else { return false };
-        for pair in self.pairs_of_remote(stream, victim) {
-            self.forget_pair(pair);
-        }
+        self.forget_pairs(|pair| (pair.stream, pair.remote) == (stream, victim));
         self.stream_mut(stream).is_some_and(|data| data.remotes.remove(victim).is_some())
+    }
+
+    /// Whether a pair is nominated, selected, or watched.
+    fn is_relied_on(&self, id: PairId) -> bool {
+        let Some(pair) = self.set.get(id) else { return false };
+        let Some(component) = self.component((pair.stream, pair.component)) else { return false };
+        let places = [component.nominated, component.selected, component.previous, component.kept];
+        places.contains(&Some(id)) || component.spares.contains(&id)
     }
 
     /// Lets the checks to a candidate use the credentials of the peer that was heard from there last
@@ -241,6 +260,7 @@ impl Agent {
         pair.announced = Some(priority);
         let heard_before = pair.heard_check_at.replace(now);
         pair.has_plain_check |= is_plain && claimed == Role::Controlling;
+        let was_left = pair.nomination.is_none() && !pair.nominating_transactions.is_empty();
         let is_nominated_anew = nominating.is_some_and(|one| pair.is_new_nomination(one.transaction));
         if is_nominated_anew {
             pair.nomination = Some(Nomination {
@@ -269,6 +289,10 @@ impl Agent {
         }
         if self.set.get(id).is_none_or(|pair| pair.state.get() != CandidatePairState::Succeeded) {
             self.trigger(id);
+        } else if is_nominated_anew && was_left && nominating.is_some_and(|one| one.value.is_none()) {
+            // Nothing tells whether it was sent before or after the nomination by which the pair was left. Where a NAT has
+            // forgotten the address since, no answer to a check of our own will come.
+            self.outbox.queue_probe(id);
         } else if is_nominated_anew {
             self.follow_nomination(id);
         }

@@ -38,7 +38,13 @@ impl Agent {
         let open: SmallVec<[ComponentId; 2]> = data
             .components
             .iter()
-            .filter(|component| component.nominated.is_some() && component.attempt.is_none())
+            .filter(|component| component.nominated.is_some())
+            .filter(|component| {
+                // As long as the peer confirms nothing, there is no other move, unless the pair that is kept is silent, too.
+                let kept = component.nominated.and_then(|id| self.consent(id)).map(Consent::health);
+                let is_silent = kept.is_some_and(|health| health != PathHealth::Healthy);
+                component.attempt.is_none_or(|attempt| attempt.is_affirming && is_silent)
+            })
             .map(|component| component.id)
             .collect();
         for id in open {
@@ -103,7 +109,7 @@ impl Agent {
         })
     }
 
-    fn is_same_path(&self, one: PairId, other: PairId) -> bool {
+    pub(super) fn is_same_path(&self, one: PairId, other: PairId) -> bool {
         let path = |id: PairId| self.set.get(id).map(|pair| pair.path);
         path(one) == path(other)
     }
@@ -297,12 +303,15 @@ impl Agent {
         next
     }
 
-    /// The next check of a failed pair, as it is to be sent: once.
+    /// The next check of a failed pair, or of one that was left and is nominated again, as it is to be sent: once.
     pub(super) fn plan_probe(&mut self) -> Option<Start> {
         loop {
             let id = self.outbox.probes.pop_front()?;
-            let is_failed = |pair: &CandidatePair| pair.state.get() == CandidatePairState::Failed && !pair.is_barred;
-            if self.set.get(id).is_some_and(is_failed) {
+            let is_open = |pair: &CandidatePair| {
+                let is_failed = pair.state.get() == CandidatePairState::Failed;
+                (is_failed || pair.nomination.is_some()) && !pair.is_barred
+            };
+            if self.set.get(id).is_some_and(is_open) {
                 if let Some(start) = self.plan(id, Purpose::Probe) {
                     return Some(start);
                 }

@@ -104,7 +104,8 @@ impl Agent {
         }
         let has_nominated = transaction.start.use_candidate && transaction.start.role == Role::Controlling;
         if has_nominated && self.role == Role::Controlling {
-            self.conclude_nomination(valid, transaction.first_sent);
+            self.conclude_nomination(transaction, valid);
+            self.note_mapping(valid, mapped);
         } else {
             self.follow_nomination(id);
         }
@@ -117,12 +118,15 @@ impl Agent {
         let checked = self.set.get(checked)?;
         let (id, stream, component, remote, path) =
             (checked.id, checked.stream, checked.component, checked.remote, checked.path);
-        let (produced, checked_local) = (checked.produced, checked.local);
+        let (checked_local, twin) = (checked.local, checked.twin.filter(|twin| self.set.get(*twin).is_some()));
         // What the peer sees of a link-local address has no scope of ours.
         let mapped = in_scope_of(path.base, mapped);
-        if mapped == path.base || mapped.port() == 0 || judge(mapped.ip(), path.base.ip()).is_err() {
+        if !is_worth_noting(mapped, path.base) {
             // An address that nobody can have says nothing; the path works all the same.
-            return Some(id);
+            return Some(twin.unwrap_or(id));
+        }
+        if mapped == path.base {
+            return Some(twin.map_or(id, |twin| self.show_as(twin, checked_local)));
         }
         let locals = &self.stream(stream)?.locals;
         let found = locals
@@ -132,7 +136,12 @@ impl Agent {
             Some(found) => found,
             None => self.add_peer_reflexive(id, announced, mapped)?,
         };
+        let checked_base = path.base;
         let path = Path { base, ..path };
+        if let Some(twin) = twin.filter(|_| base == checked_base) {
+            // The NAT gave us another address since: the pair is the same, seen otherwise.
+            return Some(self.show_as(twin, local));
+        }
         if self.set.find(&path) == Some(id) && local == checked_local {
             // The peer sees the address that stands for the base.
             return Some(id);
@@ -149,17 +158,52 @@ impl Agent {
         let local_priority = data.locals.get(local)?.candidate.priority();
         let theirs = data.remotes.get(remote)?;
         let priority = PairPriority::compute(self.role, local_priority, theirs.candidate.priority());
-        if let Some(known) = produced.filter(|known| self.set.get(*known).is_some_and(|pair| pair.group.is_none())) {
-            // The NAT gave us another address since: the pair is the same, seen otherwise.
-            self.set.amend(known, |pair| (pair.local, pair.priority) = (local, priority));
-            return Some(known);
-        }
         let group = GroupKey { local: foundation, remote: theirs.foundation };
         let generation = data.generation;
         let new = NewPair { stream, component, generation, local, remote, path, priority, group };
         let valid = self.set.insert_valid(&new);
+        if let Some(pair) = self.set.get_mut(id) {
+            pair.twin = Some(valid);
+        }
         self.emit_pair_event(Event::PairAdded { pair: valid, stream, component, local, remote });
         Some(valid)
+    }
+
+    /// Gives the pair that stands for a path the local candidate that the peer sees by now: there is one such pair for each
+    /// path, however often a NAT changes its mind.
+    fn show_as(&mut self, twin: PairId, local: CandidateId) -> PairId {
+        let Some(pair) = self.set.get(twin).filter(|pair| pair.local != local) else { return twin };
+        let Some((priority, _)) = self.rate(pair.stream, local, pair.remote) else { return twin };
+        self.set.amend(twin, |pair| (pair.local, pair.priority) = (local, priority));
+        self.sort_valid_lists();
+        twin
+    }
+
+    /// Notes under which address the peer sees the path that we have nominated. To the peer another one is another pair, which
+    /// is nominated if that can be.
+    pub(super) fn note_mapping(&mut self, valid: PairId, mapped: SocketAddr) {
+        let Some(pair) = self.set.get(valid) else { return };
+        let (place, base) = ((pair.stream, pair.component), pair.path.base);
+        let mapped = in_scope_of(base, mapped);
+        if !is_worth_noting(mapped, base) {
+            return;
+        }
+        let checked = self.checked_by(valid);
+        let is_ours = self.role == Role::Controlling;
+        let Some(component) = self.component(place).filter(|component| is_ours && component.attempt.is_none()) else {
+            return;
+        };
+        if component.nominated.and_then(|nominated| self.checked_by(nominated)) != checked {
+            return;
+        }
+        let now = self.now;
+        let mapping = self.component_mut(place).and_then(|component| component.mapping.as_mut());
+        let mapping = mapping.filter(|mapping| Some(mapping.path) == checked);
+        let is_another = mapping.is_some_and(|mapping| mapping.observe(now, mapped));
+        if is_another && self.can_renominate(place.0) {
+            self.start_nomination(place, valid, false);
+            self.is_dirty = true;
+        }
     }
 
     /// Adds the address that the peer saw as a candidate of ours (RFC 8445 §7.2.5.3.1).
@@ -311,7 +355,7 @@ impl Agent {
     fn handle_failure(&mut self, key: TransactionKey, transaction: &Transaction) {
         let Some(pair) = self.set.get(transaction.start.pair) else { return };
         match transaction.start.purpose {
-            Purpose::Nomination if pair.is_nominating => self.fail_nomination((pair.stream, pair.component)),
+            Purpose::Nomination if pair.is_nominating => self.refuse_nomination((pair.stream, pair.component)),
             Purpose::Nomination => {}
             Purpose::Check if pair.state.transaction() == Some(key) => self.fail_pair(transaction.start.pair),
             Purpose::Check | Purpose::Consent | Purpose::Probe => {}
@@ -365,6 +409,7 @@ impl Agent {
         let patience = self.config.schedule().patience();
         let is_over = urgent_since.is_some_and(|since| after(since, patience) <= self.now);
         match purpose {
+            Purpose::Nomination if self.is_affirming(place) => self.trigger(id),
             Purpose::Nomination if is_over || self.has_better_hope(place) => self.fail_nomination(place),
             Purpose::Check if is_over => self.time_out_pair(id),
             Purpose::Nomination | Purpose::Check | Purpose::Consent | Purpose::Probe => self.trigger(id),
@@ -395,6 +440,13 @@ impl Agent {
         }
     }
 
+    /// Whether the nomination in progress is that of the pair which the component has: it goes on until it is answered, or
+    /// consent ends.
+    fn is_affirming(&self, place: (StreamId, ComponentId)) -> bool {
+        let attempt = self.component(place).and_then(|component| component.attempt);
+        attempt.is_some_and(|attempt| attempt.is_affirming)
+    }
+
     /// The time after which an urgent check of this pair is repeated.
     pub(super) fn urgent_rto(&self, round_trip: Option<Duration>) -> Duration {
         self.config.rto.max(answered_within(round_trip))
@@ -411,4 +463,9 @@ fn answered_within(round_trip: Option<Duration>) -> Duration {
     let measured = round_trip.unwrap_or_default();
     // One slow answer must not put the next check off for long.
     measured.saturating_add(measured / 2).min(Duration::from_secs(3))
+}
+
+/// Whether a mapped address says anything of ours: it is the base, or one that a NAT can have given to it.
+fn is_worth_noting(mapped: SocketAddr, base: SocketAddr) -> bool {
+    mapped == base || mapped.port() != 0 && judge(mapped.ip(), base.ip()).is_ok()
 }

@@ -14,7 +14,7 @@ use super::state::{ConnectionState, GatheringState, StateReason};
 use super::statistics::Traffic;
 use crate::agent::{Renomination, Role};
 use crate::candidate::{Candidate, LocalCandidates, RemoteCandidates};
-use crate::check::{Search, TransactionKey};
+use crate::check::{Mapping, Search, TransactionKey};
 use crate::consent::PathHealth;
 use crate::credentials::{Credentials, Ufrag};
 use crate::pair::{PairId, Path};
@@ -80,10 +80,29 @@ pub(crate) struct Attempt {
     pub(crate) value: u32,
     /// The application wants it.
     pub(crate) is_forced: bool,
+    /// It is about the pair that is nominated: the peer may have followed one of another pair, and never said so.
+    pub(crate) is_affirming: bool,
     /// Answers to checks from before this say nothing about it.
     pub(crate) since: Instant,
     /// The latest check, whose silence brings the next one.
     pub(crate) latest: Option<TransactionKey>,
+}
+
+impl Attempt {
+    /// How many nominating checks go unanswered before another valid pair is tried.
+    pub(crate) const TRIES_BEFORE_FALLBACK: u32 = 8;
+    /// The longest time between two checks that tell the peer which pair is kept.
+    const MOST_PATIENCE: Duration = Duration::from_secs(5);
+
+    /// How long the next check is waited for, where one alone would be waited for so long. An agent that tells which pair it
+    /// keeps does so until it is answered, and ever more slowly.
+    pub(crate) fn patience(&self, rto: Duration) -> Duration {
+        if !self.is_affirming {
+            return rto;
+        }
+        let doublings = (self.tries + 1).saturating_sub(Self::TRIES_BEFORE_FALLBACK).min(8);
+        rto.saturating_mul(1 << doublings).min(Self::MOST_PATIENCE.max(rto))
+    }
 }
 
 /// A way around the nominated pair.
@@ -127,8 +146,12 @@ pub(crate) struct Component {
     pub(crate) previous: Option<PairId>,
     pub(crate) selected: Option<PairId>,
     pub(crate) attempt: Option<Attempt>,
-    /// The highest value of a nomination of ours, or of the peer.
+    /// The highest value of a nomination of ours that has left, or of the peer.
     pub(crate) highest_value: Option<u32>,
+    /// The value with which the peer has confirmed our nomination of the nominated pair; `None` if the peer nominated it.
+    pub(crate) agreed_value: Option<u32>,
+    /// Under which address the peer sees the path that we have nominated.
+    pub(crate) mapping: Option<Box<Mapping>>,
     /// The nominations that a lite agent has taken: one that comes again from elsewhere is a replay.
     pub(crate) replays: ReplayMemory,
     /// When the nomination policy wants to be asked again.
@@ -172,6 +195,8 @@ impl Component {
             selected: None,
             attempt: None,
             highest_value: None,
+            agreed_value: None,
+            mapping: None,
             replays: ReplayMemory::default(),
             decide_at: None,
             rival: None,

@@ -1,12 +1,14 @@
 //! Connectivity checks: what requests and responses mean, and how they are repeated (RFC 8445 §7, §14).
 
 pub(crate) mod client;
+mod mapping;
 mod pacing;
 mod retransmission;
 mod search;
 pub(crate) mod server;
 mod transaction;
 
+pub(crate) use mapping::Mapping;
 pub(crate) use pacing::Pacer;
 pub(crate) use retransmission::{Retransmission, Schedule};
 pub(crate) use search::Search;

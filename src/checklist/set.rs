@@ -207,6 +207,7 @@ impl ChecklistSet {
             is_valid: false,
             produced: None,
             produced_by: None,
+            twin: None,
             is_nominated: false,
             is_nominating: false,
             nomination: None,

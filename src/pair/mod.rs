@@ -166,6 +166,8 @@ pub(crate) struct CandidatePair {
     pub(crate) produced: Option<PairId>,
     /// The pair whose check produced this one, where that is another.
     pub(crate) produced_by: Option<PairId>,
+    /// The pair beside the checklist that stands for its path since its check has shown us under another address.
+    pub(crate) twin: Option<PairId>,
     /// It is nominated (RFC 8445 §8.1.1).
     pub(crate) is_nominated: bool,
     /// This agent's checks of it carry USE-CANDIDATE.
@@ -218,7 +220,7 @@ impl CandidatePair {
 
     /// Its check is not to wait for the back-off of retransmissions: the session depends on it.
     pub(crate) const fn is_urgent(&self) -> bool {
-        self.is_nominating || (self.nomination.is_some() && !self.is_nominated)
+        self.is_nominating || (self.nomination.is_some() && self.produced.is_none())
     }
 
     /// Whether packets from the remote candidate are those of the peer: an authenticated check went one way or the other.

@@ -11,6 +11,7 @@
     reason = "test code"
 )]
 
+mod agreement;
 mod client;
 mod components;
 mod connect;
@@ -36,6 +37,7 @@ mod lite;
 mod lite_silence;
 mod local_candidates;
 mod lone;
+mod mappings;
 mod merge;
 mod named_addresses;
 mod nat;
@@ -52,6 +54,7 @@ mod relay_nat;
 mod removal;
 mod removed_remote;
 mod renomination;
+mod repetition;
 mod reserve;
 mod restart;
 mod roaming;
