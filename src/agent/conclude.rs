@@ -24,17 +24,28 @@ use crate::time::after;
 type Place = (StreamId, ComponentId);
 
 impl Agent {
-    /// Draws the conclusions from what has changed.
+    /// How often conclusions are drawn from conclusions before one goes on at the next poll.
+    const MOST_PASSES: usize = 32;
+
+    /// Draws the conclusions from what has changed, and from what they change, until nothing changes any more.
     pub(super) fn evaluate(&mut self) {
-        if !core::mem::take(&mut self.is_dirty) {
-            return;
+        for pass in 0..Self::MOST_PASSES {
+            if !core::mem::take(&mut self.is_dirty) {
+                return;
+            }
+            self.draw_conclusions(pass == 0);
         }
+        // What is left stays marked, and the timer is due for it.
+        debug_assert!(!self.is_dirty, "conclusions change what they are drawn from, without end");
+    }
+
+    fn draw_conclusions(&mut self, is_first: bool) {
         self.conclude_gathering();
         self.set.settle_fresh();
         for index in 0..self.streams.len() {
             let Some(stream) = self.streams.get(index).map(|stream| stream.id) else { continue };
             self.pair_with_lite(stream);
-            self.decide_nominations(stream);
+            self.decide_nominations(stream, is_first);
             self.take_detours(stream);
             self.follow_readdressed(stream);
             self.decide_selections(stream);
@@ -49,12 +60,11 @@ impl Agent {
         self.follow_relayed_use();
         self.report_pair_states();
         self.report_states();
-        // What the conclusions have changed was part of them.
-        self.is_dirty = false;
     }
 
-    /// Asks the policy about components with a valid pair and no nominated one (RFC 8445 §8.1.1).
-    fn decide_nominations(&mut self, stream: StreamId) {
+    /// Asks the policy about components with a valid pair and no nominated one (RFC 8445 §8.1.1). Only the first time may it
+    /// think over what it has decided: one that never agrees with itself would be asked for ever.
+    fn decide_nominations(&mut self, stream: StreamId, may_reconsider: bool) {
         if self.role == Role::Controlled || self.is_closed || self.config.lite {
             return;
         }
@@ -68,7 +78,9 @@ impl Agent {
             .iter()
             .filter(|component| component.nominated.is_none() && (!component.was_nominated() || can_renominate))
             // As long as no nomination has left, it may be thought over.
-            .filter(|component| component.attempt.is_none_or(|attempt| attempt.tries == 0 && !attempt.is_forced))
+            .filter(|component| {
+                component.attempt.is_none_or(|attempt| may_reconsider && attempt.tries == 0 && !attempt.is_forced)
+            })
             .filter(|component| !component.valid.is_empty())
             .map(|component| component.id)
             .collect();

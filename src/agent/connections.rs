@@ -51,7 +51,11 @@ impl Agent {
     pub fn handle_connection(&mut self, now: super::Instant, event: ConnectionEvent) {
         self.observe(now);
         match event {
-            ConnectionEvent::Opened { id, local } => self.connections.opened(self.now, id, canonical(local)),
+            ConnectionEvent::Opened { id, local } => {
+                self.connections.opened(self.now, id, canonical(local));
+                // By now nobody may want it any more.
+                self.is_dirty = true;
+            }
             ConnectionEvent::Failed { id } => self.end_connection(id, ConnectionEnd::Failed),
             ConnectionEvent::Closed { id } => self.end_connection(id, ConnectionEnd::Lost),
         }
@@ -354,6 +358,7 @@ impl Agent {
             self.supersede(other);
         }
         self.connections.bind(id, bound);
+        self.is_dirty = true;
         self.revive(id, bound);
         bound
     }

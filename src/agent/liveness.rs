@@ -150,15 +150,22 @@ impl Agent {
                 if let Some(pair) = self.set.get_mut(id) {
                     pair.consent = None;
                 }
+                self.outbox.consent.retain(|queued| *queued != id);
             }
             for (id, pace) in &wanted {
                 is_hurried |= self.watch(*id, *pace);
             }
+            let mut has_changed = false;
             if let Some(component) = self.component_mut(place) {
-                component.kept = wanted.first().map(|(id, _)| *id);
+                let kept = wanted.first().map(|(id, _)| *id);
+                let spares = wanted.iter().skip(1).map(|(id, _)| *id);
+                has_changed = component.kept != kept || !component.spares.iter().copied().eq(spares.clone());
+                component.kept = kept;
                 component.spares.clear();
-                component.spares.extend(wanted.iter().skip(1).map(|(id, _)| *id));
+                component.spares.extend(spares);
             }
+            // How long the generation before is needed depends on it, and which connections are.
+            self.is_dirty |= has_changed;
         }
         if is_hurried {
             // At another pace a check may be due by now.
@@ -286,7 +293,7 @@ impl Agent {
         }
         next = earliest(next, self.keepalives().map(|(_, at)| at).min());
         if !self.outbox.consent.is_empty() {
-            next = earliest(next, Some(self.pacer.next_start_from(self.now)));
+            next = earliest(next, Some(self.consent_pacer.next_start_from(self.now)));
         }
         next
     }
@@ -336,7 +343,8 @@ impl Agent {
         }
         // What is in reserve may be better by now than what is in use.
         self.is_dirty |=
-            self.component(place).is_some_and(|component| component.kept != Some(id) || component.detour.is_some());
+            self.component(place).is_some_and(|component| component.kept != Some(id) || component.detour.is_some())
+                || self.is_selecting(place);
         self.follow_mapping(transaction, mapped);
     }
 
@@ -386,23 +394,7 @@ impl Agent {
             }
             self.set.fail(one);
         }
-        if self
-            .component(place)
-            .and_then(|component| component.attempt)
-            .is_some_and(|attempt| gone.contains(&attempt.valid))
-        {
-            self.drop_attempt(place);
-            self.give_up_nominating(place.0);
-        }
         if let Some(component) = self.component_mut(place) {
-            component.valid.retain(|valid| !gone.contains(valid));
-            component.nominated.take_if(|nominated| gone.contains(nominated));
-            component.previous.take_if(|previous| gone.contains(previous));
-            component.kept.take_if(|kept| gone.contains(kept));
-            component.spares.retain(|spare| !gone.contains(spare));
-            component.detour.take_if(|detour| gone.contains(&detour.pair));
-            component.pinned.take_if(|pinned| gone.contains(pinned));
-            component.rival.take_if(|rival| gone.contains(&rival.pair));
             component.has_lost_consent |= is_over;
         }
         for one in gone {

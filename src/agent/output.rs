@@ -156,6 +156,7 @@ impl Agent {
         if let Some(consent) = pair.consent.as_mut() {
             consent.record_check(now, round_trip, &mut self.random);
         }
+        self.is_dirty |= self.is_selecting(place);
     }
 
     /// A keepalive on a pair in use, where consent is not asked for (RFC 8445 §11).
@@ -349,7 +350,10 @@ impl Agent {
                 self.question_kept(place);
             }
         }
-        self.is_dirty |= self.config.pair_events;
+        // The nomination policy waits for the answers to the checks that it knows to be under way.
+        let is_undecided = self.component(place).is_some_and(|one| one.nominated.is_none() && !one.valid.is_empty());
+        // And a connection may have been wanted for this check alone.
+        self.is_dirty |= self.config.pair_events || is_undecided || start.is_reliable;
         key
     }
 

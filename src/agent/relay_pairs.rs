@@ -89,13 +89,18 @@ impl Agent {
             .map(|pair| pair.path)
             .filter(|path| self.relays.is_relayed(path.base))
             .collect();
-        for path in paths {
-            let Some(id) = self.relays.by_address.get(&path.base).copied() else { continue };
-            if let Some(relay) = self.relays.list.get_mut(&id) {
-                relay.allocation.doubt(self.now, path.remote);
-            }
+        let all: SmallVec<[RelayId; 4]> = self.relays.list.keys().copied().collect();
+        for id in all {
+            let is_of = |path: &&Path| self.relays.by_address.get(&path.base) == Some(&id);
+            let silent: SmallVec<[SocketAddr; 1]> = paths.iter().filter(is_of).map(|path| path.remote).collect();
+            let now = self.now;
+            let Some(relay) = self.relays.list.get_mut(&id).filter(|relay| relay.silent != silent) else { continue };
+            relay.question_at = (!silent.is_empty()).then_some(now);
+            relay.silent = silent;
             self.relays.touch(id);
         }
+        // Some of it may be due at once.
+        self.expire_relays();
     }
 
     fn relayed_paths_in_use(&self) -> SmallVec<[Path; 2]> {

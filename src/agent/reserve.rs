@@ -52,6 +52,13 @@ impl Agent {
         }
     }
 
+    /// Whether the selection policy may choose among several pairs: then it is asked whenever one is measured.
+    pub(super) fn is_selecting(&self, place: Place) -> bool {
+        self.role == Role::Controlling
+            && self.can_renominate(place.0)
+            && self.component(place).is_some_and(|one| one.nominated.is_some() && one.valid.len() > 1)
+    }
+
     fn decide_selection(&mut self, place: Place) {
         let Some(component) = self.component(place) else { return };
         let Some(nominated) = component.nominated else { return };

@@ -597,6 +597,7 @@ impl Allocation {
         let lifetime = message.number(kinds::LIFETIME).map(|secs| Duration::from_secs(secs.into()));
         let lifetime = lifetime.unwrap_or(Self::DEFAULT_LIFETIME).min(Self::MOST_LIFETIME);
         match wish.purpose {
+            Purpose::Allocate(_) if self.is_releasing() => self.release_again(),
             Purpose::Allocate(families) => self.hold(now, families, asked_at, lifetime, message),
             Purpose::Refresh => {
                 if let State::Held(holding) = &mut self.state {
