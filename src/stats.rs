@@ -114,6 +114,8 @@ pub struct AgentStats {
     pub requests_sent: u64,
     /// Authenticated answers to them.
     pub responses_received: u64,
+    /// How often the agent has begun to nominate a pair, however many checks each nomination took.
+    pub nominations: u64,
     /// How often integrity was computed to verify a message.
     pub integrity_checks: u64,
     /// Checks that came before the peer's credentials and found no room to be remembered.

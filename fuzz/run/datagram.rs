@@ -8,7 +8,7 @@ use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::sync::OnceLock;
 use std::time::Duration;
 
-use nilas::sim::{MessageBuilder, Wire, compare_readers};
+use nilas::sim::{Invariants, MessageBuilder, Wire, compare_readers};
 use nilas::{
     Agent, ComponentId, Config, Datagram, DropReason, Event, Instant, Received, RemoteDescription, Role, Seed,
     StreamId, Transmit, Transport,
@@ -104,6 +104,8 @@ struct Scene {
     /// The latest check of the agent.
     check: Option<Sent>,
     data: usize,
+    /// What holds for the agent, and for its twin.
+    invariants: [Invariants; 2],
 }
 
 /// Whether it is an answer to what was not authenticated.
@@ -116,7 +118,7 @@ impl Scene {
     fn drain(&mut self) {
         let mut said = Vec::new();
         let mut events = Vec::new();
-        for agent in [&mut self.agent, &mut self.twin] {
+        for (agent, invariants) in [&mut self.agent, &mut self.twin].into_iter().zip(&mut self.invariants) {
             let mut sent: Vec<Sent> = Vec::new();
             let mut told = Vec::new();
             for polls in 0.. {
@@ -126,6 +128,7 @@ impl Scene {
                     assert_eq!(len, buffer.len());
                     assert!(len <= Agent::MAX_DATAGRAM);
                     assert!(HERE.iter().any(|text| address(text) == source), "{source} is no socket");
+                    invariants.note_sent(self.now, agent, &buffer);
                     sent.push((source, destination, buffer));
                 } else if let Some(event) = agent.poll_event() {
                     told.push(event);
@@ -133,8 +136,7 @@ impl Scene {
                     break;
                 }
             }
-            let next = agent.poll_timeout();
-            assert!(next.is_none_or(|next| next > self.now), "a quiet agent wants to be called at {next:?}");
+            invariants.check(self.now, agent);
             assert!(agent.pairs().filter(|pair| !pair.is_valid).count() <= 8);
             assert!(agent.remote_candidates(self.stream).filter(|remote| !remote.is_signalled).count() <= 4);
             said.push(sent);
@@ -325,6 +327,7 @@ pub(crate) fn run(data: &[u8]) {
         to_agent: VecDeque::new(),
         check: None,
         data: 0,
+        invariants: Default::default(),
     };
     scene.drain();
     for _ in 0..200 {

@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 use std::sync::OnceLock;
 use std::time::Duration;
 
-use nilas::sim::MessageBuilder;
+use nilas::sim::{Invariants, MessageBuilder};
 use nilas::{
     Agent, ComponentId, Config, ConnectionEvent, ConnectionId, ConnectionRequest, Credentials, Event, Instant,
     Received, RemoteDescription, Role, Seed, StreamId, Transport,
@@ -41,6 +41,7 @@ struct Side {
     said: Vec<(ConnectionId, Vec<u8>)>,
     closed: Vec<ConnectionId>,
     events: usize,
+    invariants: Invariants,
 }
 
 impl Side {
@@ -58,7 +59,7 @@ impl Side {
             } else if let Some(event) = self.agent.poll_event() {
                 self.events += usize::from(!matches!(event, Event::PairAdded { .. }));
             } else {
-                assert!(self.agent.poll_timeout().is_none_or(|at| at > now), "drained, and due");
+                self.invariants.check(now, &self.agent);
                 return;
             }
         }
@@ -81,7 +82,7 @@ fn build() -> (Side, StreamId, Credentials) {
     assert!(added.is_ok());
     let theirs = Credentials::new("peer", "passwordOfThePeer012345").expect("they are good");
     agent.set_remote_description(now, stream, &RemoteDescription::new(theirs.clone())).expect("it is good");
-    let mut side = Side { agent, said: Vec::new(), closed: Vec::new(), events: 0 };
+    let mut side = Side { agent, said: Vec::new(), closed: Vec::new(), events: 0, invariants: Invariants::new() };
     side.drain(now);
     (side, stream, theirs)
 }

@@ -166,6 +166,7 @@ impl Agent {
         let shown = shown.map(|local| local.address);
         let is_mapped = component.mapping.as_ref().is_some_and(|mapping| mapping.path == checked);
         self.drop_attempt(place);
+        self.stats.nominations += u64::from(begun.is_none());
         let since = self.now;
         if let Some(component) = self.component_mut(place) {
             let attempt = Attempt { checked, valid, tries, since, latest: None, value, is_forced, is_affirming };

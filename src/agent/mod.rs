@@ -1,6 +1,8 @@
 //! The agent: its fields, constructor and commands. What comes in is in `input`, `requests` and `responses`, what
 //! follows from it in `pairing` and `conclude`, and what goes out in `output`.
 
+#[cfg(feature = "sim")]
+mod audit;
 mod conclude;
 mod connection_end;
 mod connections;

@@ -254,7 +254,7 @@ impl TransactionTable {
     }
 
     /// Number of transactions.
-    #[cfg(test)]
+    #[cfg(any(test, feature = "sim"))]
     pub(crate) fn len(&self) -> usize {
         self.by_id.len()
     }

@@ -37,6 +37,12 @@ impl Groups {
         self.groups.get(&key)
     }
 
+    /// All of them.
+    #[cfg(feature = "sim")]
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (GroupKey, &Group)> {
+        self.groups.iter().map(|(key, group)| (*key, group))
+    }
+
     /// Changes a group, and notes whether it has become idle.
     pub(crate) fn update(&mut self, key: GroupKey, change: impl FnOnce(&mut Group)) {
         let group = self.groups.entry(key).or_default();

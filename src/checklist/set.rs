@@ -1,5 +1,8 @@
 //! The checklist set: pairs of all streams, freezing, and whose turn it is (RFC 8445 §6.1.2.6, §6.1.4.2).
 
+#[cfg(feature = "sim")]
+mod audit;
+
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::vec::Vec;
 

@@ -48,7 +48,7 @@
 //! [`oracle::find_paths`] says from the topology alone whether two hosts have a path that ICE must find.
 
 mod host;
-mod invariants;
+pub mod invariants;
 mod link;
 mod nat;
 mod network;
@@ -62,6 +62,7 @@ mod trace;
 mod wire;
 
 pub use host::{Direction, FirewallRule, HostId, PeerMatch};
+pub use invariants::{Invariants, is_consent_check};
 pub use link::{BurstLoss, Link};
 pub use nat::{FilterScope, Filtering, Mapping, NatConfig, NatId, Pooling, PortAssignment, Translation};
 pub use network::{Delivery, Network, Passing, StreamEvent, StreamSocketId, Verdict};

@@ -6,7 +6,6 @@ use std::time::Duration;
 use std::vec::Vec;
 
 use super::host::{Direction, FirewallRule, HostId, PeerMatch};
-use super::invariants::{self, Watch};
 use super::link::Link;
 use super::nat::{NatConfig, NatId};
 use super::network::Network;
@@ -28,7 +27,7 @@ enum Message {
 
 use std::boxed::Box;
 
-/// Two agents on their way to each other. After every step the invariants of `nilas::sim` hold, or it panics.
+/// Two agents on their way to each other. After every step the [invariants](super::invariants) hold, or it panics.
 #[derive(Clone, Debug)]
 pub struct Pair {
     /// The network between them.
@@ -48,7 +47,6 @@ pub struct Pair {
     next_signal: u64,
     sent_candidates: BTreeMap<SideName, u32>,
     remote_ufrags: BTreeMap<(SideName, StreamId), Ufrag>,
-    watch: [Watch; 2],
     epoch: Instant,
 }
 
@@ -89,7 +87,6 @@ impl Pair {
             streams.push(id);
         }
         let [l, r] = peers;
-        let watch = [Watch::default(), Watch::default()];
         let mut pair = Self {
             network,
             l,
@@ -101,7 +98,6 @@ impl Pair {
             next_signal: 0,
             sent_candidates: BTreeMap::new(),
             remote_ufrags: BTreeMap::new(),
-            watch,
             epoch,
             setup,
         };
@@ -320,9 +316,8 @@ impl Pair {
                 break;
             }
         }
-        let [watch_l, watch_r] = &mut self.watch;
-        invariants::check(now, &self.l, &self.setup.l.config, watch_l);
-        invariants::check(now, &self.r, &self.setup.r.config, watch_r);
+        self.l.check(now);
+        self.r.check(now);
     }
 
     /// Polls a side that a test has called, and carries its signals.

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::vec::Vec;
 
 use super::host::HostId;
+use super::invariants::Invariants;
 use super::network::{Delivery, Network, StreamEvent, StreamSocketId};
 use super::trace::PacketId;
 use crate::time::Instant;
@@ -73,6 +74,9 @@ pub struct Peer {
     names: BTreeMap<StreamSocketId, ConnectionId>,
     signals: Vec<Signal>,
     buffer: Vec<u8>,
+    invariants: Invariants,
+    /// How many of the sent datagrams were checked to leave from a socket.
+    checked: usize,
 }
 
 impl Peer {
@@ -92,6 +96,8 @@ impl Peer {
             names: BTreeMap::new(),
             signals: Vec::new(),
             buffer: Vec::new(),
+            invariants: Invariants::new(),
+            checked: 0,
         }
     }
 
@@ -223,14 +229,23 @@ impl Peer {
     }
 
     /// Polls the agent until it has nothing more to say, and puts its datagrams on the network.
+    ///
+    /// # Panics
+    /// If that never ends.
     pub fn drain(&mut self, now: Instant, network: &mut Network) {
+        let mut outputs = 0;
         loop {
             let mut is_done = true;
             self.buffer.clear();
             while let Some(transmit) = self.agent.poll_transmit(now, &mut self.buffer) {
                 is_done = false;
+                if transmit.connection.is_none() {
+                    self.invariants.note_sent(now, &self.agent, &self.buffer);
+                }
                 self.put(now, &transmit, network);
                 self.buffer.clear();
+                outputs += 1;
+                assert!(outputs < Invariants::MOST_OUTPUTS, "an agent sends without end at {now:?}");
             }
             while let Some(request) = self.agent.poll_connection() {
                 is_done = false;
@@ -244,11 +259,25 @@ impl Peer {
                     self.signals.push(Signal::EndOfCandidates(*stream, ufrag.clone()));
                 }
                 self.events.push((now, event));
+                outputs += 1;
             }
             if is_done {
                 return;
             }
+            assert!(outputs < Invariants::MOST_OUTPUTS, "an agent is never quiet at {now:?}");
         }
+    }
+
+    /// Checks the [invariants](super::invariants) of the agent, which was drained at this instant.
+    ///
+    /// # Panics
+    /// If one of them does not hold.
+    pub fn check(&mut self, now: Instant) {
+        self.invariants.check(now, &self.agent);
+        for sent in self.sent.iter().skip(self.checked) {
+            assert!(self.sockets.contains(&sent.source), "{} was never a socket", sent.source);
+        }
+        self.checked = self.sent.len();
     }
 
     /// Sends application data on the pair in use; gives the name of the packet, if it is one.

@@ -1,8 +1,9 @@
 //! One live agent, and a peer whose messages the tests write by hand.
 
+use std::collections::BTreeSet;
 use std::net::{SocketAddr, SocketAddrV4};
 
-use nilas::sim::{MessageBuilder, Wire, WireRequest, is_genuine};
+use nilas::sim::{Invariants, MessageBuilder, Wire, WireRequest, is_consent_check, is_genuine};
 use nilas::{
     Agent, Candidate, CandidateKind, CandidatePairState, ComponentId, Config, Credentials, Datagram, DropReason, Event,
     Foundation, Instant, PairId, Password, Priority, Received, RemoteDescription, Renomination, Role, Seed, StreamId,
@@ -52,7 +53,10 @@ pub(crate) struct Solo {
     pub(crate) remote: SocketAddr,
     pub(crate) theirs: Credentials,
     pub(crate) out: Vec<Out>,
+    /// Which of them are consent checks, which have a schedule of their own.
+    pub(crate) consents: BTreeSet<usize>,
     pub(crate) events: Vec<Event>,
+    invariants: Invariants,
     next_id: u64,
 }
 
@@ -89,7 +93,9 @@ impl Solo {
             remote: address("203.0.113.1:6000"),
             theirs: Credentials::new("peer", "passwordOfThePeer012345").unwrap(),
             out: Vec::new(),
+            consents: BTreeSet::new(),
             events: Vec::new(),
+            invariants: Invariants::new(),
             next_id: 1 << 32,
         };
         solo.add_socket("198.51.100.1:5000");
@@ -140,10 +146,15 @@ impl Solo {
     }
 
     pub(crate) fn drain(&mut self) {
-        loop {
+        for outputs in 0.. {
+            assert!(outputs < Invariants::MOST_OUTPUTS, "it is never quiet");
             let mut bytes = Vec::new();
             if let Some(transmit) = self.agent.poll_transmit(self.now, &mut bytes) {
                 let (source, destination) = (transmit.source, transmit.destination);
+                self.invariants.note_sent(self.now, &self.agent, &bytes);
+                if is_consent_check(&self.agent, &bytes) {
+                    self.consents.insert(self.out.len());
+                }
                 self.out.push(Out { at: self.now, source, destination, bytes });
             } else if let Some(event) = self.agent.poll_event() {
                 self.events.push(event);
@@ -151,8 +162,7 @@ impl Solo {
                 break;
             }
         }
-        let next = self.agent.poll_timeout();
-        assert!(next.is_none_or(|at| at > self.now), "drained, and due at {next:?}");
+        self.invariants.check(self.now, &self.agent);
     }
 
     /// Lets time pass, with every deadline in it.

@@ -315,6 +315,7 @@ impl World {
             }
             self.us.agent.handle_timeout(now);
             self.us.drain(now, &mut self.network);
+            self.us.check(now);
             if self.wild.next_step().is_some_and(|at| at <= now) {
                 self.wild.step(now, &mut self.network);
             }

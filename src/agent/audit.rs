@@ -1,0 +1,142 @@
+//! What holds inside an agent at rest, for the simulator: every queue names what is there, and every limit is kept.
+
+use core::time::Duration;
+use std::format;
+use std::string::String;
+
+use super::Agent;
+use super::stream_data::{Component, Stream};
+use crate::check::Purpose;
+use crate::pair::{CandidatePairState, PairId};
+use crate::stun::TransactionId;
+
+/// Fails with a text unless the condition holds.
+macro_rules! require {
+    ($condition:expr, $($text:tt)+) => {
+        if !$condition {
+            return Err(format!($($text)+));
+        }
+    };
+}
+
+impl Agent {
+    /// Looks at every list of the agent, which has been polled until it was quiet; says what is wrong.
+    pub(crate) fn audit(&self) -> Result<(), String> {
+        self.set.audit()?;
+        self.streams.iter().try_for_each(|stream| self.audit_stream(stream))?;
+        self.set.iter().map(|pair| pair.id).try_for_each(|id| self.audit_pair(id))?;
+        for id in &self.outbox.consent {
+            let is_queued = self.consent(*id).is_some_and(|consent| consent.is_queued);
+            require!(is_queued, "a consent check of pair {id} is queued that nobody wants");
+        }
+        for id in &self.outbox.probes {
+            require!(self.set.get(*id).is_some(), "pair {id} is gone, and queued to be checked again");
+        }
+        for key in &self.outbox.repeats {
+            let pair = self.transactions.get(*key).map(|transaction| transaction.start.pair);
+            let is_there = pair.is_none_or(|id| self.set.get(id).is_some());
+            require!(is_there, "a check of pair {pair:?} is repeated, which is gone");
+        }
+        let (events, most) = (self.outbox.events.len(), self.config.max_events);
+        require!(events <= most, "{events} events wait, which are more than {most}");
+        // Every watched pair is asked at the most every 150 ms, and each question is remembered for 30 s.
+        let (open, most) = (self.transactions.len(), 512 * (self.set.iter().count() + 4));
+        require!(open <= most, "{open} transactions are more than {most}");
+        Ok(())
+    }
+
+    fn audit_stream(&self, stream: &Stream) -> Result<(), String> {
+        let (id, config) = (stream.id, &self.config);
+        let (signalled, reflexive) = stream.remotes.counts();
+        require!(signalled <= config.max_remote_candidates, "{id:?}: {signalled} remote candidates");
+        require!(reflexive <= config.max_peer_reflexive, "{id:?}: {reflexive} peer-reflexive remote candidates");
+        let kind = crate::CandidateKind::PeerReflexive;
+        let locals = stream.locals.iter().filter(|local| local.candidate.kind() == kind).count();
+        require!(locals <= config.max_peer_reflexive, "{id:?}: {locals} peer-reflexive local candidates");
+        let early = stream.early.len() + stream.pending.as_ref().map_or(0, |pending| pending.early.len());
+        require!(early <= 2 * config.max_early_checks, "{id:?}: {early} early checks");
+        stream.components.iter().try_for_each(|component| self.audit_component(stream, component))
+    }
+
+    fn audit_component(&self, stream: &Stream, component: &Component) -> Result<(), String> {
+        let place = (stream.id, component.id);
+        let is_here = |id: &PairId| self.set.get(*id).is_some_and(|pair| (pair.stream, pair.component) == place);
+        let named = [
+            ("nominated", component.nominated),
+            ("previous", component.previous),
+            ("selected", component.selected),
+            ("pinned", component.pinned),
+            ("kept", component.kept),
+            ("rival", component.rival.map(|rival| rival.pair)),
+            ("detour", component.detour.map(|detour| detour.pair)),
+            ("nominating", component.attempt.map(|attempt| attempt.valid)),
+            ("asked", component.attempt.map(|attempt| attempt.checked)),
+        ];
+        for (name, pair) in named {
+            require!(pair.as_ref().is_none_or(is_here), "{place:?}: the {name} pair {pair:?} is gone");
+        }
+        for id in component.spares.iter().chain(&component.valid) {
+            require!(is_here(id), "{place:?}: pair {id} is in reserve or valid, and gone");
+        }
+        for id in &component.valid {
+            let is_right = self.set.get(*id).is_some_and(|pair| pair.is_valid && pair.generation == stream.generation);
+            require!(is_right, "{place:?}: pair {id} is on the valid list, and not valid");
+        }
+        if let Some(id) = component.nominated {
+            require!(component.valid.contains(&id), "{place:?}: pair {id} is nominated, and not valid");
+        }
+        let has_failed =
+            |id: PairId| self.set.get(id).is_some_and(|pair| pair.state.get() == CandidatePairState::Failed);
+        require!(!component.selected.is_some_and(has_failed), "{place:?}: the selected pair has failed");
+        Ok(())
+    }
+
+    fn audit_pair(&self, id: PairId) -> Result<(), String> {
+        let Some(pair) = self.set.get(id) else { return Ok(()) };
+        let Some(component) = self.component((pair.stream, pair.component)) else {
+            return Err(format!("the component of pair {id} is gone"));
+        };
+        for other in [pair.produced, pair.produced_by].into_iter().flatten() {
+            require!(self.set.get(other).is_some(), "pair {id} has to do with pair {other}, which is gone");
+        }
+        if pair.is_nominating {
+            let is_asked = component.attempt.is_some_and(|attempt| attempt.checked == id);
+            require!(is_asked, "pair {id} nominates, and nobody wants that");
+        }
+        if let Some(key) = pair.state.transaction().filter(|_| !self.is_closed) {
+            let asked = self.transactions.get(key).map(|transaction| transaction.start.pair);
+            require!(asked == Some(id), "pair {id} waits for the answer to a check of {asked:?}");
+        }
+        if let Some(consent) = &pair.consent {
+            require!(self.watched().any(|watched| watched == id), "consent is kept on pair {id}, which nobody uses");
+            let is_queued = self.outbox.consent.contains(&id);
+            require!(consent.is_queued == is_queued, "pair {id} says that its consent check is queued, or is not");
+        }
+        Ok(())
+    }
+
+    /// Lets the agent draw its conclusions once more, as any command would.
+    pub(crate) const fn look_again(&mut self) {
+        self.is_dirty = true;
+    }
+
+    /// Whether this is a consent check that is under way: those have a schedule of their own.
+    pub(crate) fn is_consent_check(&self, id: [u8; 12]) -> bool {
+        self.transactions.find(TransactionId(id)).is_some_and(|(_, check)| check.start.purpose == Purpose::Consent)
+    }
+
+    /// Most pairs of all kinds.
+    pub(crate) fn most_pairs(&self) -> usize {
+        2 * self.config.max_pairs + 4 * self.components()
+    }
+
+    /// Ta as this agent was told to keep it, whatever the peer proposes.
+    pub(crate) fn least_ta(&self) -> Duration {
+        self.config.ta
+    }
+
+    /// The number of components of all streams.
+    pub(crate) fn components(&self) -> usize {
+        self.streams.iter().map(|stream| stream.components.len()).sum()
+    }
+}
