@@ -244,15 +244,11 @@ impl Agent {
         }
         let gone = self.names_of(attempt.valid);
         self.set.fail(attempt.checked);
-        for id in &gone {
-            if let Some(pair) = self.set.get_mut(*id) {
-                (pair.is_valid, pair.produced) = (false, None);
-            }
-        }
-        if let Some(component) = self.component_mut(place) {
-            component.valid.retain(|valid| !gone.contains(valid));
-        }
         for id in gone {
+            self.leave_use(place, id);
+            if let Some(pair) = self.set.get_mut(id) {
+                pair.produced = None;
+            }
             if id != attempt.checked {
                 self.forget_pair(id);
             }
@@ -444,8 +440,8 @@ impl Agent {
     /// Stops to check the other pairs of a component (RFC 8445 §8.1.2).
     fn retire(&mut self, place: Place, keep: impl Fn(&CandidatePair) -> bool) {
         let (removed, cancelled) = self.set.retire(place, keep);
-        for pair in &removed {
-            self.emit_pair_event(Event::PairRemoved { pair: pair.id });
+        for pair in removed {
+            self.let_go(pair);
         }
         for key in cancelled {
             self.transactions.cancel(key);

@@ -142,15 +142,9 @@ impl Agent {
     fn discard(&mut self, id: PairId) {
         let Some(pair) = self.set.get_mut(id) else { return };
         let place = (pair.stream, pair.component);
-        (pair.is_valid, pair.produced) = (false, None);
+        pair.produced = None;
         let (state, is_listed) = (pair.state.get(), pair.group.is_some());
-        if self.component(place).and_then(|component| component.attempt).is_some_and(|attempt| attempt.valid == id) {
-            self.drop_attempt(place);
-        }
-        if let Some(component) = self.component_mut(place) {
-            component.valid.retain(|valid| *valid != id);
-            component.nominated.take_if(|nominated| *nominated == id);
-        }
+        self.leave_use(place, id);
         if !is_listed {
             self.forget_pair(id);
         } else if state == CandidatePairState::Succeeded {

@@ -384,12 +384,14 @@ impl Agent {
         let place = (pair.stream, pair.component);
         // Several may be valid: the NAT may have shown us under another address for a while.
         let gone = self.names_of(id);
+        let attempt = self.component(place).and_then(|component| component.attempt);
+        if attempt.is_some_and(|attempt| gone.contains(&attempt.valid)) {
+            self.give_up_nominating(place.0);
+        }
         for one in gone.iter().copied() {
+            self.leave_use(place, one);
             if let Some(pair) = self.set.get_mut(one) {
-                pair.consent = None;
-                pair.is_valid = false;
                 pair.is_barred |= is_over;
-                pair.is_nominated = false;
                 pair.produced = None;
             }
             self.set.fail(one);

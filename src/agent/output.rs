@@ -119,7 +119,11 @@ impl Agent {
                 self.record_demand(start.pair);
                 continue;
             }
-            let path = self.encode(out, &start)?;
+            let Some(path) = self.encode(out, &start) else {
+                // What cannot be asked cannot be used.
+                self.end_consent(start.pair, false);
+                continue;
+            };
             self.record_consent(&start);
             return Some(path);
         }
@@ -153,6 +157,7 @@ impl Agent {
         let now = self.now;
         let Some(pair) = self.set.get_mut(pair) else { return };
         let round_trip = pair.stats.current_round_trip_time;
+        let place = (pair.stream, pair.component);
         if let Some(consent) = pair.consent.as_mut() {
             consent.record_check(now, round_trip, &mut self.random);
         }
@@ -183,10 +188,13 @@ impl Agent {
         if self.set.has_work() || !self.pacer.is_open(self.now) {
             return None;
         }
-        let start = self.plan_probe().or_else(|| self.plan_sought())?;
-        let path = self.encode(out, &start)?;
-        self.record_probe(&start);
-        Some(path)
+        loop {
+            let start = self.plan_probe().or_else(|| self.plan_sought())?;
+            if let Some(path) = self.encode(out, &start) {
+                self.record_probe(&start);
+                return Some(path);
+            }
+        }
     }
 
     pub(super) fn record_probe(&mut self, start: &Start) {
@@ -205,13 +213,15 @@ impl Agent {
         loop {
             let id = self.set.next()?;
             let Some(start) = self.plan(id, Purpose::Check) else {
-                self.set.dequeue(id);
-                self.set.give_up(id);
+                self.skip(id);
                 continue;
             };
             match self.carriage(id) {
                 Carriage::Ready => {
-                    let path = self.encode(out, &start)?;
+                    let Some(path) = self.encode(out, &start) else {
+                        self.skip(id);
+                        continue;
+                    };
                     self.record_start(&start, TransactionTable::start);
                     return Some(path);
                 }
@@ -220,12 +230,15 @@ impl Agent {
                     self.let_wait(connection, key);
                     return None;
                 }
-                Carriage::None => {
-                    self.set.dequeue(id);
-                    self.set.give_up(id);
-                }
+                Carriage::None => self.skip(id),
             }
         }
+    }
+
+    /// Takes a pair out of turn that cannot be checked, which may be the end of its list.
+    fn skip(&mut self, id: PairId) {
+        self.set.skip(id);
+        self.is_dirty = true;
     }
 
     /// What a check of this pair says now; `None` if it has nothing to say.

@@ -16,7 +16,7 @@ impl Agent {
     /// [`select_automatically`](Self::select_automatically).
     ///
     /// # Errors
-    /// * [`NotValid`](NominateError::NotValid) if there is no such pair or it is not valid.
+    /// * [`NotValid`](NominateError::NotValid) if there is no such pair, it is not valid, or it is not of the current generation.
     /// * [`Controlled`](NominateError::Controlled) if the peer nominates.
     /// * [`AlreadyNominated`](NominateError::AlreadyNominated) if the component has another nominated pair, and the two sides
     ///   have not agreed on [`Renomination`](crate::Renomination).
@@ -27,7 +27,9 @@ impl Agent {
             return Err(NominateError::Controlled);
         }
         let place = (found.stream, found.component);
-        let component = self.component(place).ok_or(NominateError::NotValid(pair))?;
+        // The pair from before a restart is used until there is another, and is not to be chosen.
+        let component = self.component(place).filter(|component| component.valid.contains(&pair));
+        let component = component.ok_or(NominateError::NotValid(pair))?;
         let is_final = component.was_nominated() && !self.can_renominate(place.0);
         // The same path may be valid under two names.
         let is_nominated = component.nominated.is_some_and(|nominated| self.is_same_path(nominated, pair));

@@ -573,7 +573,7 @@ impl Agent {
         };
         if let Some(evicted) = evicted {
             self.stats.pairs_refused += 1;
-            self.emit_pair_event(Event::PairRemoved { pair: evicted.id });
+            self.let_go(evicted);
         }
         if let Some(data) = self.stream_mut(stream) {
             data.pairs_made += 1;
@@ -584,15 +584,6 @@ impl Agent {
         self.prepare_relayed_pair(id);
         self.is_dirty = true;
         Some(id)
-    }
-
-    pub(super) fn forget_pair(&mut self, id: PairId) {
-        if let Some(pair) = self.set.remove(id) {
-            if let Some(key) = pair.state.transaction() {
-                self.transactions.remove(key);
-            }
-            self.emit_pair_event(Event::PairRemoved { pair: id });
-        }
     }
 
     /// Follows the gathering states of the streams.

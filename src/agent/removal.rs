@@ -13,8 +13,11 @@ use super::pairing::in_scope_of;
 use super::revocation::Revocation;
 use super::stream_data::remember;
 use crate::candidate::{CandidateId, CandidateKind};
+use crate::check::TransactionKey;
+use crate::checklist::Departed;
+use crate::event::Event;
 use crate::pair::{CandidatePair, PairId, Path};
-use crate::stream::StreamId;
+use crate::stream::{ComponentId, StreamId};
 use crate::time::Instant;
 use crate::transmit::Transport;
 
@@ -122,32 +125,67 @@ impl Agent {
         self.stream(stream).is_some_and(|data| data.removed.contains(&address))
     }
 
-    /// Forgets pairs, and all that refers to them.
+    /// Forgets pairs.
     pub(super) fn forget_pairs(&mut self, which: impl Fn(&CandidatePair) -> bool) {
         let gone: Vec<PairId> = self.set.iter().filter(|pair| which(pair)).map(|pair| pair.id).collect();
-        let is_gone = |id: &PairId| gone.contains(id);
-        for component in self.streams.iter_mut().flat_map(|stream| &mut stream.components) {
-            component.valid.retain(|valid| !is_gone(valid));
-            component.attempt.take_if(|attempt| is_gone(&attempt.valid) || is_gone(&attempt.checked));
-            component.rival.take_if(|rival| is_gone(&rival.pair));
-            let places =
-                [&mut component.nominated, &mut component.previous, &mut component.kept, &mut component.pinned];
-            for place in places {
-                place.take_if(|id| is_gone(id));
-            }
-            component.detour.take_if(|detour| is_gone(&detour.pair));
-            component.spares.retain(|id| !is_gone(id));
+        gone.into_iter().for_each(|id| self.forget_pair(id));
+    }
+
+    /// Forgets a pair, if it is there still.
+    pub(super) fn forget_pair(&mut self, id: PairId) {
+        if let Some(departed) = self.set.remove(id) {
+            self.let_go(departed);
         }
-        for id in &gone {
-            self.forget_pair(*id);
+    }
+
+    /// Lets go of a pair that has left the checklists. This is the only way out: whatever names a pair forgets it here.
+    ///
+    /// The selected pair is left to the conclusions, which tell that it has changed.
+    pub(super) fn let_go(&mut self, departed: Departed) {
+        let pair = departed.0;
+        let (id, place) = (pair.id, (pair.stream, pair.component));
+        if let Some(key) = pair.state.transaction() {
+            self.transactions.remove(key);
         }
-        let dangling: SmallVec<[PairId; 4]> =
-            self.set.iter().filter(|pair| pair.produced.as_ref().is_some_and(is_gone)).map(|pair| pair.id).collect();
-        for id in dangling {
-            if let Some(pair) = self.set.get_mut(id) {
-                pair.produced = None;
-            }
+        self.leave_queues(id);
+        self.leave_use(place, id);
+        if let Some(checked) = pair.produced_by.and_then(|checked| self.set.get_mut(checked)) {
+            checked.produced.take_if(|produced| *produced == id);
         }
+        self.emit_pair_event(Event::PairRemoved { pair: id });
+        self.is_dirty = true;
+        let Some(product) = pair.produced.and_then(|product| self.set.get_mut(product)) else { return };
+        let was_of_it = product.produced_by.take_if(|checked| *checked == id).is_some();
+        if was_of_it && product.group.is_none() {
+            // Nothing is left by which it could be checked.
+            let product = product.id;
+            self.forget_pair(product);
+        }
+    }
+
+    /// Takes a pair off the valid list, and out of every use that its component makes of it. It may stay on its checklist.
+    pub(super) fn leave_use(&mut self, place: (StreamId, ComponentId), id: PairId) {
+        if let Some(pair) = self.set.get_mut(id) {
+            pair.consent = None;
+            pair.is_valid = false;
+            pair.is_nominated = false;
+        }
+        self.outbox.consent.retain(|queued| *queued != id);
+        let attempt = self.component(place).and_then(|component| component.attempt);
+        if attempt.is_some_and(|attempt| attempt.valid == id || attempt.checked == id) {
+            self.drop_attempt(place);
+        }
+        if let Some(component) = self.component_mut(place) {
+            component.let_go(id);
+        }
+    }
+
+    /// Takes a pair out of whatever waits to be sent for it, but for consent.
+    pub(super) fn leave_queues(&mut self, id: PairId) {
+        self.outbox.probes.retain(|queued| *queued != id);
+        let transactions = &self.transactions;
+        let is_of = |key: TransactionKey| transactions.get(key).is_some_and(|one| one.start.pair == id);
+        self.outbox.repeats.retain(|key| !is_of(*key));
     }
 
     /// Gives pairs of one local candidate another one.

@@ -225,7 +225,10 @@ impl Agent {
             in_use.retain(|(_, id)| set.get(*id).map(|pair| pair.generation) == previous);
         }
         for (_, id) in &in_use {
-            self.set.delist(*id);
+            if let Some(key) = self.set.delist(*id) {
+                self.transactions.cancel(key);
+            }
+            self.leave_queues(*id);
         }
         let of_stream: SmallVec<[PairId; 16]> =
             self.set.iter().filter(|pair| pair.stream == stream).map(|pair| pair.id).collect();

@@ -228,6 +228,19 @@ impl Component {
         self.nominated_at.is_some()
     }
 
+    /// Forgets a pair in every use but as the selected one, the change of which is to be told.
+    pub(crate) fn let_go(&mut self, id: PairId) {
+        self.valid.retain(|valid| *valid != id);
+        self.spares.retain(|spare| *spare != id);
+        self.detour.take_if(|detour| detour.pair == id);
+        self.rival.take_if(|rival| rival.pair == id);
+        self.mapping.take_if(|mapping| mapping.path == id);
+        let named = [&mut self.nominated, &mut self.previous, &mut self.kept, &mut self.pinned];
+        for place in named {
+            place.take_if(|named| *named == id);
+        }
+    }
+
     /// Begins a new generation, in which a pair of the old one is used for the time being.
     pub(crate) fn restart(&mut self, in_use: Option<PairId>) {
         let (selected, kept, health, traffic) = (self.selected, self.kept, self.health, self.traffic);

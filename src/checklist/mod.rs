@@ -14,7 +14,7 @@ use alloc::vec::Vec;
 use core::cmp::Reverse;
 
 pub(crate) use group::GroupKey;
-pub(crate) use set::{ChecklistSet, Insert, NewPair};
+pub(crate) use set::{ChecklistSet, Departed, Insert, NewPair};
 
 use crate::pair::{CandidatePair, PairId, PairPriority};
 use crate::stream::{ComponentId, StreamId};

@@ -52,6 +52,11 @@ pub(crate) struct NewPair {
     pub(crate) group: GroupKey,
 }
 
+/// A pair that is on no list any more, and in no queue of the lists. Whoever knew it has to let it go.
+#[derive(Clone, Debug)]
+#[must_use = "others may know it still"]
+pub(crate) struct Departed(pub(crate) CandidatePair);
+
 /// Why a pair is made: which others may have to go for it when there are too many.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Insert {
@@ -149,7 +154,7 @@ impl ChecklistSet {
     /// Puts a pair on the checklist of its stream, Frozen for now; gives the pairs that had to go for it.
     ///
     /// `None` if there are too many pairs and none that may go.
-    pub(crate) fn insert(&mut self, new: &NewPair, why: Insert) -> Option<(PairId, Option<CandidatePair>)> {
+    pub(crate) fn insert(&mut self, new: &NewPair, why: Insert) -> Option<(PairId, Option<Departed>)> {
         let evicted = if self.listed >= self.limit {
             let victim = self.victim(new, why)?;
             self.remove(victim)
@@ -272,7 +277,8 @@ impl ChecklistSet {
     }
 
     /// Takes a pair off its list and forgets it.
-    pub(crate) fn remove(&mut self, id: PairId) -> Option<CandidatePair> {
+    pub(crate) fn remove(&mut self, id: PairId) -> Option<Departed> {
+        self.dequeue(id);
         self.leave_state(id);
         let pair = self.slots.get_mut(id.slot as usize)?.take_if(|pair| pair.id == id)?;
         self.free.push(id.slot);
@@ -285,31 +291,40 @@ impl ChecklistSet {
             self.groups.update(key, |group| group.members.retain(|member| *member != id));
             if let Some(list) = self.list_mut(pair.stream) {
                 list.listed -= 1;
-                list.triggered.retain(|queued| *queued != id);
             }
         }
-        Some(pair)
+        Some(Departed(pair))
     }
 
-    /// Takes a pair off its checklist and keeps it: it stays in use while a new generation is checked.
-    pub(crate) fn delist(&mut self, id: PairId) {
+    /// Takes a pair off its checklist and keeps it: it stays in use while a new generation is checked. Gives its check in
+    /// progress, for which nobody waits any more.
+    pub(crate) fn delist(&mut self, id: PairId) -> Option<TransactionKey> {
+        self.dequeue(id);
         self.leave_state(id);
-        let Some(pair) = self.get_mut(id) else { return };
-        pair.produced_by = None;
+        let pair = self.get_mut(id)?;
+        let in_progress = pair.state.transaction();
+        // In whatever state it was: it is used because it worked.
+        pair.state = PairState::SUCCEEDED;
         pair.produced = None;
+        let checked = pair.produced_by.take();
         pair.is_nominating = false;
-        pair.is_queued = false;
+        pair.is_held = false;
+        pair.is_triggered_later = false;
         let (path, stream, group) = (pair.path, pair.stream, pair.group.take());
+        if let Some(checked) = checked.and_then(|checked| self.get_mut(checked)) {
+            checked.produced.take_if(|produced| *produced == id);
+        }
         if self.by_path.get(&path) == Some(&id) {
             self.by_path.remove(&path);
         }
-        let Some(key) = group else { return };
+        let Some(key) = group else { return in_progress };
         self.listed -= 1;
+        self.fresh.retain(|fresh| *fresh != id);
         self.groups.update(key, |group| group.members.retain(|member| *member != id));
         if let Some(list) = self.list_mut(stream) {
             list.listed -= 1;
-            list.triggered.retain(|queued| *queued != id);
         }
+        in_progress
     }
 
     /// Undoes what the indexes say of the pair's state. Every change of state stands between this and `enter_state`.
@@ -428,9 +443,9 @@ impl ChecklistSet {
     }
 
     /// Puts a pair into the triggered-check queue, once (RFC 8445 §6.1.4.1); gives the check in progress, which is
-    /// superseded. A pair that has succeeded is queued, too: to be nominated.
+    /// superseded. A pair that has succeeded is queued, too: to be nominated. One that is on no checklist is not checked.
     pub(crate) fn trigger(&mut self, id: PairId) -> Option<TransactionKey> {
-        let superseded = self.get(id).and_then(|pair| pair.state.transaction());
+        let superseded = self.get(id).filter(|pair| pair.group.is_some())?.state.transaction();
         self.leave_state(id);
         if let Some(pair) = self.get_mut(id) {
             pair.is_retired = false;
@@ -560,8 +575,8 @@ impl ChecklistSet {
         }
         for step in 0..self.lists.len() {
             let index = (self.turn + step) % self.lists.len();
+            let mut found = self.next_triggered(index);
             let Some(list) = self.lists.get(index) else { continue };
-            let mut found = list.triggered.front().copied();
             if found.is_none() && list.is_checked() {
                 let stream = list.stream;
                 // What is unfrozen may be held: then it is the turn of others.
@@ -581,6 +596,28 @@ impl ChecklistSet {
             }
         }
         None
+    }
+
+    /// The first of the queue of triggered checks. What is not on a checklist leaves the queue.
+    fn next_triggered(&mut self, index: usize) -> Option<PairId> {
+        loop {
+            let id = self.lists.get(index)?.triggered.front().copied()?;
+            if self.get(id).is_some_and(|pair| pair.group.is_some()) {
+                return Some(id);
+            }
+            debug_assert!(false, "pair {id} has left and is queued");
+            self.lists.get_mut(index)?.triggered.pop_front();
+        }
+    }
+
+    /// Takes a pair out of turn that cannot be checked: another one is next.
+    pub(crate) fn skip(&mut self, id: PairId) {
+        self.dequeue(id);
+        let has_moved = self.change(id, PairState::abandon);
+        if !has_moved {
+            // Whatever it is doing there.
+            self.lists.iter_mut().for_each(|list| list.waiting.0.retain(|turn| turn.pair() != id));
+        }
     }
 
     /// Unfreezes one pair of this list in each group that nobody is busy with (RFC 8445 §6.1.4.2, step 2).
@@ -667,7 +704,7 @@ impl ChecklistSet {
         &mut self,
         component: (StreamId, ComponentId),
         keep: impl Fn(&CandidatePair) -> bool,
-    ) -> (SmallVec<[CandidatePair; 8]>, SmallVec<[TransactionKey; 8]>) {
+    ) -> (SmallVec<[Departed; 8]>, SmallVec<[TransactionKey; 8]>) {
         let mut removed = SmallVec::new();
         let mut cancelled = SmallVec::new();
         for slot in 0..self.slots.len() {

@@ -45,6 +45,7 @@ mod nomination;
 mod pairing;
 mod peers;
 mod policies;
+mod progress;
 mod rebinding;
 mod relay;
 mod relay_distrust;
