@@ -13,7 +13,7 @@ impl Agent {
     /// consent and data.
     pub fn withhold_checks(&mut self, now: Instant, is_held: bool) {
         self.observe(now);
-        if self.set.is_paused() == is_held {
+        if self.set.is_paused() == is_held || self.is_closed {
             return;
         }
         self.set.pause(is_held);

@@ -432,10 +432,15 @@ impl Agent {
         Ok(())
     }
 
-    /// Ends the session: nothing is sent or answered any more (W3C `RTCIceTransport` state `closed`).
+    /// Ends the session: nothing is sent to the peer or answered any more (W3C `RTCIceTransport` state `closed`).
+    ///
+    /// Relays are given back, which takes the sockets until [`Event::RelayReleased`], at the most 10 s; then
+    /// [`poll_timeout`](Self::poll_timeout) gives `None`. Closing again changes nothing.
     pub fn close(&mut self, now: Instant) {
         self.observe(now);
         self.is_closed = true;
+        // Whatever waits for its turn never gets it.
+        self.set.pause(true);
         self.release_relays();
         self.outbox.replies.clear();
         self.outbox.repeats.clear();

@@ -60,6 +60,9 @@ pub(super) struct Relay {
     pub(super) cramped: Option<Cramped>,
     /// When that is tried again.
     retry_at: Option<Instant>,
+    /// The peers that are not heard any more through it, and when the server is questioned about them next.
+    pub(super) silent: SmallVec<[SocketAddr; 1]>,
+    pub(super) question_at: Option<Instant>,
     /// When any of it needs attention.
     deadline: Option<Instant>,
 }
@@ -159,7 +162,7 @@ impl Relays {
         if let Some(relay) = self.list.get_mut(&id) {
             let cramped = relay.cramped.and_then(|cramped| cramped.again_at);
             let own = earliest(earliest(relay.keepalive_at, relay.retry_at), cramped);
-            relay.deadline = earliest(relay.allocation.deadline(), own);
+            relay.deadline = earliest(relay.allocation.deadline(), earliest(own, relay.question_at));
         }
         self.settle();
     }
@@ -210,6 +213,8 @@ impl Agent {
     /// How many further connections are opened to a server that takes ours for another (RFC 8656 §7.4).
     const MOST_MISMATCHES: u8 = 2;
     const RETRY_MOST: Duration = Duration::from_secs(600);
+    /// How often a server is questioned about a peer that is silent, if it may be.
+    const QUESTION: Duration = Duration::from_secs(3);
 
     /// Asks a server for relayed addresses, on behalf of gathering.
     pub(super) fn open_relay(&mut self, task: TaskId) {
@@ -250,6 +255,8 @@ impl Agent {
             allocated_at: self.now,
             cramped: None,
             retry_at: None,
+            silent: SmallVec::new(),
+            question_at: None,
             deadline: None,
         });
         self.connect_relay(id);
@@ -552,6 +559,10 @@ impl Agent {
             self.say_what_is_needed(id);
         }
         let Some(relay) = self.relays.list.get_mut(&id) else { return };
+        if relay.question_at.take_if(|at| *at <= now).is_some() {
+            relay.silent.iter().for_each(|peer| relay.allocation.doubt(now, *peer));
+            relay.question_at = Some(after(now, Self::QUESTION));
+        }
         relay.allocation.expire(now);
         if let Some(at) = relay.keepalive_at.filter(|at| *at <= now) {
             // Data puts it off.
@@ -605,8 +616,9 @@ impl Agent {
         relay.task = None;
         relay.keepalive_at = None;
         relay.retry_at = None;
+        relay.question_at = None;
         let stream = relay.stream;
-        relay.allocation.release();
+        relay.allocation.release(self.now);
         let is_over = relay.allocation.is_over() && relay.retry_at.is_none();
         let candidates = core::mem::take(&mut relay.candidates);
         // What a closed agent had in the end may still be looked at.

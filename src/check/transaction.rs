@@ -193,6 +193,20 @@ impl TransactionTable {
         transaction
     }
 
+    /// Ends all transactions but those of these pairs.
+    pub(crate) fn keep(&mut self, which: impl Fn(PairId) -> bool) {
+        let is_gone = |entry: &Slot| entry.transaction.as_ref().is_some_and(|one| !which(one.start.pair));
+        let gone: Vec<TransactionKey> = (0..)
+            .zip(&self.slots)
+            .filter(|(_, entry)| is_gone(entry))
+            .map(|(slot, entry)| TransactionKey { slot, serial: entry.serial })
+            .collect();
+        for key in gone {
+            self.take(key);
+        }
+        self.drop_stale_timers();
+    }
+
     fn take(&mut self, key: TransactionKey) -> Option<Transaction> {
         let entry = self.slots.get_mut(key.slot as usize).filter(|entry| entry.serial == key.serial)?;
         let transaction = entry.transaction.take()?;

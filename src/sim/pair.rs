@@ -358,6 +358,9 @@ impl Pair {
             // The stream was removed while this was under way.
             return;
         }
+        if self.peer(side).agent.state() == crate::ConnectionState::Closed {
+            return;
+        }
         match message {
             Message::Start => self.start(side),
             Message::Description(stream, description) => {

@@ -3,7 +3,7 @@
 //! ```text
 //! Asking -- Allocate --> Held -- refreshed a minute early --> Held ...
 //!    |                    | \-- authentic 437 or 441, expiry, connection lost --> Over (Lost)
-//!    |                    \---- release --> Releasing -- answer, or two tries --> Over (Released)
+//!    |                    \---- release --> Releasing -- answer, two tries, or 10 s --> Over (Released)
 //!    \-- refused, silent --> Over (Failed)      \-- 300 --> Over (Redirected)
 //! ```
 //!
@@ -158,9 +158,19 @@ struct Holding {
 enum State {
     Asking,
     Held(Holding),
-    /// What to say in the end: that it was released, or that it was lost for this reason.
-    Releasing(Option<(u16, String)>),
+    Releasing(Releasing),
     Over,
+}
+
+/// An allocation that is given back.
+#[derive(Clone, Debug)]
+struct Releasing {
+    /// What to say in the end: that it was lost for this reason, or that it was released.
+    reason: Option<(u16, String)>,
+    /// When the server is left alone, whether or not it could be told.
+    until: Instant,
+    /// The server has allocated after we had begun to give it back.
+    is_allocated_since: bool,
 }
 
 /// One allocation with one server.
@@ -181,6 +191,8 @@ impl Allocation {
     const LONGEST: usize = 1500;
     /// The request that releases an allocation is sent twice over UDP, and waited for three RTOs in all.
     const RELEASE: (u8, u32) = (2, 2);
+    /// How long a release may take in all, be it that there is no room or no turn to send it.
+    const RELEASE_WITHIN: Duration = Duration::from_secs(10);
     /// How early an allocation is refreshed; one that is shorter than twice that at half of its life (RFC 8656 §8).
     const EARLY: Duration = Duration::from_secs(60);
     /// How long after a Refresh the next one may be sent ahead of time.
@@ -301,31 +313,67 @@ impl Allocation {
         self.channels.keep_only(|peer| peers.contains(&peer));
     }
 
-    /// Tells the server that the allocation is not needed any more. `Released` follows, at the latest after two tries.
-    pub(crate) fn release(&mut self) {
-        self.release_for(None);
+    /// Tells the server that the allocation is not needed any more. `Released` follows, at the latest after
+    /// [`Self::RELEASE_WITHIN`].
+    pub(crate) fn release(&mut self, now: Instant) {
+        self.release_for(now, None);
     }
 
-    fn release_for(&mut self, reason: Option<(u16, String)>) {
+    fn release_for(&mut self, now: Instant, reason: Option<(u16, String)>) {
         // An Allocate that the server has answered in the meantime leaves an allocation, too.
-        let was_asked = self.exchanges.iter().any(|one| one.is_signed);
+        let is_asking = |one: &Exchange| one.is_signed && matches!(one.wish.purpose, Purpose::Allocate(_));
+        self.exchanges.retain(|one| is_asking(one));
         let is_needed = match &self.state {
             State::Held(_) => true,
-            State::Asking => was_asked,
+            State::Asking => !self.exchanges.is_empty(),
             State::Releasing(_) | State::Over => return,
         };
+        for asking in &mut self.exchanges {
+            // It is not sent again. Its answer is waited for as long as that to the release.
+            asking.way = Retransmission::single(self.terms.schedule.rto.saturating_mul(3));
+            asking.due = Some(after(now, asking.way.send(Duration::MAX)));
+        }
         self.wishes.clear();
-        self.exchanges.clear();
-        self.state = State::Releasing(reason);
-        if is_needed {
+        self.begin_release(now, reason);
+        if !is_needed {
+            self.finish_release();
+        }
+    }
+
+    fn begin_release(&mut self, now: Instant, reason: Option<(u16, String)>) {
+        let until = after(now, Self::RELEASE_WITHIN);
+        self.state = State::Releasing(Releasing { reason, until, is_allocated_since: false });
+        self.wishes.push_back(Wish::new(Purpose::Release));
+    }
+
+    /// The server has allocated what is to be given back. The release may have reached it earlier, in vain.
+    fn release_again(&mut self) {
+        let State::Releasing(releasing) = &mut self.state else { return };
+        releasing.is_allocated_since = true;
+        self.go_on_releasing();
+    }
+
+    /// Ends the release if nothing is under way any more, or releases what the server has allocated since.
+    fn go_on_releasing(&mut self) {
+        let State::Releasing(releasing) = &mut self.state else { return };
+        if !self.exchanges.is_empty() || !self.wishes.is_empty() {
+            return;
+        }
+        if core::mem::take(&mut releasing.is_allocated_since) {
             self.wishes.push_back(Wish::new(Purpose::Release));
         } else {
             self.finish_release();
         }
     }
 
+    const fn is_releasing(&self) -> bool {
+        matches!(self.state, State::Releasing(_))
+    }
+
     fn finish_release(&mut self) {
-        let State::Releasing(reason) = core::mem::replace(&mut self.state, State::Over) else { return };
+        let State::Releasing(Releasing { reason, .. }) = core::mem::replace(&mut self.state, State::Over) else {
+            return;
+        };
         self.clear();
         self.events.push_back(match reason {
             None => TurnEvent::Released,
@@ -560,6 +608,8 @@ impl Allocation {
                 let (code, text) = error();
                 self.refuse(now, wish, code, text, message.alternate_server());
             }
+            // What is to be given back is not asked for again.
+            Verdict::Retry { .. } if self.is_releasing() && wish.purpose != Purpose::Release => self.go_on_releasing(),
             Verdict::Retry { is_new_realm } => {
                 let (code, text) = error();
                 if wish.may_retry(code, was_signed, is_new_realm) {
@@ -647,8 +697,7 @@ impl Allocation {
         }
         let (Some(mapped), false) = (mapped, relayed.is_empty()) else {
             // Nothing to use: given back, and not tried again (RFC 8656 §7.3).
-            self.state = State::Releasing(Some((0, "unusable allocation".into())));
-            self.wishes.push_back(Wish::new(Purpose::Release));
+            self.begin_release(now, Some((0, "unusable allocation".into())));
             return;
         };
         if let Some((family, code)) = message.address_error() {
@@ -664,6 +713,7 @@ impl Allocation {
     /// The server does not do what it was asked for (RFC 8656 §7.4, §8.3, §10.3, §12.3).
     fn refuse(&mut self, now: Instant, wish: Wish, code: u16, text: String, alternate: Option<SocketAddr>) {
         match wish.purpose {
+            Purpose::Allocate(_) if self.is_releasing() => self.go_on_releasing(),
             Purpose::Allocate(families) => match (code, alternate) {
                 (300, Some(alternate)) => {
                     self.state = State::Over;
@@ -679,15 +729,15 @@ impl Allocation {
             },
             Purpose::Refresh if matches!(code, 437 | 441) => self.lose(code, text),
             Purpose::Refresh => self.refresh_again(now),
-            // 437 says that it is gone already (RFC 8656 §8.1).
-            Purpose::Release => self.finish_release(),
+            // 437 says that it is gone already (RFC 8656 §8.1), or not there yet.
+            Purpose::Release => self.go_on_releasing(),
             Purpose::Permit(_) | Purpose::Bind(..) if code == 437 => self.lose(code, text),
             Purpose::Permit(ips) if ips.len() > 1 => self.permissions.ask_alone(&ips),
             // The server has a problem of its own, which may pass (RFC 8489 §6.3.4).
             Purpose::Permit(_) if (500..600).contains(&code) => self.fail_try(now, wish, code, text),
             Purpose::Permit(ips) => self.refuse_permissions(&ips, code),
             // The server and we have lost each other (RFC 8656 §12.3).
-            Purpose::Bind(..) if code == 400 => self.release_for(Some((code, text))),
+            Purpose::Bind(..) if code == 400 => self.release_for(now, Some((code, text))),
             Purpose::Bind(number, peer) => {
                 self.channels.refuse(now, number);
                 if code == 403 {
@@ -713,9 +763,10 @@ impl Allocation {
     /// A request has failed for reasons that need not be those of the server: it is made again some time later.
     fn fail_try(&mut self, now: Instant, wish: Wish, code: u16, text: String) {
         match wish.purpose {
+            Purpose::Allocate(_) if self.is_releasing() => return self.go_on_releasing(),
             Purpose::Allocate(_) => return self.fail(code, text),
             // There was but one thing to say.
-            Purpose::Release => return self.finish_release(),
+            Purpose::Release => return self.go_on_releasing(),
             Purpose::Refresh => self.refresh_again(now),
             Purpose::Permit(ips) => {
                 for ip in ips {
@@ -732,10 +783,11 @@ impl Allocation {
     /// No answer came in time.
     fn time_out(&mut self, now: Instant, wish: Wish) {
         match wish.purpose {
+            Purpose::Allocate(_) if self.is_releasing() => self.go_on_releasing(),
             Purpose::Allocate(_) => self.fail(Self::UNREACHABLE, "no answer".into()),
             // There may be time for another one.
             Purpose::Refresh => self.refresh_again(now),
-            Purpose::Release => self.finish_release(),
+            Purpose::Release => self.go_on_releasing(),
             Purpose::Permit(ips) => {
                 for ip in ips {
                     if self.permissions.holds(now, ip) {
@@ -772,6 +824,9 @@ impl Allocation {
         }
         self.permissions.expire(now);
         self.channels.expire(now);
+        if matches!(&self.state, State::Releasing(releasing) if releasing.until <= now) {
+            self.finish_release();
+        }
         let State::Held(holding) = &mut self.state else { return };
         if holding.expires_at <= now {
             self.lose(Self::UNREACHABLE, "expired".into());
@@ -783,6 +838,9 @@ impl Allocation {
     /// When [`expire`](Self::expire) has something to do.
     pub(crate) fn deadline(&self) -> Option<Instant> {
         let mut next = self.exchanges.iter().filter_map(|exchange| exchange.due).min();
+        if let State::Releasing(releasing) = &self.state {
+            next = earliest(next, Some(releasing.until));
+        }
         if let State::Held(holding) = &self.state {
             next = earliest(next, Some(holding.expires_at));
             next = earliest(next, holding.refresh_at);

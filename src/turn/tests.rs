@@ -29,6 +29,7 @@ fn ip(last: u8) -> IpAddr {
 }
 
 /// An allocation, and the part of its server.
+#[derive(Clone)]
 struct Bench {
     allocation: Allocation,
     random: Random,
@@ -501,7 +502,7 @@ fn the_length_of_each_request_is_known_before_it_is_written() {
     let six: IpAddr = "2001:db8::7".parse().unwrap();
     let wants: [fn(&mut Bench); 8] = [
         |_| {},
-        |bench| bench.allocation.release(),
+        |bench| bench.allocation.release(secs(60)),
         |bench| bench.allocation.refresh_now(secs(60)),
         |bench| assert!(bench.allocation.permit(ip(1))),
         |bench| assert!(bench.allocation.permit("2001:db8::7".parse().unwrap())),
@@ -640,7 +641,7 @@ fn a_guest_is_served_without_credentials() {
     let request = bench.grant(at(0), 600);
     assert!(!ServerMessage::read(&request).unwrap().has_integrity());
     assert!(matches!(bench.events().as_slice(), [TurnEvent::Allocated { .. }]));
-    bench.allocation.release();
+    bench.allocation.release(at(0));
     bench.serve(secs(1), &Say::Ok(&|_| {}));
     assert_eq!(bench.events(), [TurnEvent::Released]);
     let mut bench = Bench::new(Families::V4);
@@ -767,20 +768,79 @@ fn a_request_follows_the_schedule_over_udp_and_is_sent_once_over_a_stream() {
 #[test]
 fn a_release_is_tried_twice_and_a_mismatch_is_success() {
     let mut bench = Bench::held();
-    bench.allocation.release();
+    bench.allocation.release(at(0));
     let sent = bench.run(secs(100));
     assert_eq!(sent, [(0, Method::Refresh, true), (500, Method::Refresh, false)]);
     assert_eq!((bench.events(), bench.allocation.deadline()), (Vec::from([TurnEvent::Released]), None));
     for say in [Say::Ok(&|_| {}), Say::Error(437), Say::Error(500)] {
         let mut bench = Bench::held();
-        bench.allocation.release();
+        bench.allocation.release(at(0));
         bench.serve(secs(1), &say);
         assert_eq!((bench.events(), bench.allocation.deadline()), (Vec::from([TurnEvent::Released]), None));
     }
     let mut bench = Bench::new(Families::V4);
     bench.start(at(0)).unwrap();
-    bench.allocation.release();
+    bench.allocation.release(at(0));
     assert_eq!((bench.events(), bench.start(at(1))), (Vec::from([TurnEvent::Released]), None));
+}
+
+/// Req: 8656-8-b
+#[test]
+fn an_allocation_that_is_granted_after_its_release_is_released_again() {
+    let granted = |bench: &mut Bench, now, request: &[u8]| {
+        let fill = |out: &mut ServerWriter| {
+            out.put_xor_address(kinds::XOR_RELAYED_ADDRESS, relayed())
+                .put_xor_address(kinds::XOR_MAPPED_ADDRESS, mapped())
+                .put(kinds::LIFETIME, &600_u32.to_be_bytes());
+        };
+        bench.answer(now, request, &Say::Ok(&fill)).unwrap();
+    };
+    let mut bench = Bench::new(Families::V4);
+    bench.challenge(at(0));
+    let allocate = bench.start(at(50)).unwrap();
+    bench.allocation.release(at(60));
+    let release = bench.start(at(100)).unwrap();
+    // The release has overtaken the request that it is about.
+    let mut overtaken = bench.clone();
+    overtaken.answer(at(150), &release, &Say::Error(437)).unwrap();
+    assert_eq!(overtaken.events(), []);
+    let mut refused = overtaken.clone();
+    granted(&mut overtaken, at(160), &allocate);
+    let again = overtaken.start(at(200)).unwrap();
+    assert_eq!(ServerMessage::read(&again).unwrap().get(kinds::LIFETIME), Some(&[0; 4][..]));
+    overtaken.answer(at(250), &again, &Say::Ok(&|_| {})).unwrap();
+    assert_eq!((overtaken.events(), overtaken.allocation.deadline()), (Vec::from([TurnEvent::Released]), None));
+    // Nothing was granted at all, in whatever way that is said; a challenge is not answered.
+    for say in [Say::Error(486), Say::Challenge(438), Say::Redirect(relayed())] {
+        let mut refused = refused.clone();
+        refused.answer(at(160), &allocate, &say).unwrap();
+        assert_eq!((refused.events(), refused.start(at(200))), (Vec::from([TurnEvent::Released]), None));
+    }
+    assert_eq!(refused.run(at(100_000)), []);
+    assert_eq!(refused.events(), [TurnEvent::Released], "the answer is not waited for without end");
+    // In order, one release is enough, whichever answer comes first.
+    for is_first in [true, false] {
+        let mut bench = bench.clone();
+        if is_first {
+            granted(&mut bench, at(150), &allocate);
+            assert_eq!(bench.start(at(160)), None);
+        }
+        bench.answer(at(160), &release, &Say::Ok(&|_| {})).unwrap();
+        assert_eq!((bench.events(), bench.start(at(200))), (Vec::from([TurnEvent::Released]), None));
+    }
+}
+
+/// Req: 8656-8-b
+#[test]
+fn a_release_that_finds_no_room_ends_after_ten_seconds() {
+    let mut bench = Bench::held();
+    bench.allocation.release(at(1_000));
+    assert_eq!(bench.allocation.deadline(), Some(at(11_000)));
+    bench.allocation.expire(at(10_999));
+    assert!(bench.allocation.has_start());
+    bench.allocation.expire(at(11_000));
+    assert_eq!((bench.events(), bench.allocation.deadline()), (Vec::from([TurnEvent::Released]), None));
+    assert!(!bench.allocation.has_start());
 }
 
 /// Req: 8656-10.1-a

@@ -13,6 +13,7 @@
 
 mod agreement;
 mod client;
+mod close;
 mod components;
 mod connect;
 mod consent;
