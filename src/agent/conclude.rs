@@ -56,6 +56,7 @@ impl Agent {
             self.plan_search(stream);
             self.report_health(stream);
         }
+        self.spread_consent();
         self.tidy_connections();
         self.follow_relayed_use();
         self.report_pair_states();

@@ -52,7 +52,7 @@ impl Agent {
     }
 
     /// Says that the network may have changed: an interface came or went, the machine woke up. Pairs in use are asked at once
-    /// whether they still work, one each Ta, pairs that have failed are checked again, and servers are asked again where
+    /// whether they still work, one shortly after the other, pairs that have failed are checked again, and servers are asked again where
     /// gathering goes on.
     pub fn network_changed(&mut self, now: Instant) {
         self.observe(now);
@@ -296,6 +296,16 @@ impl Agent {
             next = earliest(next, Some(self.consent_pacer.next_start_from(self.now)));
         }
         next
+    }
+
+    /// Keeps consent checks so far apart that all of those which are watched could leave in half of their shortest interval,
+    /// and no farther than Ta: whatever makes them due at once, they are no burst.
+    pub(super) fn spread_consent(&mut self) {
+        let interval = self.config.consent_interval;
+        let shortest = interval.saturating_sub(interval / 5);
+        let count = u32::try_from(self.watched().count()).unwrap_or(u32::MAX).max(1);
+        let gap = shortest / count.saturating_mul(2);
+        self.consent_pacer.set_ta(gap.min(self.pacer.ta()));
     }
 
     /// The pairs in use that are kept alive without consent, and when each next needs a keepalive (RFC 8445 §11).

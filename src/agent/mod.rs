@@ -127,6 +127,8 @@ pub struct Agent {
     set: ChecklistSet,
     transactions: TransactionTable,
     pacer: Pacer,
+    /// Keeps consent checks apart, which do not count against Ta.
+    consent_pacer: Pacer,
     local_foundations: LocalFoundations,
     remote_foundations: RemoteFoundations,
     next_stream: u32,
@@ -177,6 +179,7 @@ impl Agent {
             set,
             transactions: TransactionTable::new(config.schedule()),
             pacer: Pacer::new(config.ta),
+            consent_pacer: Pacer::new(config.ta),
             local_foundations: LocalFoundations::default(),
             remote_foundations: RemoteFoundations::default(),
             next_stream: 0,

@@ -107,9 +107,9 @@ impl Agent {
         }
     }
 
-    /// A consent check that is due, if Ta allows one (RFC 7675 §5.1).
+    /// A consent check that is due (RFC 7675 §5.1). Ta is not for them, yet many that are due at once do not leave at once.
     fn write_consent(&mut self, out: &mut Scratch) -> Option<Path> {
-        if !self.pacer.is_open(self.now) {
+        if self.outbox.consent.is_empty() || !self.consent_pacer.is_open(self.now) {
             return None;
         }
         loop {
@@ -130,6 +130,7 @@ impl Agent {
     }
 
     pub(super) fn record_consent(&mut self, start: &Start) {
+        self.consent_pacer.start(self.now);
         self.begin(start);
         let Some(pair) = self.set.get_mut(start.pair) else { return };
         pair.stats.consent_requests_sent += 1;
@@ -144,7 +145,6 @@ impl Agent {
     /// Begins the transaction of a check that leaves now.
     fn begin(&mut self, start: &Start) -> TransactionKey {
         let now = self.now;
-        self.pacer.start(now);
         if let Some(pair) = self.set.get_mut(start.pair) {
             pair.last_check_at = Some(now);
             pair.last_sent_at = Some(now);
@@ -199,7 +199,10 @@ impl Agent {
 
     pub(super) fn record_probe(&mut self, start: &Start) {
         self.stats.requests_sent += 1;
+        self.pacer.start(self.now);
         self.begin(start);
+        // When which of those that have failed is due depends on it.
+        self.is_dirty = true;
         if let Some(pair) = self.set.get_mut(start.pair) {
             pair.stats.requests_sent += 1;
         }

@@ -24,6 +24,11 @@ impl Pacer {
         self.ta
     }
 
+    /// Keeps starts this far apart from now on.
+    pub(crate) const fn set_ta(&mut self, ta: Duration) {
+        self.ta = ta;
+    }
+
     /// Takes the larger of the two proposals (RFC 8839 §5.5); `false` if that of the peer is too long and counts as the longest.
     #[must_use]
     pub(crate) fn agree(&mut self, theirs: Duration) -> bool {

@@ -38,6 +38,7 @@ mod lite;
 mod lite_silence;
 mod local_candidates;
 mod lone;
+mod many_streams;
 mod mappings;
 mod merge;
 mod named_addresses;
