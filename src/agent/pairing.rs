@@ -67,7 +67,10 @@ impl Agent {
         if !self.config.address_filter.allows(address.ip()) {
             return Err(E::UnusableAddress(address, UnusableAddress::Excluded));
         }
-        self.check_gathering(stream, component)?;
+        self.check_gathering(stream, component).or_else(|why| {
+            // While a restart waits for its answer, sockets come and go.
+            if self.is_too_late_to_signal(stream) { Ok(()) } else { Err(why) }
+        })?;
         let is_hidden = !self.config.candidate_types.host;
         let shown = match mapped {
             Some((public, MappingMode::Replace)) => public.into(),
@@ -86,17 +89,37 @@ impl Agent {
         if let Some(data) = self.stream_mut(stream) {
             let host = NewHost { id, component, foundation, address, tcp_type, shown, options, is_hidden };
             data.locals.add_host(host, &preferences);
+        }
+        self.reset_retries();
+        if self.is_too_late_to_signal(stream) {
+            // The peer learns of it by the checks of the generation to come.
+            let generation = self.stream(stream).map_or(0, |data| data.gathering_generation());
+            self.announce(stream, id, generation);
+            return Ok(id);
+        }
+        if let Some(data) = self.stream_mut(stream) {
             data.reopen();
             data.gathering = GatheringState::Gathering;
         }
-        self.reset_retries();
         self.update_gathering();
+        let data = self.stream(stream);
+        let current = data.filter(|data| data.pending.is_some() && data.renomination.is_some());
+        if let Some(generation) = current.map(|data| data.generation) {
+            // Until the restart is answered, the session may go on there.
+            self.queue_candidate_of(stream, id, generation);
+        }
         self.queue_candidate(stream, id);
         if let Some((public, MappingMode::Add)) = mapped.filter(|_| transport == Transport::Udp) {
             self.gatherer.mapped.push((stream, address, public));
         }
         self.gather_from(stream, component, tcp_type, address);
         Ok(id)
+    }
+
+    /// Whether a restart is prepared whose candidates have ended, for a peer that takes none after that (RFC 8838 §13).
+    fn is_too_late_to_signal(&self, stream: StreamId) -> bool {
+        let has_ended = |data: &Stream| data.pending.as_ref().is_some_and(|pending| pending.has_ended);
+        self.stream(stream).is_some_and(|data| has_ended(data) && data.renomination.is_none())
     }
 
     /// Hands a candidate to signalling, unless it is not to be shown.
@@ -204,7 +227,7 @@ impl Agent {
     fn check_gathering(&self, stream: StreamId, component: ComponentId) -> Result<(), AddLocalCandidateError> {
         use AddLocalCandidateError as E;
         let data = self.stream(stream).ok_or(E::UnknownStream(stream))?;
-        if data.renomination.is_some() && data.pending.is_none() {
+        if data.renomination.is_some() {
             // A peer that follows from pair to pair takes candidates at any time.
             return Ok(());
         }

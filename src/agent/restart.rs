@@ -187,8 +187,14 @@ impl Agent {
                 held.retain(|outgoing| !is_of(outgoing));
             }
             self.outbox.events.retain(|outgoing| !is_of(outgoing));
+            // After the end of the candidates no other is signalled (RFC 8838 §13): the peer learns of it by its checks.
+            let is_late = self.stream(stream).is_some_and(|data| data.is_gathered() && data.renomination.is_none());
             for id in added {
-                self.queue_candidate_of(stream, id, generation);
+                if is_late {
+                    self.announce(stream, id, generation);
+                } else {
+                    self.queue_candidate_of(stream, id, generation);
+                }
             }
             self.update_gathering();
         }

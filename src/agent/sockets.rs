@@ -69,7 +69,8 @@ impl Agent {
     ///
     /// Where both sides take several nominations, see [`Renomination`](crate::Renomination), sockets may come and go at any
     /// time. Otherwise none may be added once the end of the candidates was signalled or a pair is nominated, save for a
-    /// restart.
+    /// restart: while one that is prepared waits for its answer, sockets can be added and removed. One that is added after
+    /// the end of its candidates was signalled makes no event, and the peer learns of it by its checks.
     ///
     /// # Errors
     /// * [`UnknownStream`](AddLocalCandidateError::UnknownStream) or
@@ -78,7 +79,7 @@ impl Agent {
     /// * [`AddressInUse`](AddLocalCandidateError::AddressInUse) if another component has it.
     /// * [`Lite`](AddLocalCandidateError::Lite) for a lite agent, if a TCP candidate is not passive (RFC 6544 §4.4).
     /// * [`AfterEndOfCandidates`](AddLocalCandidateError::AfterEndOfCandidates) after
-    ///   [`end_of_local_candidates`](Self::end_of_local_candidates).
+    ///   [`end_of_local_candidates`](Self::end_of_local_candidates), unless a restart is prepared.
     /// * [`AfterNomination`](AddLocalCandidateError::AfterNomination) once a pair of the component is nominated.
     /// * [`Closed`](AddLocalCandidateError::Closed) after [`close`](Self::close).
     pub fn add_socket(

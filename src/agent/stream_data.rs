@@ -415,10 +415,11 @@ impl Stream {
         self.ended_generation >= Some(self.generation)
     }
 
-    /// Takes back that the local candidates of the current generation are complete: another one has come.
+    /// Takes back that the local candidates of the generation that is gathered for are complete: another one has come.
     pub(crate) fn reopen(&mut self) {
-        if self.pending.is_none() {
-            self.ended_generation = self.ended_generation.filter(|ended| *ended < self.generation);
+        match self.pending.as_mut() {
+            Some(pending) => pending.has_ended = false,
+            None => self.ended_generation = self.ended_generation.filter(|ended| *ended < self.generation),
         }
     }
 

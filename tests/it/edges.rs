@@ -177,12 +177,12 @@ fn preparing_and_rolling_back_changes_nothing_of_the_generation_in_use() {
     solo.agent.prepare_restart(solo.now, stream).unwrap();
     solo.agent.end_of_local_candidates(solo.now, stream).unwrap();
     let at = address("198.51.100.9:5000");
-    assert!(solo.agent.add_socket(solo.now, stream, ComponentId::RTP, Transport::Udp, at).is_err());
+    let early = solo.agent.add_socket(solo.now, stream, ComponentId::RTP, Transport::Udp, at).unwrap();
     solo.agent.rollback_restart(solo.now, stream).unwrap();
     solo.drain();
     assert_eq!(solo.agent.gathering_state(), GatheringState::Gathering);
     solo.events.clear();
-    solo.agent.add_socket(solo.now, stream, ComponentId::RTP, Transport::Udp, at).unwrap();
+    assert_eq!(solo.agent.add_socket(solo.now, stream, ComponentId::RTP, Transport::Udp, at), Ok(early));
     solo.agent.end_of_local_candidates(solo.now, stream).unwrap();
     solo.drain();
     let ended = solo.events.iter().any(|event| matches!(event, nilas::Event::EndOfCandidates { generation: 0, .. }));

@@ -203,3 +203,67 @@ fn a_controlling_side_nominates_the_pair_to_which_its_peer_has_moved_as_soon_as_
         assert!(pair.agrees(), "seed {seed}");
     }
 }
+
+/// Req: proj-restart-b
+#[test]
+fn while_a_prepared_restart_waits_for_its_answer_sockets_come_and_go() {
+    for draft in [None, Some(Renomination::Draft2016), Some(Renomination::Draft2026)] {
+        for is_offer_late in [true, false] {
+            let mut setup = setup("sockets");
+            setup.l.renomination = draft;
+            setup.r.renomination = draft;
+            let late = if is_offer_late { &mut setup.l } else { &mut setup.r };
+            late.description_delay = secs(2);
+            let mut pair = setup.build();
+            assert!(pair.run_until_selected(secs(5)));
+            pair.run_for(secs(2));
+            let stream = pair.stream();
+            pair.restart(SideName::L, stream);
+            for round in 0..3 {
+                pair.run_for(ms(150));
+                switch(&mut pair, &format!("198.51.100.{}", 20 + round));
+                assert!(pair.l.agent.is_restarting(stream));
+                if draft.is_some() && is_offer_late {
+                    // The generation that both are in still goes from pair to pair.
+                    let time = until_data_flows(&mut pair, secs(1));
+                    assert!(time.is_some_and(|time| time <= ms(400)), "{draft:?} round {round}: {time:?}");
+                }
+            }
+            let newest: IpAddr = "198.51.100.22".parse().unwrap();
+            let is_told = pair.l.events.iter().any(|(_, event)| {
+                matches!(event, Event::LocalCandidate { candidate, generation: 1, .. }
+                    if candidate.socket_address().is_some_and(|address| address.ip() == newest))
+            });
+            assert_eq!(is_told, draft.is_some(), "after the end, only a peer that takes it is told");
+            pair.run_for(secs(4));
+            assert_eq!(pair.l.agent.generation(stream), Some(1));
+            let selected = pair.l.agent.selected_pair(stream, ComponentId::RTP).map(|pair| pair.base.ip());
+            assert_eq!(selected, Some(newest), "{draft:?}, offer late: {is_offer_late}");
+            assert!(pair.agrees());
+            assert!(until_data_flows(&mut pair, ms(200)).is_some());
+        }
+    }
+}
+
+/// Req: proj-restart-b
+#[test]
+fn a_socket_that_came_while_a_restart_was_prepared_stays_when_that_is_rolled_back() {
+    for has_ended in [false, true] {
+        let mut pair = connected(setup("rolled back"));
+        let (stream, now) = (pair.stream(), pair.now());
+        let agent = &mut pair.l.agent;
+        agent.prepare_restart(now, stream).unwrap();
+        if has_ended {
+            agent.end_of_local_candidates(now, stream).unwrap();
+        }
+        let address = "198.51.100.77:6000".parse().unwrap();
+        let id = agent.add_socket(now, stream, ComponentId::RTP, Transport::Udp, address).unwrap();
+        assert_eq!(agent.add_socket(now, stream, ComponentId::RTP, Transport::Udp, address), Ok(id));
+        agent.rollback_restart(now, stream).unwrap();
+        assert!(agent.local_candidates(stream).any(|local| local.id == id));
+        agent.remove_local_candidate(now, stream, id).unwrap();
+        pair.drain(SideName::L);
+        pair.run_for(secs(10));
+        assert_eq!(states(&pair, SideName::L).last(), Some(&ConnectionState::Completed));
+    }
+}
