@@ -8,9 +8,10 @@
 
 mod group;
 mod set;
+#[cfg(test)]
+mod work_tests;
 
-use alloc::collections::VecDeque;
-use alloc::vec::Vec;
+use alloc::collections::{BTreeSet, VecDeque};
 use core::cmp::Reverse;
 
 pub(crate) use group::GroupKey;
@@ -67,19 +68,17 @@ impl Turn {
 
 /// Pairs in the order of their turns, the next one at the end.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Turns(Vec<Turn>);
+pub(super) struct Turns(BTreeSet<Turn>);
 
 impl Turns {
     pub(super) fn insert(&mut self, turn: Turn) {
-        if let Err(place) = self.0.binary_search(&turn) {
-            self.0.insert(place, turn);
-        }
+        work::count();
+        self.0.insert(turn);
     }
 
     pub(super) fn remove(&mut self, turn: Turn) {
-        if let Ok(place) = self.0.binary_search(&turn) {
-            self.0.remove(place);
-        }
+        work::count();
+        self.0.remove(&turn);
     }
 
     pub(super) fn next(&self) -> Option<PairId> {
@@ -88,6 +87,26 @@ impl Turns {
 
     pub(super) fn last(&self) -> Option<Turn> {
         self.0.first().copied()
+    }
+}
+
+/// Counts steps, for the tests that show how the work grows with the number of pairs.
+pub(super) mod work {
+    #[cfg(test)]
+    std::thread_local! {
+        static STEPS: core::cell::Cell<u64> = const { core::cell::Cell::new(0) };
+    }
+
+    /// One more step: a look at a pair, or a change of an index.
+    pub(in crate::checklist) fn count() {
+        #[cfg(test)]
+        STEPS.with(|steps| steps.set(steps.get() + 1));
+    }
+
+    /// The steps since the last call.
+    #[cfg(test)]
+    pub(in crate::checklist) fn take() -> u64 {
+        STEPS.with(core::cell::Cell::take)
     }
 }
 

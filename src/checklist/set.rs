@@ -361,13 +361,16 @@ impl ChecklistSet {
             (CandidatePairState::Waiting, false) => list.waiting.remove(turn),
             (CandidatePairState::InProgress, _) => step(&mut list.in_progress),
             (CandidatePairState::Failed, true) => list.failed.push_back(id),
-            (CandidatePairState::Failed, false) => list.failed.retain(|failed| *failed != id),
+            (CandidatePairState::Failed, false) => list.failed.retain(|failed| {
+                super::work::count();
+                *failed != id
+            }),
             (CandidatePairState::Succeeded, _) => {}
         }
     }
 
     /// Changes the state of a pair by one of its moves; `false` if the move is not one of its state.
-    fn change(&mut self, id: PairId, step: impl FnOnce(&mut PairState) -> bool) -> bool {
+    pub(super) fn change(&mut self, id: PairId, step: impl FnOnce(&mut PairState) -> bool) -> bool {
         self.leave_state(id);
         let has_changed = self.get_mut(id).is_some_and(|pair| step(&mut pair.state));
         self.enter_state(id);
@@ -381,8 +384,12 @@ impl ChecklistSet {
 
     /// Gives a pair other candidates or another priority, in place (RFC 8838 §11).
     pub(crate) fn amend(&mut self, id: PairId, change: impl FnOnce(&mut CandidatePair)) {
-        let Some(before) = self.get(id).map(|pair| pair.group) else { return };
-        self.leave_state(id);
+        let Some((before, state)) = self.get(id).map(|pair| (pair.group, pair.state.get())) else { return };
+        // Those that have failed are in the order of their failures, whatever their priority.
+        let has_turn = state != CandidatePairState::Failed;
+        if has_turn {
+            self.leave_state(id);
+        }
         let Some(pair) = self.get_mut(id) else { return };
         change(pair);
         let behind = pair.group;
@@ -394,7 +401,9 @@ impl ChecklistSet {
                 self.groups.update(key, |group| group.members.push(id));
             }
         }
-        self.enter_state(id);
+        if has_turn {
+            self.enter_state(id);
+        }
     }
 
     /// Gives a pair another path, because the peer has opened its connection anew.
@@ -414,6 +423,8 @@ impl ChecklistSet {
             return;
         }
         let mut fresh = core::mem::take(&mut self.fresh);
+        // Of each foundation it is one and the same for the whole batch.
+        let mut topmost: BTreeMap<GroupKey, Option<PairId>> = BTreeMap::new();
         for id in fresh.drain(..) {
             let Some(key) =
                 self.get(id).filter(|pair| pair.state.get() == CandidatePairState::Frozen).and_then(|pair| pair.group)
@@ -421,7 +432,8 @@ impl ChecklistSet {
                 continue;
             };
             let Some(group) = self.groups.get(key) else { continue };
-            if group.succeeded > 0 || self.topmost(&group.members) == Some(id) {
+            let mut is_topmost = || *topmost.entry(key).or_insert_with(|| self.topmost(&group.members)) == Some(id);
+            if group.succeeded > 0 || is_topmost() {
                 self.change(id, PairState::unfreeze);
             }
         }
@@ -431,6 +443,7 @@ impl ChecklistSet {
     /// The pair that represents its foundation: of the first list, the lowest component, then the highest priority.
     fn topmost(&self, members: &[PairId]) -> Option<PairId> {
         let rank = |id: &PairId| {
+            super::work::count();
             let pair = self.get(*id)?;
             let list = self.lists.iter().position(|list| list.stream == pair.stream)?;
             Some((list, core::cmp::Reverse(Turn::of(pair))))

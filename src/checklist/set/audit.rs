@@ -39,8 +39,8 @@ impl ChecklistSet {
             turns
         };
         compare("listed", on_list().count(), list.listed)?;
-        compare("waiting", turns(Waiting), list.waiting.0.clone())?;
-        compare("frozen", turns(Frozen), list.frozen.0.clone())?;
+        compare("waiting", turns(Waiting), list.waiting.0.iter().copied().collect())?;
+        compare("frozen", turns(Frozen), list.frozen.0.iter().copied().collect())?;
         let is_held = |pair: &&CandidatePair| pair.is_held && matches!(pair.state.get(), Frozen | Waiting);
         compare("held", on_list().filter(is_held).count(), list.held)?;
         let is_awaited = |pair: &&CandidatePair| pair.state.get() == InProgress && !pair.is_retired;
