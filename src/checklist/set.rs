@@ -743,3 +743,6 @@ impl ChecklistSet {
         (removed, cancelled)
     }
 }
+
+#[cfg(test)]
+mod tests;
