@@ -11,6 +11,7 @@
     reason = "test code"
 )]
 
+mod aftermath;
 mod agreement;
 mod client;
 mod close;
