@@ -113,6 +113,7 @@ extern crate alloc;
 #[cfg(feature = "std")]
 extern crate std;
 
+mod address;
 mod agent;
 mod candidate;
 mod check;

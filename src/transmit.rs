@@ -169,9 +169,10 @@ impl<'a, T: AsRef<[u8]> + ?Sized> From<&'a T> for Payload<'a> {
 pub struct Transmit {
     /// Number of bytes appended to the buffer.
     pub len: usize,
-    /// Local address to send from: one given to [`Agent::add_socket`](crate::Agent::add_socket).
+    /// Local address to send from: one given to [`Agent::add_socket`](crate::Agent::add_socket), in the form in which it was
+    /// given.
     pub source: SocketAddr,
-    /// Address to send to.
+    /// Address to send to, in the same form: `::ffff:a.b.c.d` where the socket was given so.
     pub destination: SocketAddr,
     /// Transport protocol to send over.
     pub transport: Transport,

@@ -43,7 +43,8 @@ impl Agent {
     #[must_use = "a connection that nobody opens is one that fails"]
     pub fn poll_connection(&mut self) -> Option<ConnectionRequest> {
         self.evaluate();
-        self.connections.poll_request()
+        let request = self.connections.poll_request()?;
+        Some(self.spell_request(request))
     }
 
     /// Takes what has become of a connection. What is said of a connection that the agent does not have, or no longer,

@@ -89,7 +89,7 @@ pub enum UnusableAddress {
     /// A deprecated IPv4-compatible address, `::/96`.
     #[error("it is a deprecated IPv4-compatible address")]
     Ipv4Compatible,
-    /// An IPv4-mapped address, `::ffff:0:0/96`: add the IPv4 address.
+    /// An IPv4-mapped address, `::ffff:0:0/96`. It does not occur: such an address counts as the IPv4 address in it.
     #[error("it is an IPv4-mapped address")]
     Ipv4Mapped,
     /// One that is left out by [`Config::with_address_filter`](crate::Config::with_address_filter).

@@ -11,7 +11,6 @@ use super::stream_data::Stream;
 use super::{AddLocalCandidateError, Agent, GatherError, GatheringState};
 #[cfg(feature = "turn")]
 use crate::candidate::address::judge;
-use crate::candidate::address::unmapped;
 use crate::candidate::{CandidateId, TcpType};
 use crate::config::Config;
 use crate::event::Event;
@@ -283,7 +282,7 @@ impl Agent {
         let Some(answer) = read_answer(datagram.payload) else { return Some(Err(DropReason::Malformed)) };
         self.is_dirty = true;
         match answer {
-            ServerAnswer::Mapped(mapped) => self.take_mapped(task, stream, base, server, canonical(unmapped(mapped))),
+            ServerAnswer::Mapped(mapped) => self.take_mapped(task, stream, base, server, canonical(mapped)),
             ServerAnswer::Refused(500..=599, _) if self.gatherer.retry(task, self.now) => {}
             // Whatever it is, ALTERNATE-SERVER included: without credentials it is not believed (RFC 8445 §5.1.1.2).
             ServerAnswer::Refused(code, text) => {

@@ -10,6 +10,7 @@ mod data;
 mod describe;
 mod description;
 mod error;
+mod forms;
 mod gathering;
 mod hold;
 mod input;
@@ -82,6 +83,7 @@ use crate::stream::{ComponentId, StreamId};
 use crate::tcp::Connections;
 use crate::time::{Instant, last};
 use crate::transmit::Transport;
+use forms::MappedSockets;
 use outbox::{Outbox, Outgoing};
 use stream_data::{Keyed, Stream};
 
@@ -124,6 +126,7 @@ pub struct Agent {
     random: Random,
     streams: Vec<Stream>,
     sockets: BTreeMap<(Transport, SocketAddr), Socket>,
+    mapped_sockets: MappedSockets,
     set: ChecklistSet,
     transactions: TransactionTable,
     pacer: Pacer,
@@ -176,6 +179,7 @@ impl Agent {
             random,
             streams: Vec::new(),
             sockets: BTreeMap::new(),
+            mapped_sockets: MappedSockets::default(),
             set,
             transactions: TransactionTable::new(config.schedule()),
             pacer: Pacer::new(config.ta),

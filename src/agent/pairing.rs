@@ -10,6 +10,7 @@ use super::{
     AddLocalCandidateError, AddRemoteCandidateError, Agent, GatheringState, RemoteCandidateOutcome, RemoteDescription,
     Socket, SocketOptions, UnusableAddress,
 };
+use crate::address::{is_mapped, plain, plain_ip};
 use crate::candidate::address::{Scope, judge, scope};
 use crate::candidate::{
     Candidate, CandidateAddress, CandidateId, CandidateKind, LocalCandidate, NewHost, Priority, RemoteCandidate,
@@ -45,6 +46,7 @@ impl Agent {
             return Err(E::Lite);
         }
         let transport = if tcp_type.is_some() { Transport::Tcp } else { Transport::Udp };
+        let is_mapped = is_mapped(address);
         let mut address = canonical(address);
         if tcp_type == Some(TcpType::Active) {
             // It has no port before there is a connection: what is signalled is 9 (RFC 6544 §4.5).
@@ -86,6 +88,7 @@ impl Agent {
         if tcp_type != Some(TcpType::Active) {
             self.sockets.insert((transport, address), Socket { stream, component, host: id });
         }
+        self.mapped_sockets.note(transport, address, is_mapped);
         if let Some(data) = self.stream_mut(stream) {
             let host = NewHost { id, component, foundation, address, tcp_type, shown, options, is_hidden };
             data.locals.add_host(host, &preferences);
@@ -168,7 +171,7 @@ impl Agent {
         server: Option<IpAddr>,
     ) -> Result<CandidateId, AddLocalCandidateError> {
         use AddLocalCandidateError as E;
-        let (base, mapped) = (canonical(base), canonical(mapped));
+        let (base, mapped, server) = (canonical(base), canonical(mapped), server.map(plain_ip));
         let socket = self.sockets.get(&(transport, base)).filter(|socket| socket.stream == stream).copied();
         let component = socket.map_or(ComponentId::RTP, |socket| socket.component);
         self.check_local(stream, component)?;
@@ -658,10 +661,11 @@ fn is_ipv6_link_local(address: SocketAddr) -> bool {
     matches!(address, SocketAddr::V6(v6) if v6.ip().is_unicast_link_local())
 }
 
-/// The address without what does not tell two of them apart: the flow label, and the scope of all but link-local ones.
+/// The address without what does not tell two of them apart: the mapped form of IPv4, the flow label, and the scope of all but
+/// link-local ones.
 pub(super) fn canonical(address: SocketAddr) -> SocketAddr {
-    match address {
-        SocketAddr::V4(_) => address,
+    match plain(address) {
+        SocketAddr::V4(v4) => SocketAddr::V4(v4),
         SocketAddr::V6(v6) => {
             let scope = if v6.ip().is_unicast_link_local() { v6.scope_id() } else { 0 };
             SocketAddr::V6(SocketAddrV6::new(*v6.ip(), v6.port(), 0, scope))
@@ -686,7 +690,6 @@ fn check_local_address(address: SocketAddr, config: &Config) -> Result<(), Unusa
     }
     match ip {
         IpAddr::V4(_) => Ok(()),
-        IpAddr::V6(v6) if v6.to_ipv4_mapped().is_some() => Err(UnusableAddress::Ipv4Mapped),
         IpAddr::V6(v6) if is_ipv4_compatible(v6) => Err(UnusableAddress::Ipv4Compatible),
         IpAddr::V6(v6) if v6.segments().first().is_some_and(|first| first & 0xffc0 == 0xfec0) => {
             Err(UnusableAddress::SiteLocal)

@@ -16,7 +16,7 @@ use smallvec::SmallVec;
 
 use super::pairing::canonical;
 use super::{Agent, GatheringState, Socket};
-use crate::candidate::address::{judge, unmapped};
+use crate::candidate::address::judge;
 use crate::candidate::{Candidate, CandidateId, CandidateKind, Foundation, Priority};
 use crate::connection::ConnectionId;
 use crate::event::Event;
@@ -133,6 +133,11 @@ impl Relays {
     /// Whether this is an address of a server, not one of ours.
     pub(super) fn is_relayed(&self, address: SocketAddr) -> bool {
         self.by_address.contains_key(&address)
+    }
+
+    /// The address of the socket that a relay is reached from.
+    pub(super) fn base_of(&self, id: RelayId) -> Option<SocketAddr> {
+        self.list.get(&id).map(|relay| relay.base)
     }
 
     pub(super) fn at(&self, address: SocketAddr) -> Option<&Relay> {
@@ -294,7 +299,7 @@ impl Agent {
                 TurnEvent::Allocated { relayed, mapped } => self.take_allocated(id, &relayed, canonical(mapped)),
                 TurnEvent::FamilyRefused { family, code } => self.tell_relay_error(id, code, family_text(family)),
                 TurnEvent::Failed { code, text } => self.take_failed(id, code, text.into()),
-                TurnEvent::Redirected(alternate) => self.follow_redirection(id, canonical(unmapped(alternate))),
+                TurnEvent::Redirected(alternate) => self.follow_redirection(id, canonical(alternate)),
                 TurnEvent::Lost { code, text } => self.take_lost(id, code, text.into()),
                 TurnEvent::Permitted(ip) => {
                     for pair in self.relayed_pairs(id, ip) {

@@ -17,7 +17,6 @@ use super::input::Received;
 use super::pairing::canonical;
 use super::relay::{Cramped, Relay, RelayId};
 use super::wrap::Leaving;
-use crate::candidate::address::unmapped;
 use crate::connection::{ConnectionId, ConnectionSecurity};
 use crate::pair::Path;
 use crate::route::Framing;
@@ -72,11 +71,13 @@ impl Agent {
     /// How messages leave to the server of a relay; `None` as long as its connection is not open.
     fn link_of(&self, relay: &Relay) -> Option<Leaving> {
         let (destination, transport) = (relay.server, relay.ice_server.transport());
-        if transport == Transport::Udp {
-            return Some(Leaving { source: relay.base, destination, transport, connection: None });
-        }
-        let open = self.connections.get(relay.connection?).filter(|connection| connection.stage == Stage::Open)?;
-        Some(Leaving { source: open.local, destination, transport, connection: Some(open.id) })
+        let way = if transport == Transport::Udp {
+            Leaving { source: relay.base, destination, transport, connection: None }
+        } else {
+            let open = self.connections.get(relay.connection?).filter(|connection| connection.stage == Stage::Open)?;
+            Leaving { source: open.local, destination, transport, connection: Some(open.id) }
+        };
+        Some(self.mapped_sockets.spell(Transport::Udp, relay.base, way))
     }
 
     // The way out.
@@ -232,7 +233,7 @@ impl Agent {
                 Some(peer) => (peer, payload, true),
                 None => return dropped(DropReason::UnvalidatedSource),
             },
-            FromServer::Data(peer, payload) => (canonical(unmapped(peer)), payload, false),
+            FromServer::Data(peer, payload) => (canonical(peer), payload, false),
             FromServer::Icmp(peer, kind, code) => {
                 let result = relay.allocation.handle_icmp(now, canonical(peer), kind, code);
                 self.follow_relay(id);

@@ -12,7 +12,7 @@ use super::error::RemoveCandidateError;
 use super::pairing::in_scope_of;
 use super::revocation::Revocation;
 use super::stream_data::remember;
-use crate::candidate::{CandidateId, CandidateKind};
+use crate::candidate::{CandidateId, CandidateKind, LocalCandidate};
 use crate::check::TransactionKey;
 use crate::checklist::Departed;
 use crate::event::Event;
@@ -49,6 +49,13 @@ impl Agent {
         };
         if is_host {
             self.sockets.remove(&(transport, base));
+            let is_shared = |local: &LocalCandidate| {
+                local.id != candidate && (local.candidate.transport(), local.base) == (transport, base)
+            };
+            if !self.streams.iter().any(|data| data.locals.iter().any(is_shared)) {
+                // Active candidates of several components have the same address.
+                self.mapped_sockets.forget(transport, base);
+            }
             if is_relayed {
                 self.release_relayed(base);
             } else {

@@ -67,6 +67,9 @@ impl Agent {
     ///
     /// A TCP socket is one that accepts connections, unless [`SocketOptions::tcp_type`] says otherwise.
     ///
+    /// An IPv4 address may be given as a socket of IPv6 names it, `::ffff:a.b.c.d`. It is the same address, of an IPv4
+    /// candidate, but all that is sent from this socket names its addresses in that form, which such sockets want.
+    ///
     /// Where both sides take several nominations, see [`Renomination`](crate::Renomination), sockets may come and go at any
     /// time. Otherwise none may be added once the end of the candidates was signalled or a pair is nominated, save for a
     /// restart: while one that is prepared waits for its answer, sockets can be added and removed. One that is added after

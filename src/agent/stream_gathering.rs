@@ -11,7 +11,7 @@ use super::Agent;
 use super::gathering::end_of;
 use super::input::Received;
 use super::pairing::canonical;
-use crate::candidate::address::unmapped;
+use super::wrap::Leaving;
 use crate::connection::{ConnectionEnd, ConnectionId, ConnectionSecurity};
 use crate::gather::{End, TaskId};
 use crate::stats::DropReason;
@@ -49,7 +49,10 @@ impl Agent {
             let mut scratch = Scratch::new();
             write_binding(&mut scratch, enquiry.request);
             buf.put_slice(&scratch);
-            let mut transmit = Transmit::new(scratch.len(), Transport::Tcp, connection.local, connection.remote);
+            let (source, destination, transport) = (connection.local, connection.remote, Transport::Tcp);
+            let way = Leaving { source, destination, transport, connection: Some(id) };
+            let way = self.mapped_sockets.spell(transport, enquiry.base, way);
+            let mut transmit = Transmit::new(scratch.len(), transport, way.source, way.destination);
             transmit.connection = Some(id);
             self.stats.datagrams_sent += 1;
             return Some(transmit);
@@ -81,7 +84,7 @@ impl Agent {
         let message = bytes.get(..wanted).filter(|message| response_id(message) == Some(request));
         let end = match message.and_then(read_answer) {
             Some(ServerAnswer::Mapped(mapped)) => {
-                end_of(&self.add_reflexive(stream, (Transport::Tcp, base), unmapped(mapped), Some(server.ip())))
+                end_of(&self.add_reflexive(stream, (Transport::Tcp, base), mapped, Some(server.ip())))
             }
             Some(ServerAnswer::Refused(code, text)) => End::Refused(code, text.into()),
             Some(ServerAnswer::Unusable) | None => End::Silent,

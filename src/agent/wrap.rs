@@ -47,7 +47,7 @@ impl Agent {
             return link;
         }
         let Path { transport, base, remote, .. } = *path;
-        match transport {
+        let way = match transport {
             Transport::Udp => Some(Leaving { source: base, destination: remote, transport, connection: None }),
             Transport::Tcp => self.connections.find_open(path).map(|open| Leaving {
                 source: open.local,
@@ -55,7 +55,8 @@ impl Agent {
                 transport,
                 connection: Some(open.id),
             }),
-        }
+        };
+        way.map(|way| self.mapped_sockets.spell(transport, base, way))
     }
 
     /// What stands around each message on this path.

@@ -1,7 +1,7 @@
 //! Addresses that somebody else names: candidates of the peer, sources of its checks, what STUN and TURN servers tell. All are
 //! judged by one rule before anything goes there (RFC 8445 §6.1.2.2, §19.5.1).
 
-use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// How far a unicast address reaches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,14 +62,6 @@ pub(crate) fn embedded(v6: Ipv6Addr) -> Option<Ipv4Addr> {
             Some(Ipv4Addr::from(u32::from(high) << 16 | u32::from(low)))
         }
         _ => None,
-    }
-}
-
-/// The address; an IPv4-mapped one as the IPv4 address that it is.
-pub(crate) const fn unmapped(address: SocketAddr) -> SocketAddr {
-    match address.ip().to_canonical() {
-        IpAddr::V4(v4) => SocketAddr::V4(core::net::SocketAddrV4::new(v4, address.port())),
-        IpAddr::V6(_) => address,
     }
 }
 

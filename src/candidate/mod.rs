@@ -27,6 +27,7 @@ pub(crate) use set::{
     LocalCandidate, LocalCandidates, LocalFoundations, NewHost, RemoteCandidate, RemoteCandidates, RemoteFoundations,
 };
 
+use crate::address::plain;
 use crate::stream::ComponentId;
 use crate::transmit::Transport;
 
@@ -147,6 +148,11 @@ pub enum CandidateAddress {
 }
 
 impl CandidateAddress {
+    /// An IP address and port, in plain form.
+    pub(crate) const fn of(address: SocketAddr) -> Self {
+        Self::Socket(plain(address))
+    }
+
     /// The IP address and port, if it is not a name.
     #[must_use]
     pub const fn socket(&self) -> Option<SocketAddr> {
@@ -177,8 +183,9 @@ impl fmt::Display for CandidateAddress {
 }
 
 impl From<SocketAddr> for CandidateAddress {
+    /// An IPv4 address in its IPv6 form, `::ffff:a.b.c.d`, becomes the IPv4 address (RFC 8445 §5.1.1.1).
     fn from(address: SocketAddr) -> Self {
-        Self::Socket(address)
+        Self::of(address)
     }
 }
 
@@ -217,7 +224,7 @@ impl Candidate {
             transport: Transport::Udp,
             tcp_type: None,
             priority,
-            address: CandidateAddress::Socket(address),
+            address: CandidateAddress::of(address),
             kind,
             related_address: None,
             extensions: Vec::new(),
@@ -237,7 +244,7 @@ impl Candidate {
     /// The same with a related address (RFC 8445 §5.3).
     #[must_use]
     pub fn with_related_address(mut self, address: SocketAddr) -> Self {
-        self.related_address = Some(CandidateAddress::Socket(address));
+        self.related_address = Some(CandidateAddress::of(address));
         self.spelling = None;
         self
     }

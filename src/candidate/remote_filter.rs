@@ -4,6 +4,7 @@ use alloc::vec::Vec;
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::address::{embedded, is_within};
+use crate::address::plain_network;
 
 /// Which addresses of the peer are used: whatever names them, nothing is sent to the others, and their checks have no effect.
 ///
@@ -65,6 +66,7 @@ impl RemoteFilter {
     /// The same with the addresses of a network, or a single one with the full prefix length.
     #[must_use]
     pub fn with_network(mut self, network: IpAddr, prefix_len: u8) -> Self {
+        let (network, prefix_len) = plain_network(network, prefix_len);
         self.rules.push(Rule { network, prefix_len, is_allowed: true });
         self
     }
@@ -72,6 +74,7 @@ impl RemoteFilter {
     /// The same without the addresses of a network, or a single one with the full prefix length.
     #[must_use]
     pub fn without_network(mut self, network: IpAddr, prefix_len: u8) -> Self {
+        let (network, prefix_len) = plain_network(network, prefix_len);
         self.rules.push(Rule { network, prefix_len, is_allowed: false });
         self
     }

@@ -3,6 +3,7 @@
 use alloc::vec::Vec;
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
 
+use crate::address::{plain_ip, plain_network};
 use crate::candidate::is_within;
 
 /// Which types of candidates are gathered, signalled and used (RFC 9429 §3.5.3, RFC 8828 §5.2).
@@ -75,13 +76,14 @@ impl AddressFilter {
     /// The same without the addresses of a network: those of an interface, or a single one with the full prefix length.
     #[must_use]
     pub fn without_network(mut self, network: IpAddr, prefix_len: u8) -> Self {
-        self.networks.push((network, prefix_len));
+        self.networks.push(plain_network(network, prefix_len));
         self
     }
 
     /// Whether an address is used.
     #[must_use]
     pub fn allows(&self, ip: IpAddr) -> bool {
+        let ip = plain_ip(ip);
         let is_excluded = match ip {
             IpAddr::V4(_) => self.has_no_ipv4,
             IpAddr::V6(_) => self.has_no_ipv6,
@@ -111,7 +113,7 @@ impl AddressMapping {
     /// The same with a rule: `public` stands for `local`. A local address has one rule, the first; both are of one family.
     #[must_use]
     pub fn with_rule(mut self, local: IpAddr, public: IpAddr, mode: MappingMode) -> Self {
-        self.rules.push((local, public, mode));
+        self.rules.push((plain_ip(local), plain_ip(public), mode));
         self
     }
 

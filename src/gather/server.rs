@@ -7,6 +7,7 @@ use core::fmt;
 use core::net::{IpAddr, SocketAddr};
 use core::str::FromStr;
 
+use crate::address::plain;
 use crate::transmit::Transport;
 
 /// What a server does for an agent.
@@ -132,6 +133,7 @@ impl IceServer {
     fn at(kind: IceServerKind, address: SocketAddr, url: alloc::string::String) -> Self {
         let host = format!("{}", address.ip()).into();
         let (transport, is_secure) = (Transport::Udp, false);
+        let address = plain(address);
         let (username, credential, is_anonymous) = (None, None, false);
         Self { url: url.into(), kind, host, address, transport, is_secure, username, credential, is_anonymous }
     }
@@ -202,7 +204,7 @@ impl IceServer {
             url: url.into(),
             kind,
             host: host.into(),
-            address: SocketAddr::new(ip, port),
+            address: plain(SocketAddr::new(ip, port)),
             transport,
             is_secure,
             username: None,

@@ -432,7 +432,7 @@ pub(super) fn read_address(text: &str, port: u16) -> Option<CandidateAddress> {
             None => 0,
         };
         let ip: Ipv6Addr = ip.parse().ok()?;
-        return Some(CandidateAddress::Socket(SocketAddrV6::new(ip, port, 0, scope).into()));
+        return Some(CandidateAddress::of(SocketAddrV6::new(ip, port, 0, scope).into()));
     }
     if let Ok(ip) = text.parse::<Ipv4Addr>() {
         return Some(CandidateAddress::Socket(SocketAddr::new(ip.into(), port)));

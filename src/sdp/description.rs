@@ -13,6 +13,7 @@ use core::time::Duration;
 use super::candidate::{Host, ParseCandidateError, read_port};
 use super::options::IceOptions;
 use super::{is_word, is_word_or_empty};
+use crate::address::plain;
 use crate::candidate::{Candidate, CandidateAddress};
 use crate::credentials::{Credentials, Password, Ufrag};
 use crate::stream::ComponentId;
@@ -231,12 +232,12 @@ impl IceMedia {
     /// (RFC 8839 §4.2.5). 0.0.0.0 and `::` with port 9, and names, always match.
     #[must_use]
     pub fn matches_default(&self, component: ComponentId, default: &CandidateAddress) -> bool {
-        let Some(address) = default.socket() else { return true };
+        let Some(address) = default.socket().map(plain) else { return true };
         if address.ip().is_unspecified() && address.port() == 9 {
             return true;
         }
         let mut candidates = self.candidates.iter().filter(|candidate| candidate.component() == component);
-        candidates.any(|candidate| candidate.socket_address() == Some(address))
+        candidates.any(|candidate| candidate.socket_address().map(plain) == Some(address))
     }
 
     pub(super) fn with_m_line(m_line: &str) -> Self {

@@ -15,6 +15,7 @@ use core::str::FromStr;
 use super::description::{IceDescription, IceMedia, write_section_head};
 use super::is_word;
 use super::parse::ParseIceDescriptionError;
+use crate::address::plain;
 use crate::candidate::{Candidate, CandidateAddress};
 use crate::credentials::Credentials;
 use crate::stream::ComponentId;
@@ -295,7 +296,7 @@ type Key = (ComponentId, Transport, Result<SocketAddr, (Box<str>, u16)>);
 
 fn key(candidate: &Candidate) -> Key {
     let address = match candidate.address() {
-        CandidateAddress::Socket(socket) => Ok(*socket),
+        CandidateAddress::Socket(socket) => Ok(plain(*socket)),
         CandidateAddress::Name { host, port } => Err((host.to_ascii_lowercase().into(), *port)),
     };
     (candidate.component(), candidate.transport(), address)

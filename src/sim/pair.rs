@@ -76,7 +76,10 @@ impl Pair {
                 }
             }
             let seed = setup.seed.derive(if side == SideName::L { "L" } else { "R" });
-            Peer::new(host, Agent::new(data.config.clone(), data.role, seed).expect("the configuration is good"))
+            let agent = Agent::new(data.config.clone(), data.role, seed).expect("the configuration is good");
+            let mut peer = Peer::new(host, agent);
+            peer.is_mapped = data.mapped_sockets;
+            peer
         });
         network.set_default_link(setup.link);
         let [l, r] = &mut peers;

@@ -8,6 +8,7 @@ use super::host::HostId;
 use super::invariants::Invariants;
 use super::network::{Delivery, Network, StreamEvent, StreamSocketId};
 use super::trace::PacketId;
+use crate::address::{mapped, plain};
 use crate::time::Instant;
 use crate::{
     Agent, Candidate, ComponentId, ConnectionEvent, ConnectionId, ConnectionRequest, ConnectionState, Datagram, Event,
@@ -68,6 +69,10 @@ pub struct Peer {
     pub connections: Vec<(Instant, ConnectionRequest)>,
     /// What it sent on connections: the name, and the bytes.
     pub streamed: Vec<(Instant, ConnectionId, Vec<u8>)>,
+    /// How many datagrams, and connections to be opened, its sockets have refused for the form of their addresses. Only
+    /// sockets of IPv6 do, see [`SideSetup::mapped_sockets`](super::SideSetup::mapped_sockets).
+    pub refused_addresses: usize,
+    pub(super) is_mapped: bool,
     host: HostId,
     sockets: Vec<SocketAddr>,
     ends: BTreeMap<ConnectionId, StreamSocketId>,
@@ -90,6 +95,8 @@ impl Peer {
             sent: Vec::new(),
             connections: Vec::new(),
             streamed: Vec::new(),
+            refused_addresses: 0,
+            is_mapped: false,
             host,
             sockets: Vec::new(),
             ends: BTreeMap::new(),
@@ -124,9 +131,24 @@ impl Peer {
         component: ComponentId,
         address: SocketAddr,
     ) -> Result<crate::CandidateId, crate::AddLocalCandidateError> {
-        let id = self.agent.add_socket(now, stream, component, Transport::Udp, address)?;
+        let id = self.agent.add_socket(now, stream, component, Transport::Udp, self.seen(address))?;
         self.note_socket(address);
         Ok(id)
+    }
+
+    /// An address as its sockets have it.
+    const fn seen(&self, address: SocketAddr) -> SocketAddr {
+        if self.is_mapped { mapped(address) } else { address }
+    }
+
+    /// The addresses as the network has them; `None` if its sockets do not take them.
+    fn unseen(&mut self, source: SocketAddr, destination: SocketAddr) -> Option<(SocketAddr, SocketAddr)> {
+        let is_refused = |address: SocketAddr| address.is_ipv4() == self.is_mapped && plain(address).is_ipv4();
+        if is_refused(source) || is_refused(destination) {
+            self.refused_addresses += 1;
+            return None;
+        }
+        Some((plain(source), plain(destination)))
     }
 
     /// Notes a socket that a test has given to the agent itself.
@@ -150,7 +172,8 @@ impl Peer {
     ) -> Result<crate::CandidateId, crate::AddLocalCandidateError> {
         let options = SocketOptions::default().with_tcp_type(tcp_type);
         let now = network.now();
-        let id = self.agent.add_socket_with(now, stream, component, Transport::Tcp, address, options)?;
+        let seen = self.seen(address);
+        let id = self.agent.add_socket_with(now, stream, component, Transport::Tcp, seen, options)?;
         if tcp_type != TcpType::Active {
             network.listen(self.host, address);
         }
@@ -163,11 +186,12 @@ impl Peer {
         match event {
             StreamEvent::Opened { socket, local, .. } => {
                 if let Some(&id) = self.names.get(socket) {
-                    self.agent.handle_connection(now, ConnectionEvent::Opened { id, local: *local });
+                    let local = self.seen(*local);
+                    self.agent.handle_connection(now, ConnectionEvent::Opened { id, local });
                 }
             }
             StreamEvent::Accepted { socket, local, remote, .. } => {
-                match self.agent.accept_connection(now, *local, *remote) {
+                match self.agent.accept_connection(now, self.seen(*local), self.seen(*remote)) {
                     Ok(id) => {
                         self.ends.insert(id, *socket);
                         self.names.insert(*socket, id);
@@ -205,11 +229,14 @@ impl Peer {
 
     fn do_request(&mut self, network: &mut Network, request: ConnectionRequest) {
         match &request {
-            ConnectionRequest::Open { id, local, remote, .. } => {
-                let socket = network.connect(self.host, *local, *remote);
-                self.ends.insert(*id, socket);
-                self.names.insert(socket, *id);
-            }
+            ConnectionRequest::Open { id, local, remote, .. } => match self.unseen(*local, *remote) {
+                Some((local, remote)) => {
+                    let socket = network.connect(self.host, local, remote);
+                    self.ends.insert(*id, socket);
+                    self.names.insert(socket, *id);
+                }
+                None => self.agent.handle_connection(network.now(), ConnectionEvent::Failed { id: *id }),
+            },
             ConnectionRequest::Close { id } => {
                 if let Some(socket) = self.ends.remove(id) {
                     self.names.remove(&socket);
@@ -222,7 +249,8 @@ impl Peer {
 
     /// Hands a delivered datagram to the agent.
     pub fn deliver(&mut self, now: Instant, delivery: &Delivery) {
-        let datagram = Datagram::new(delivery.source, delivery.destination, &delivery.payload);
+        let (source, destination) = (self.seen(delivery.source), self.seen(delivery.destination));
+        let datagram = Datagram::new(source, destination, &delivery.payload);
         if let Received::Data { stream, component, payload, .. } = self.agent.handle_datagram(now, &datagram) {
             self.received.push(ReceivedData { at: now, stream, component, payload: payload.into() });
         }
@@ -299,6 +327,7 @@ impl Peer {
 
     /// Puts what is in the buffer on the network.
     fn put(&mut self, now: Instant, transmit: &Transmit, network: &mut Network) -> Option<PacketId> {
+        let (source, destination) = self.unseen(transmit.source, transmit.destination)?;
         if let Some(id) = transmit.connection {
             if let Some(socket) = self.ends.get(&id) {
                 network.send_stream(*socket, &self.buffer);
@@ -306,7 +335,7 @@ impl Peer {
             self.streamed.push((now, id, self.buffer.clone()));
             return None;
         }
-        let Transmit { source, destination, traffic_class, .. } = *transmit;
+        let traffic_class = transmit.traffic_class;
         let packet = network.send(self.host, source, destination, &self.buffer);
         let payload = self.buffer.clone();
         self.sent.push(Sent { at: now, packet, source, destination, traffic_class, payload });

@@ -63,6 +63,9 @@ pub struct SideSetup {
     pub extra_candidates: Vec<Candidate>,
     /// Whether it has UDP sockets.
     pub udp: bool,
+    /// Whether its sockets are of IPv6 and open for IPv4, too: they name IPv4 addresses `::ffff:a.b.c.d`, and refuse to send
+    /// from or to plain ones.
+    pub mapped_sockets: bool,
     /// The TCP candidates that it has at each address: passive ones from port 7000 on, simultaneous-open ones from port
     /// 8000 on.
     pub tcp: Vec<TcpType>,
@@ -93,6 +96,7 @@ impl SideSetup {
             candidate_interval: Duration::ZERO,
             extra_candidates: Vec::new(),
             udp: true,
+            mapped_sockets: false,
             tcp: Vec::new(),
             reflexive_toward: None,
             servers: Vec::new(),

@@ -2,6 +2,8 @@
 
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
+use crate::address::plain;
+
 use stun_types::message::{BINDING, MAGIC_COOKIE, MessageClass, MessageType};
 
 use super::attributes::{self, UnknownAttributes};
@@ -270,7 +272,7 @@ impl Authenticated<Message<'_>> {
     }
 }
 
-/// Reads XOR-MAPPED-ADDRESS (RFC 8489 §14.2).
+/// Reads XOR-MAPPED-ADDRESS (RFC 8489 §14.2), in plain form: `a.b.c.d` for `::ffff:a.b.c.d`.
 pub(super) fn xor_address(value: &[u8], id: TransactionId) -> Option<SocketAddr> {
     let (&[_, family, p1, p2], address) = value.split_first_chunk::<4>()?;
     let [c1, c2, c3, c4] = MAGIC_COOKIE.to_be_bytes();
@@ -280,7 +282,7 @@ pub(super) fn xor_address(value: &[u8], id: TransactionId) -> Option<SocketAddr>
         (2, _) => IpAddr::V6(xor_v6(Ipv6Addr::from(<[u8; 16]>::try_from(address).ok()?), id)),
         _ => return None,
     };
-    Some(SocketAddr::new(ip, port))
+    Some(plain(SocketAddr::new(ip, port)))
 }
 
 /// Exchanges an IPv6 address for its XORed form, and back.
@@ -292,7 +294,7 @@ pub(super) fn xor_v6(ip: Ipv6Addr, id: TransactionId) -> Ipv6Addr {
     Ipv6Addr::from(u128::from(ip) ^ u128::from_be_bytes(mask))
 }
 
-/// Reads MAPPED-ADDRESS (RFC 8489 §14.1).
+/// Reads MAPPED-ADDRESS (RFC 8489 §14.1), in plain form.
 pub(super) fn address(value: &[u8]) -> Option<SocketAddr> {
     let (&[_, family, p1, p2], address) = value.split_first_chunk::<4>()?;
     let ip = match family {
@@ -300,7 +302,7 @@ pub(super) fn address(value: &[u8]) -> Option<SocketAddr> {
         2 => IpAddr::from(<[u8; 16]>::try_from(address).ok()?),
         _ => return None,
     };
-    Some(SocketAddr::new(ip, u16::from_be_bytes([p1, p2])))
+    Some(plain(SocketAddr::new(ip, u16::from_be_bytes([p1, p2]))))
 }
 
 /// Reads the number in ERROR-CODE (RFC 8489 §14.8).

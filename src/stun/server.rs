@@ -4,6 +4,8 @@
 use alloc::vec::Vec;
 use core::net::SocketAddr;
 
+use crate::address::plain;
+
 use stun_types::message::MAGIC_COOKIE;
 
 use super::key::{Integrity, IntegrityKey};
@@ -174,11 +176,11 @@ impl<'a> ServerMessage<'a> {
     pub(crate) fn alternate_server(&self) -> Option<SocketAddr> {
         let (&[_, family, p1, p2], address) = self.get(kinds::ALTERNATE_SERVER)?.split_first_chunk::<4>()?;
         let port = u16::from_be_bytes([p1, p2]);
-        match family {
-            1 => Some(SocketAddr::from((<[u8; 4]>::try_from(address).ok()?, port))),
-            2 => Some(SocketAddr::from((<[u8; 16]>::try_from(address).ok()?, port))),
-            _ => None,
-        }
+        Some(plain(match family {
+            1 => SocketAddr::from((<[u8; 4]>::try_from(address).ok()?, port)),
+            2 => SocketAddr::from((<[u8; 16]>::try_from(address).ok()?, port)),
+            _ => return None,
+        }))
     }
 
     /// An attribute that is a number of 32 bits.

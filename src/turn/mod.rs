@@ -31,7 +31,7 @@ use core::time::Duration;
 
 use smallvec::SmallVec;
 
-use crate::candidate::address::{judge, unmapped};
+use crate::candidate::address::judge;
 use crate::check::{Retransmission, Schedule};
 use crate::random::Random;
 use crate::stats::DropReason;
@@ -682,9 +682,9 @@ impl Allocation {
         lifetime: Duration,
         message: &ServerMessage<'_>,
     ) {
-        let mapped = message.xor_address(kinds::XOR_MAPPED_ADDRESS).map(unmapped);
+        let mapped = message.xor_address(kinds::XOR_MAPPED_ADDRESS);
         let mut relayed: SmallVec<[SocketAddr; 2]> = SmallVec::new();
-        for address in message.xor_addresses(kinds::XOR_RELAYED_ADDRESS).map(unmapped) {
+        for address in message.xor_addresses(kinds::XOR_RELAYED_ADDRESS) {
             let is_wanted = match families {
                 Families::V4 => address.is_ipv4(),
                 Families::V6 => address.is_ipv6(),

@@ -40,6 +40,7 @@ mod lite_silence;
 mod local_candidates;
 mod lone;
 mod many_streams;
+mod mapped;
 mod mappings;
 mod merge;
 mod named_addresses;
