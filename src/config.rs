@@ -412,7 +412,13 @@ impl Config {
         self
     }
 
-    /// Whether each new, changed and removed pair is an event. Default no.
+    /// Whether each new, changed and removed candidate and pair is an event. Default no.
+    ///
+    /// Then the events suffice to rebuild [`Agent::local_candidates`](crate::Agent::local_candidates),
+    /// [`remote_candidates`](crate::Agent::remote_candidates) and [`pairs`](crate::Agent::pairs), as of the moment at which
+    /// [`poll_event`](crate::Agent::poll_event) gives `None`; a priority of a pair is that of its candidates and the role
+    /// (RFC 8445 §6.1.2.3). Several changes of the same thing between two polls may be one event. Those for which there is no
+    /// room come later, and are never lost.
     #[must_use]
     pub const fn with_pair_events(mut self, wanted: bool) -> Self {
         self.pair_events = wanted;

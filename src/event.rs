@@ -236,7 +236,93 @@ pub enum Event {
         /// When the server told.
         at: Instant,
     },
-    /// A pair was made. Only with [`Config::with_pair_events`](crate::Config::with_pair_events).
+    /// A local candidate became known, whether it is ever signalled or not: of a socket, of a server, or one that an answer of
+    /// the peer has shown. Only with [`Config::with_pair_events`](crate::Config::with_pair_events).
+    LocalCandidateAdded {
+        /// Its stream.
+        stream: StreamId,
+        /// Its name in this agent.
+        id: CandidateId,
+        /// The candidate. Its priority may still change until it is signalled.
+        candidate: Box<Candidate>,
+        /// The address that its packets leave from (RFC 8445 §4).
+        base: SocketAddr,
+        /// The URI of the server that has helped to find it.
+        url: Option<Arc<str>>,
+    },
+    /// What is known of a local candidate has changed: its priority, before it is signalled, its cost, its server. Only with
+    /// [`Config::with_pair_events`](crate::Config::with_pair_events).
+    LocalCandidateChanged {
+        /// Its stream.
+        stream: StreamId,
+        /// Its name in this agent.
+        id: CandidateId,
+        /// The candidate as it is now.
+        candidate: Box<Candidate>,
+        /// The address that its packets leave from.
+        base: SocketAddr,
+        /// The URI of the server that has helped to find it.
+        url: Option<Arc<str>>,
+    },
+    /// A local candidate is gone, after its pairs. Only with
+    /// [`Config::with_pair_events`](crate::Config::with_pair_events).
+    LocalCandidateRemoved {
+        /// Its stream.
+        stream: StreamId,
+        /// The name that it had.
+        id: CandidateId,
+    },
+    /// A candidate of the peer was signalled and taken. Only with
+    /// [`Config::with_pair_events`](crate::Config::with_pair_events).
+    RemoteCandidateAdded {
+        /// Its stream.
+        stream: StreamId,
+        /// Its name in this agent.
+        id: CandidateId,
+        /// The candidate.
+        candidate: Box<Candidate>,
+    },
+    /// A check of the peer has shown a candidate that was not signalled (RFC 8445 §7.3.1.3). Only with
+    /// [`Config::with_pair_events`](crate::Config::with_pair_events).
+    RemoteCandidateDiscovered {
+        /// Its stream.
+        stream: StreamId,
+        /// Its name in this agent.
+        id: CandidateId,
+        /// The candidate.
+        candidate: Box<Candidate>,
+    },
+    /// A candidate that a check has shown was signalled as well, and what was signalled counts (RFC 8838 §11). Only with
+    /// [`Config::with_pair_events`](crate::Config::with_pair_events).
+    RemoteCandidateMerged {
+        /// Its stream.
+        stream: StreamId,
+        /// Its name in this agent, as before.
+        id: CandidateId,
+        /// The candidate as it is now.
+        candidate: Box<Candidate>,
+    },
+    /// A candidate of the peer has changed: it was signalled again with a higher priority, or the peer has opened its
+    /// connection from another port. Only with [`Config::with_pair_events`](crate::Config::with_pair_events).
+    RemoteCandidateChanged {
+        /// Its stream.
+        stream: StreamId,
+        /// Its name in this agent, as before.
+        id: CandidateId,
+        /// The candidate as it is now.
+        candidate: Box<Candidate>,
+    },
+    /// A candidate of the peer is gone: removed, given up for a better one, or of the generation before a restart. A pair of
+    /// that generation which stays in use may still name it. Only with
+    /// [`Config::with_pair_events`](crate::Config::with_pair_events).
+    RemoteCandidateRemoved {
+        /// Its stream.
+        stream: StreamId,
+        /// The name that it had.
+        id: CandidateId,
+    },
+    /// A pair was made. It is [`Frozen`](CandidatePairState::Frozen), neither valid nor nominated, until an event says
+    /// otherwise. Only with [`Config::with_pair_events`](crate::Config::with_pair_events).
     PairAdded {
         /// The pair.
         pair: PairId,
@@ -256,8 +342,32 @@ pub enum Event {
         /// The state that holds now.
         state: CandidatePairState,
     },
+    /// A pair has other candidates than before, with the same addresses: of two pairs with the same addresses the one with the
+    /// higher priority stays (RFC 8445 §6.1.2.4). Only with [`Config::with_pair_events`](crate::Config::with_pair_events).
+    PairCandidatesChanged {
+        /// The pair.
+        pair: PairId,
+        /// Its local candidate from now on.
+        local: CandidateId,
+        /// Its remote candidate from now on.
+        remote: CandidateId,
+    },
+    /// A pair came on the valid list, or left it (RFC 8445 §7.2.5.3.2). Only with
+    /// [`Config::with_pair_events`](crate::Config::with_pair_events).
+    PairValidityChanged {
+        /// The pair.
+        pair: PairId,
+        /// Whether it is on the list now.
+        is_valid: bool,
+    },
     /// A pair was nominated. Only with [`Config::with_pair_events`](crate::Config::with_pair_events).
     PairNominated {
+        /// The pair.
+        pair: PairId,
+    },
+    /// A pair is not nominated any more: another one is in its place, or it does not work. Only with
+    /// [`Config::with_pair_events`](crate::Config::with_pair_events).
+    PairNominationLost {
         /// The pair.
         pair: PairId,
     },

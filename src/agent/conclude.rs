@@ -59,8 +59,8 @@ impl Agent {
         self.spread_consent();
         self.tidy_connections();
         self.follow_relayed_use();
-        self.report_pair_states();
         self.report_states();
+        self.report_tables();
     }
 
     /// Asks the policy about components with a valid pair and no nominated one (RFC 8445 §8.1.1). Only the first time may it
@@ -332,7 +332,6 @@ impl Agent {
         if let Some(pair) = self.set.get_mut(valid) {
             pair.is_nominated = true;
         }
-        self.emit_pair_event(Event::PairNominated { pair: valid });
         if let Some(component) = self.component_mut(place) {
             component.nominate(valid, now, serial);
         }
@@ -395,12 +394,8 @@ impl Agent {
             self.leave(checked);
             return;
         }
-        let is_new = self.set.get(valid).is_some_and(|pair| !pair.is_nominated);
         if let Some(pair) = self.set.get_mut(valid) {
             (pair.is_nominated, pair.nomination) = (true, Some(nomination));
-        }
-        if is_new {
-            self.emit_pair_event(Event::PairNominated { pair: valid });
         }
         if !is_better {
             return;
@@ -562,14 +557,6 @@ impl Agent {
             (0, false) => StateReason::NoCompatiblePair,
             _ => StateReason::ChecksFailed,
         })
-    }
-
-    fn report_pair_states(&mut self) {
-        while let Some(pair) = self.set.poll_change() {
-            if let Some(state) = self.set.get(pair).map(|pair| pair.state.get()) {
-                self.emit(Event::PairStateChanged { pair, state });
-            }
-        }
     }
 
     /// Tells the states that have changed, each stream's before that of all (webrtc-pc §5.6).

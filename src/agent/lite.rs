@@ -4,7 +4,6 @@
 use super::stream_data::{Component, EarlyCheck, Stream};
 use super::{Agent, StateReason};
 use crate::checklist::{GroupKey, NewPair};
-use crate::event::Event;
 use crate::pair::{Flow, Nomination, PairId, PairPriority, Path};
 use crate::stream::{ComponentId, StreamId};
 use crate::stun::TransactionId;
@@ -133,11 +132,10 @@ impl Agent {
         if data.revoked.holds(new.generation, &new.path) {
             return None;
         }
-        let (local, id) = (ours.id, self.set.insert_unchecked(&new));
+        let id = self.set.insert_unchecked(&new);
         if let Some(data) = self.stream_mut(stream) {
             data.pairs_made += 1;
         }
-        self.emit_pair_event(Event::PairAdded { pair: id, stream, component, local, remote });
         Some(id)
     }
 
@@ -148,7 +146,7 @@ impl Agent {
         let choice = self.nomination_choice(place.0);
         let Some(pair) = self.set.get_mut(id) else { return };
         let rank = pair.nomination.map(|nomination| (nomination, pair.priority));
-        let is_new = !core::mem::replace(&mut pair.is_nominated, true);
+        pair.is_nominated = true;
         pair.is_valid = true;
         pair.produced = Some(id);
         pair.answered_at = Some(now);
@@ -169,9 +167,6 @@ impl Agent {
             if is_better {
                 component.nominate(id, now, next_pair);
             }
-        }
-        if is_new {
-            self.emit_pair_event(Event::PairNominated { pair: id });
         }
         self.sort_valid_lists();
         self.is_dirty = true;

@@ -14,6 +14,7 @@ mod forms;
 mod gathering;
 mod hold;
 mod input;
+mod ledger;
 mod lite;
 mod liveness;
 mod moves;
@@ -84,6 +85,7 @@ use crate::tcp::Connections;
 use crate::time::{Instant, last};
 use crate::transmit::Transport;
 use forms::MappedSockets;
+use ledger::Ledger;
 use outbox::{Outbox, Outgoing};
 use stream_data::{Keyed, Stream};
 
@@ -139,6 +141,7 @@ pub struct Agent {
     /// Counts the nominations of the peer.
     nominations: u32,
     outbox: Outbox,
+    ledger: Ledger,
     gatherer: Gatherer,
     connections: Connections,
     /// The names that hide addresses of ours.
@@ -190,6 +193,7 @@ impl Agent {
             next_candidate: 0,
             nominations: 0,
             outbox: Outbox::default(),
+            ledger: Ledger::default(),
             gatherer: Gatherer::default(),
             connections: Connections::default(),
             names: BTreeMap::new(),
@@ -499,17 +503,12 @@ impl Agent {
 
     /// Queues an event. An application that never polls loses the newest.
     fn queue(&mut self, outgoing: Outgoing) {
+        self.report_tables();
         let Some(outgoing) = self.hold(outgoing) else { return };
         if self.outbox.events.len() < self.config.max_events {
             self.outbox.events.push_back(outgoing);
         } else {
             self.stats.events_lost += 1;
-        }
-    }
-
-    fn emit_pair_event(&mut self, event: Event) {
-        if self.config.pair_events {
-            self.emit(event);
         }
     }
 }

@@ -22,7 +22,6 @@ use super::stream_data::{Detour, EarlyCheck, Rival};
 use super::{Agent, Role};
 use crate::candidate::CandidateKind;
 use crate::consent::PathHealth;
-use crate::event::Event;
 use crate::pair::{CandidatePair, CandidatePairState, PairId};
 use crate::stream::{ComponentId, StreamId};
 use crate::time::{Instant, after, earliest};
@@ -176,7 +175,6 @@ impl Agent {
                 pair.nomination = None;
             }
         }
-        self.emit_pair_event(Event::PairNominated { pair: new });
         let (now, serial) = (self.now, self.set.next_serial());
         let Some(component) = self.component_mut(place) else { return };
         component.nominate(new, now, serial);

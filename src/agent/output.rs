@@ -396,6 +396,7 @@ impl Agent {
     pub fn poll_event(&mut self) -> Option<Event> {
         self.evaluate();
         loop {
+            self.report_tables();
             match self.outbox.events.pop_front()? {
                 Outgoing::Event(event) => return Some(event),
                 Outgoing::LocalCandidate { stream, id, generation } => {

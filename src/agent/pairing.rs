@@ -606,7 +606,6 @@ impl Agent {
             // There is something to hope for again.
             data.failure = None;
         }
-        self.emit_pair_event(Event::PairAdded { pair: id, stream, component, local, remote });
         self.prepare_relayed_pair(id);
         self.is_dirty = true;
         Some(id)

@@ -15,7 +15,6 @@ use super::stream_data::remember;
 use crate::candidate::{CandidateId, CandidateKind, LocalCandidate};
 use crate::check::TransactionKey;
 use crate::checklist::Departed;
-use crate::event::Event;
 use crate::pair::{CandidatePair, PairId, Path};
 use crate::stream::{ComponentId, StreamId};
 use crate::time::Instant;
@@ -159,7 +158,6 @@ impl Agent {
         if let Some(checked) = pair.produced_by.and_then(|checked| self.set.get_mut(checked)) {
             checked.produced.take_if(|produced| *produced == id);
         }
-        self.emit_pair_event(Event::PairRemoved { pair: id });
         self.is_dirty = true;
         let Some(product) = pair.produced.and_then(|product| self.set.get_mut(product)) else { return };
         let was_of_it = product.produced_by.take_if(|checked| *checked == id).is_some();

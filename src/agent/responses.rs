@@ -12,7 +12,6 @@ use crate::candidate::{Candidate, CandidateId, CandidateKind, Foundation, LocalC
 use crate::check::client::{self, Verdict};
 use crate::check::{Purpose, Transaction, TransactionKey};
 use crate::checklist::{GroupKey, NewPair};
-use crate::event::Event;
 use crate::gather::masked;
 use crate::pair::{CandidatePairState, PairId, PairPriority, Path};
 use crate::stats::DropReason;
@@ -165,7 +164,6 @@ impl Agent {
         if let Some(pair) = self.set.get_mut(id) {
             pair.twin = Some(valid);
         }
-        self.emit_pair_event(Event::PairAdded { pair: valid, stream, component, local, remote });
         Some(valid)
     }
 

@@ -107,9 +107,19 @@ struct Slot {
 pub(crate) struct LocalCandidates {
     list: Vec<LocalCandidate>,
     slots: Vec<Slot>,
+    revision: u32,
 }
 
 impl LocalCandidates {
+    /// Another number after each change.
+    pub(crate) const fn revision(&self) -> u32 {
+        self.revision
+    }
+
+    const fn revise(&mut self) {
+        self.revision = self.revision.wrapping_add(1);
+    }
+
     pub(crate) fn iter(&self) -> impl Iterator<Item = &LocalCandidate> {
         self.list.iter()
     }
@@ -169,6 +179,7 @@ impl LocalCandidates {
 
     /// Adds a host candidate and orders the local preferences of those that nobody knows yet.
     pub(crate) fn add_host(&mut self, host: NewHost, preferences: &Preferences) {
+        self.revise();
         let NewHost { id, component, foundation, address, tcp_type, shown, options, is_hidden } = host;
         let ip = address.ip();
         let is_twin = |local: &&LocalCandidate| {
@@ -259,6 +270,7 @@ impl LocalCandidates {
         base: SocketAddr,
         foundation: u32,
     ) {
+        self.revise();
         let component = candidate.component;
         // That of a peer-reflexive one was said in its check.
         if candidate.kind != CandidateKind::PeerReflexive {
@@ -295,6 +307,7 @@ impl LocalCandidates {
 
     /// Notes the server that a candidate was gathered from.
     pub(crate) fn set_url(&mut self, id: CandidateId, url: Arc<str>) {
+        self.revise();
         if let Some(local) = self.list.iter_mut().find(|local| local.id == id) {
             local.url = Some(url);
         }
@@ -309,11 +322,13 @@ impl LocalCandidates {
     }
 
     pub(crate) fn retain(&mut self, keep: impl Fn(&LocalCandidate) -> bool) {
+        self.revise();
         self.list.retain(keep);
     }
 
     /// Gives all candidates of one base another cost.
     pub(crate) fn set_network_cost(&mut self, base: SocketAddr, cost: u16) {
+        self.revise();
         for local in self.list.iter_mut().filter(|local| local.base.ip() == base.ip()) {
             local.network_cost = cost;
             local.candidate.extensions.retain(|(name, _)| name != NETWORK_COST);
@@ -327,6 +342,7 @@ impl LocalCandidates {
     /// Records that a candidate is handed to signalling; `None` if it is gone.
     pub(crate) fn announce(&mut self, id: CandidateId, generation: u32) -> Option<&LocalCandidate> {
         self.fix_priority(id);
+        self.revise();
         let place = self.list.binary_search_by_key(&id, |local| local.id).ok()?;
         let local = self.list.get_mut(place)?;
         local.announced_in = local.announced_in.max(Some(generation));
@@ -382,9 +398,19 @@ pub(crate) struct RemoteCandidates {
     list: Vec<RemoteCandidate>,
     by_address: BTreeMap<(ComponentId, Transport, SocketAddr), CandidateId>,
     signalled: usize,
+    revision: u32,
 }
 
 impl RemoteCandidates {
+    /// Another number after each change.
+    pub(crate) const fn revision(&self) -> u32 {
+        self.revision
+    }
+
+    const fn revise(&mut self) {
+        self.revision = self.revision.wrapping_add(1);
+    }
+
     pub(crate) fn iter(&self) -> impl Iterator<Item = &RemoteCandidate> {
         self.list.iter()
     }
@@ -414,6 +440,7 @@ impl RemoteCandidates {
 
     /// Adds a candidate whose address is not known yet.
     pub(crate) fn add(&mut self, remote: RemoteCandidate) {
+        self.revise();
         let key = (remote.candidate.component, remote.candidate.transport, remote.address);
         self.by_address.insert(key, remote.id);
         self.signalled += usize::from(remote.is_signalled);
@@ -422,6 +449,7 @@ impl RemoteCandidates {
 
     /// Takes what was signalled of a candidate in the place of what was known of it (RFC 8838 §11).
     pub(crate) fn replace(&mut self, id: CandidateId, candidate: Candidate, foundation: u32, peer: u8) {
+        self.revise();
         let Ok(place) = self.list.binary_search_by_key(&id, |remote| remote.id) else { return };
         let Some(remote) = self.list.get_mut(place) else { return };
         self.signalled += usize::from(!remote.is_signalled);
@@ -441,6 +469,7 @@ impl RemoteCandidates {
 
     /// Records that the peer has this candidate at another address now: it has opened its connection anew.
     pub(crate) fn readdress(&mut self, id: CandidateId, address: SocketAddr) {
+        self.revise();
         let Ok(place) = self.list.binary_search_by_key(&id, |remote| remote.id) else { return };
         let Some(remote) = self.list.get_mut(place) else { return };
         let (component, transport) = (remote.candidate.component, remote.candidate.transport);
@@ -453,6 +482,7 @@ impl RemoteCandidates {
 
     pub(crate) fn remove(&mut self, id: CandidateId) -> Option<RemoteCandidate> {
         let place = self.list.binary_search_by_key(&id, |remote| remote.id).ok()?;
+        self.revise();
         let remote = self.list.remove(place);
         self.by_address.remove(&(remote.candidate.component, remote.candidate.transport, remote.address));
         self.signalled -= usize::from(remote.is_signalled);

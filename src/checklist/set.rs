@@ -35,7 +35,7 @@ pub(crate) struct ChecklistSet {
     limit: usize,
     /// Nothing is checked for the time being.
     is_paused: bool,
-    /// Pairs whose state has changed, if somebody wants to know.
+    /// Pairs that were made, removed or touched, each once, if somebody wants to know what has changed.
     changes: Option<VecDeque<PairId>>,
 }
 
@@ -71,14 +71,23 @@ impl ChecklistSet {
         Self { limit, ..Self::default() }
     }
 
-    /// Whether changes of state are kept for [`poll_change`](Self::poll_change).
+    /// Whether changes are kept for [`next_change`](Self::next_change).
     pub(crate) fn log_changes(&mut self, wanted: bool) {
         self.changes = wanted.then(VecDeque::new);
     }
 
-    /// The next pair whose state has changed.
-    pub(crate) fn poll_change(&mut self) -> Option<PairId> {
-        self.changes.as_mut()?.pop_front()
+    /// The next pair that may have changed or is gone, until it is [forgotten](Self::forget_change).
+    pub(crate) fn next_change(&self) -> Option<PairId> {
+        self.changes.as_ref()?.front().copied()
+    }
+
+    /// Goes on to the next pair that may have changed.
+    pub(crate) fn forget_change(&mut self) {
+        let Some(id) = self.changes.as_mut().and_then(VecDeque::pop_front) else { return };
+        let pair = self.slots.get_mut(id.slot as usize).and_then(Option::as_mut).filter(|pair| pair.id == id);
+        if let Some(pair) = pair {
+            pair.is_noted = false;
+        }
     }
 
     pub(crate) fn add_list(&mut self, stream: StreamId) {
@@ -110,8 +119,14 @@ impl ChecklistSet {
         self.slots.get(id.slot as usize)?.as_ref().filter(|pair| pair.id == id)
     }
 
+    /// A pair to be changed, which is noted.
     pub(crate) fn get_mut(&mut self, id: PairId) -> Option<&mut CandidatePair> {
-        self.slots.get_mut(id.slot as usize)?.as_mut().filter(|pair| pair.id == id)
+        let pair = self.slots.get_mut(id.slot as usize)?.as_mut().filter(|pair| pair.id == id)?;
+        if let Some(changes) = self.changes.as_mut().filter(|_| !pair.is_noted) {
+            pair.is_noted = true;
+            changes.push_back(id);
+        }
+        Some(pair)
     }
 
     /// The pair on a checklist with these addresses.
@@ -235,11 +250,13 @@ impl ChecklistSet {
             urgent_since: None,
             role_conflicts: 0,
             server_errors: 0,
+            is_noted: self.changes.is_some(),
             stats: PairStats::default(),
         };
         if let Some(place) = self.slots.get_mut(slot as usize) {
             *place = Some(pair);
         }
+        self.changes.iter_mut().for_each(|changes| changes.push_back(id));
         id
     }
 
@@ -281,6 +298,9 @@ impl ChecklistSet {
         self.dequeue(id);
         self.leave_state(id);
         let pair = self.slots.get_mut(id.slot as usize)?.take_if(|pair| pair.id == id)?;
+        if let Some(changes) = self.changes.as_mut().filter(|_| !pair.is_noted) {
+            changes.push_back(id);
+        }
         self.free.push(id.slot);
         if self.by_path.get(&pair.path) == Some(&id) {
             self.by_path.remove(&pair.path);
@@ -374,11 +394,6 @@ impl ChecklistSet {
         self.leave_state(id);
         let has_changed = self.get_mut(id).is_some_and(|pair| step(&mut pair.state));
         self.enter_state(id);
-        if let Some(changes) = self.changes.as_mut().filter(|_| has_changed) {
-            if changes.back() != Some(&id) {
-                changes.push_back(id);
-            }
-        }
         has_changed
     }
 

@@ -206,6 +206,8 @@ pub(crate) struct CandidatePair {
     pub(crate) role_conflicts: u8,
     /// How often a check was repeated after a server error of the peer.
     pub(crate) server_errors: u8,
+    /// It waits to be looked at for what has changed.
+    pub(crate) is_noted: bool,
     pub(crate) stats: PairStats,
 }
 

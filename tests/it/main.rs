@@ -77,6 +77,7 @@ mod solo;
 mod states;
 mod stats;
 mod streams;
+mod tables;
 mod tcp;
 mod tcp_limits;
 mod tcp_sim;

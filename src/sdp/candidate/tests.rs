@@ -146,7 +146,8 @@ fn priorities_above_the_limit_of_the_rfc_are_kept() {
 fn an_address_with_a_colon_is_ipv6_and_any_other_is_ipv4_or_a_name() {
     let address = |text: &str| format!("1 1 udp 1 {text} 7 typ host").parse::<Candidate>().map(|c| c.address);
     assert_eq!(address("2001:db8::1"), Ok(CandidateAddress::Socket("[2001:db8::1]:7".parse().unwrap())));
-    assert_eq!(address("::ffff:192.0.2.1"), Ok(CandidateAddress::Socket("[::ffff:192.0.2.1]:7".parse().unwrap())));
+    // The same address in its IPv6 form (RFC 8445 §5.1.1.1).
+    assert_eq!(address("::ffff:192.0.2.1"), Ok(CandidateAddress::Socket("192.0.2.1:7".parse().unwrap())));
     assert_eq!(address("fe80::1%3"), Ok(CandidateAddress::Socket("[fe80::1%3]:7".parse().unwrap())));
     assert_eq!(address("fe80::1%eth0"), Ok(CandidateAddress::Socket("[fe80::1]:7".parse().unwrap())));
     for name in ["x.local", "a.b.local", "host.example", "4e.example"] {
