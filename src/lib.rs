@@ -162,7 +162,7 @@ pub use checklist::ChecklistState;
 pub use config::{Config, ConfigError, NominationChoice, RelayFamilies, RtoFormula};
 pub use connection::{ConnectionEnd, ConnectionEvent, ConnectionId, ConnectionRequest, ConnectionSecurity};
 pub use consent::PathHealth;
-pub use credentials::{Credentials, ParseCredentialError, Password, Ufrag};
+pub use credentials::{CredentialPart, Credentials, ParseCredentialError, Password, Ufrag};
 pub use demux::{DataFilter, PacketKind};
 pub use event::Event;
 pub use gather::{
@@ -179,9 +179,9 @@ pub use random::SeedError;
 pub use route::Route;
 pub use sdp::{
     AddIceCandidateError, AnswerError, AppendCandidateError, CredentialsChange, IceCandidateInit, IceDescription,
-    IceDescriptionError, IceMedia, IceOptions, ParseCandidateError, ParseIceDescriptionError, ParseIceOptionsError,
-    ReceiveFragmentError, RemoteCandidate, ResolvedCandidate, SkippedCandidate, TrickleFragment, TrickleItem,
-    TrickleReceiver,
+    IceDescriptionError, IceMedia, IceNote, IceNoteKind, IceOptions, ParseCandidateError, ParseIceDescriptionError,
+    ParseIceOptionsError, ReceiveFragmentError, RemoteCandidate, ResolvedCandidate, SkippedCandidate, TrickleFragment,
+    TrickleItem, TrickleReceiver,
 };
 pub use selection::{
     ApplicationSelects, PathQuality, SelectionDecision, SelectionPolicy, SelectionView, SteadySelection,

@@ -19,6 +19,8 @@ mod datagram;
 mod sdp;
 #[path = "../fuzz/run/tcp_stream.rs"]
 mod tcp_stream;
+#[path = "../fuzz/run/trickle.rs"]
+mod trickle;
 #[path = "../fuzz/run/turn.rs"]
 mod turn;
 
@@ -110,4 +112,9 @@ fn nothing_that_a_turn_server_says_at_random_is_believed_blindly() {
             .collect();
         turn::run(&input);
     }
+}
+
+#[test]
+fn fragments_read_as_they_are_printed_and_are_handed_on_once() {
+    replay("trickle", trickle::run);
 }

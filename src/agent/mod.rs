@@ -296,6 +296,10 @@ impl Agent {
     /// restart is prepared, see [`prepare_restart`](Self::prepare_restart). What became of it is in the outcome; a peer that
     /// did not take part in a restart is [`RestartUnanswered`](RemoteDescriptionOutcome::RestartUnanswered).
     ///
+    /// A peer may keep its username fragment in a restart and change the password alone, which is against RFC 8839 §5.4 and
+    /// RFC 8445 §9 but happens; ours always changes both. Candidates, and ends of them, that are late from the generation
+    /// before cannot be told apart then and count for the new one.
+    ///
     /// # Errors
     /// * [`UnknownStream`](SetRemoteDescriptionError::UnknownStream) if there is none of that name.
     /// * [`CredentialsChanged`](SetRemoteDescriptionError::CredentialsChanged) if others are known and no restart is
@@ -311,7 +315,7 @@ impl Agent {
     ) -> Result<RemoteDescriptionOutcome, SetRemoteDescriptionError> {
         use RemoteDescriptionOutcome as Outcome;
         self.observe(now);
-        let data = self.check_remote_credentials(stream, &remote.credentials)?;
+        let data = self.check_remote_credentials(stream, &remote.credentials, true)?;
         let is_same = |known: &Keyed| known.credentials == remote.credentials;
         let is_changed = !data.remote.is_empty() && !data.remote.iter().any(is_same);
         if is_changed && data.previous.as_ref().is_some_and(|previous| previous.remote.iter().any(is_same)) {
@@ -376,7 +380,7 @@ impl Agent {
     ) -> Result<(), SetRemoteDescriptionError> {
         const MAX_FORKS: usize = 8;
         self.observe(now);
-        let data = self.check_remote_credentials(stream, credentials)?;
+        let data = self.check_remote_credentials(stream, credentials, false)?;
         if data.remote.is_empty() {
             return Err(SetRemoteDescriptionError::NothingToFork);
         }
@@ -398,15 +402,20 @@ impl Agent {
         &self,
         stream: StreamId,
         credentials: &Credentials,
+        may_restart: bool,
     ) -> Result<&Stream, SetRemoteDescriptionError> {
         if self.is_closed {
             return Err(SetRemoteDescriptionError::Closed);
         }
-        let known = self.streams.iter().flat_map(|stream| &stream.remote).map(|keyed| &keyed.credentials);
-        if known.into_iter().any(|known| known.ufrag == credentials.ufrag && known.password != credentials.password) {
+        let data = self.stream(stream).ok_or(SetRemoteDescriptionError::UnknownStream(stream))?;
+        let contradicts =
+            |known: &Keyed| known.ufrag() == credentials.ufrag.as_str() && known.credentials != *credentials;
+        // A peer that restarts may keep its fragment, one stream after the other.
+        let is_restart = may_restart && data.remote.first().is_some_and(contradicts);
+        if !is_restart && self.streams.iter().flat_map(|stream| &stream.remote).any(contradicts) {
             return Err(SetRemoteDescriptionError::PasswordMismatch);
         }
-        self.stream(stream).ok_or(SetRemoteDescriptionError::UnknownStream(stream))
+        Ok(data)
     }
 
     /// Says that the peer has no further candidates for this stream (RFC 8838 §14). Saying it again changes nothing.

@@ -89,7 +89,7 @@ impl Agent {
             Epoch::Current => self.take_effect(arrival, peer, from, id, check),
             Epoch::Pending => self.remember_early(arrival, from, id, check),
             // A lite agent, which sends no checks that could teach it better, takes them as they are.
-            Epoch::Previous if peer.is_some() => self.take_effect(arrival, peer, from, id, check),
+            Epoch::Previous if self.config.lite && peer.is_some() => self.take_effect(arrival, peer, from, id, check),
             // Only consent is at stake in the generation that is about to go.
             Epoch::Previous => self.record_previous_life(arrival),
         }

@@ -122,33 +122,33 @@ impl fmt::Display for GatheringState {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum StateReason {
-    /// Nothing has happened yet.
+    /// Neither the peer's description nor a candidate of it is known.
     NotStarted,
-    /// The peer's credentials or candidates are not known.
+    /// The peer's description is known, and no candidate of it, neither by signalling nor by a check.
     WaitingForRemoteCandidates,
-    /// No local candidate is there, or none was handed to signalling.
+    /// A candidate of the peer is known, and none of ours was handed to signalling in this generation.
     WaitingForLocalCandidates,
-    /// Candidates of the peer are known, by signalling or by a check.
+    /// Candidates of both sides are known, those of the peer by signalling or by a check, and no component is without hope.
     CandidatesKnown,
-    /// Every component has a valid pair.
+    /// Every component has a valid pair on which data may go, and some has no selected one.
     PairValid,
     /// Every component has its selected pair.
     PairSelected,
     /// ICE was restarted, and data goes on the pair from before until there is a new one (RFC 8445 §9).
     Restarting,
-    /// Every pair has failed, and more candidates or checks of the peer may come.
+    /// Every pair has failed, and more may come: candidates of either side, or checks of the peer.
     PairsExhausted,
-    /// Every pair has failed.
+    /// Every pair has failed, and no more candidates will come.
     ChecksFailed,
-    /// Nothing is heard of the peer on the pair in use.
+    /// Nothing is heard of the peer on the pair that some component uses.
     PathLost,
     /// The peer's consent on the pair in use has ended, and there is no other (RFC 7675 §5.1).
     ConsentExpired,
     /// Candidates of both sides are there and no two of them can be paired: other families, components or transports.
     NoCompatiblePair,
-    /// No local candidates were gathered.
+    /// No local candidates will come, and there are none to signal.
     NoLocalCandidates,
-    /// The peer has no candidates and never sent a check.
+    /// No more candidates of the peer will come, none was signalled, and no check of it has come.
     NoRemoteCandidates,
     /// A lite agent has heard no check of its peer for as long as [`Config::with_pac_timer`] says. The next one that is
     /// authentic makes it go on.

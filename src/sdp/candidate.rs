@@ -15,7 +15,7 @@ use core::fmt;
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6};
 use core::str::FromStr;
 
-use super::{is_word, is_word_or_empty, number, strip_prefix_ignore_case};
+use super::{BLANKS, is_word, is_word_or_empty, number, strip_prefix_ignore_case};
 use crate::candidate::{
     Candidate, CandidateAddress, CandidateKind, Foundation, ParseFoundationError, Priority, TcpType,
 };
@@ -158,12 +158,14 @@ impl FromStr for Candidate {
 
     /// Reads a candidate line: `a=candidate:`, `candidate:` or nothing, and then the value of the attribute.
     ///
-    /// It accepts what peers are known to send: any case of the words, line ends and spaces at the end, priorities up
-    /// to 2^32-1 (RFC 8839 §5.1 stops at 2^31-1), `raddr`, `rport` and `tcptype` anywhere after the type, an extension
-    /// name without value at the very end, and a zone after an IPv6 address, of which only a number has a meaning. A
+    /// It accepts what peers are known to send: any case of the words, several spaces or tabs between fields, line ends and
+    /// blanks at the ends, priorities up to 2^32-1 (RFC 8839 §5.1 stops at 2^31-1), `raddr`, `rport` and `tcptype` anywhere
+    /// after the type, an extension name without value at the very end, and a zone after an IPv6 address, of which only a
+    /// number has a meaning. An IPv4 address in its IPv6 form, `::ffff:a.b.c.d`, is that address (RFC 8445 §5.1.1.1). A
     /// name is accepted in place of an address; whether to resolve it is for the agent. The port of an active TCP
     /// candidate counts as 9 whatever is written (RFC 6544 §4.5). A related address that cannot be read or is that
-    /// of a host candidate, a `tcptype` of a UDP candidate and the repetition of any of the three mean nothing.
+    /// of a host candidate, a `tcptype` of a UDP candidate and the repetition of any of the three mean nothing. An extension
+    /// may have an empty value (RFC 8839 §5.1): two blanks after its name are one, unless it is one of those known here.
     ///
     /// # Errors
     /// [`ParseCandidateError`], which tells lines that are broken from those that are merely not supported.
@@ -172,10 +174,11 @@ impl FromStr for Candidate {
             return Err(ParseCandidateError::TooLong(text.len()));
         }
         let line = text.trim_end_matches(['\r', '\n']);
+        let (whole, line) = (line.len(), line.trim_start_matches(BLANKS));
         let value = strip_prefix_ignore_case(line, "a=candidate:")
             .or_else(|| strip_prefix_ignore_case(line, "candidate:"))
             .unwrap_or(line);
-        let start = line.len() - value.len();
+        let start = whole - value.len();
         if let Some(at) = value.bytes().position(|byte| matches!(byte, b'\r' | b'\n' | 0)) {
             return Err(ParseCandidateError::ControlCharacter { at: start + at });
         }
@@ -264,7 +267,7 @@ const MAX_LINE: usize = 4096;
 /// The port of an active TCP candidate and of a hidden address (RFC 6544 §4.5, RFC 8839 §5.1).
 const DISCARD: u16 = 9;
 
-/// The fields of a line that were not read yet: what is between single spaces.
+/// The fields of a line that were not read yet: what is between single blanks.
 struct Fields<'a> {
     rest: Option<&'a str>,
     /// Position of the rest in the whole text.
@@ -276,7 +279,7 @@ impl<'a> Fields<'a> {
     fn next(&mut self) -> Option<(usize, &'a str)> {
         let rest = self.rest?;
         let at = self.at;
-        if let Some((field, after)) = rest.split_once(' ') {
+        if let Some((field, after)) = rest.split_once(BLANKS) {
             self.rest = Some(after);
             self.at += field.len() + 1;
             Some((at, field))
@@ -287,9 +290,32 @@ impl<'a> Fields<'a> {
         }
     }
 
-    /// The next field, where a missing one is empty.
+    /// The next field that is not empty; at the end, an empty one.
     fn required(&mut self) -> (usize, &'a str) {
-        self.next().unwrap_or((self.at, ""))
+        loop {
+            match self.next() {
+                Some((_, "")) => {}
+                Some(field) => return field,
+                None => return (self.at, ""),
+            }
+        }
+    }
+
+    /// The value of an attribute that has one, however many blanks there are before it; the name of another one is none.
+    fn value(&mut self) -> Option<(usize, &'a str)> {
+        let first = self.next()?;
+        if !first.1.is_empty() {
+            return Some(first);
+        }
+        let (before, at) = (self.rest, self.at);
+        match self.required() {
+            (_, "") => Some(first),
+            (_, name) if is_known(name) => {
+                (self.rest, self.at) = (before, at);
+                Some(first)
+            }
+            found => Some(found),
+        }
     }
 }
 
@@ -347,7 +373,7 @@ fn read(mut fields: Fields<'_>) -> Result<Candidate, ParseCandidateError> {
             continue;
         }
         // A name at the end without even a space after it has no value, and is kept only as spelled.
-        let Some(value) = fields.next() else { break };
+        let Some(value) = (if is_known(name) { fields.value() } else { fields.next() }) else { break };
         let known = if name.eq_ignore_ascii_case("raddr") {
             &mut tail.related_address
         } else if name.eq_ignore_ascii_case("rport") {
@@ -381,6 +407,18 @@ fn read(mut fields: Fields<'_>) -> Result<Candidate, ParseCandidateError> {
         extensions,
         spelling: None,
     })
+}
+
+/// Whether an attribute with this name has a value that is not empty.
+fn is_known(name: &str) -> bool {
+    const KNOWN: [&str; 7] = ["raddr", "rport", "tcptype", "generation", "ufrag", "network-id", "network-cost"];
+    KNOWN.iter().any(|known| name.eq_ignore_ascii_case(known))
+}
+
+/// Whether there are other blanks in a line than single spaces between the fields that every candidate has.
+pub(super) fn has_odd_blanks(line: &str) -> bool {
+    let value = strip_prefix_ignore_case(line, "a=candidate:").unwrap_or(line);
+    value.contains('\t') || value.split(' ').take(8).any(str::is_empty)
 }
 
 fn read_transport(text: &str) -> Option<Transport> {

@@ -11,8 +11,9 @@ use core::fmt;
 use core::time::Duration;
 
 use super::candidate::{Host, ParseCandidateError, read_port};
+use super::note::IceNote;
 use super::options::IceOptions;
-use super::{is_word, is_word_or_empty};
+use super::{is_word, is_word_or_empty, words};
 use crate::address::plain;
 use crate::candidate::{Candidate, CandidateAddress};
 use crate::credentials::{Credentials, Password, Ufrag};
@@ -53,8 +54,14 @@ pub struct IceDescription {
     pub end_of_candidates: bool,
     /// The sections that share one transport: `mid`s of the first `group:BUNDLE` attribute, at most 256 (RFC 9143 §7.1).
     pub bundle: Vec<String>,
-    /// The sections, one per `m=` line, in their order.
+    /// The sections, one per `m=` line, in their order. A text of ICE without any `m=` line, as some signal it without SDP
+    /// around it, is one section.
     pub media: Vec<IceMedia>,
+    /// The first 64 things to be said of lines when a text was read: faults that cost a line or a section, and what was
+    /// understood though the RFCs do not have it so. Candidates that were passed over are in [`IceMedia::skipped`].
+    pub notes: Vec<IceNote>,
+    /// How many such things there were.
+    pub notes_count: usize,
 }
 
 /// The ICE attributes of one media section of a session description (RFC 8839 §5).
@@ -76,6 +83,9 @@ pub struct IceMedia {
     pub password: Option<Password>,
     /// What the agent supports in this section in addition: `ice-options` (RFC 8839 §5.6).
     pub options: IceOptions,
+    /// Whether its credentials cannot be read, so that it does without ICE; which line is wrong is in
+    /// [`IceDescription::notes`].
+    pub has_faulty_credentials: bool,
     /// Whether the answerer does not run ICE for it since candidates did not match: `ice-mismatch` (RFC 8839 §5.3).
     pub mismatch: bool,
     /// The candidates in their order: `candidate` (RFC 8839 §5.1).
@@ -134,14 +144,45 @@ impl IceDescription {
 
     /// Credentials of a section: its own username fragment and password, else those of the session (RFC 8839 §5.4).
     ///
-    /// `None` means that the section does not use ICE: either is missing, or `ice-mismatch` is there.
+    /// `None` means that the section does not use ICE: either is missing or cannot be read, or `ice-mismatch` is there.
     #[must_use]
     pub fn credentials(&self, media: &IceMedia) -> Option<Credentials> {
-        if media.mismatch {
+        if media.mismatch || media.has_faulty_credentials {
             return None;
         }
         let (ufrag, password) = self.ufrag_and_password(media);
         Some(Credentials { ufrag: ufrag?.clone(), password: password?.clone() })
+    }
+
+    /// The faults among the notes: lines that were passed over.
+    pub fn faults(&self) -> impl Iterator<Item = &IceNote> {
+        self.notes.iter().filter(|note| note.is_fault())
+    }
+
+    /// Index of the section that something belongs to which names none: the only one, or the one that bundles all others
+    /// (RFC 9143 §7.2). Only sections that use ICE count, unless there are none.
+    ///
+    /// `None` if there are several transports, or no section.
+    #[must_use]
+    pub fn only_section(&self) -> Option<usize> {
+        let usable = |media: &IceMedia| !media.is_rejected() && !media.mismatch && !media.has_faulty_credentials;
+        let indices = |keep: &dyn Fn(&IceMedia) -> bool| -> Vec<usize> {
+            self.media.iter().enumerate().filter(|(_, media)| keep(media)).map(|(index, _)| index).collect()
+        };
+        let mut open = indices(&|media| usable(media) && self.credentials(media).is_some());
+        if open.is_empty() {
+            open = indices(&usable);
+        }
+        if let [only] = open.as_slice() {
+            return Some(*only);
+        }
+        let mid = |index: usize| self.media.get(index).and_then(|media| media.mid.as_ref());
+        let is_member = |index: &usize| mid(*index).is_none_or(|mid| self.bundle.contains(mid));
+        if self.bundle.is_empty() || !open.iter().all(is_member) {
+            return None;
+        }
+        let tagged = self.bundle.iter().find_map(|tag| open.iter().copied().find(|index| mid(*index) == Some(tag)));
+        tagged.or(open.first().copied())
     }
 
     /// Whether the agent supports this extension of ICE in this section.
@@ -249,6 +290,7 @@ impl IceMedia {
             ufrag: None,
             password: None,
             options: IceOptions::empty(),
+            has_faulty_credentials: false,
             mismatch: false,
             candidates: Vec::new(),
             remote_candidates: Vec::new(),
@@ -261,7 +303,7 @@ impl IceMedia {
     /// The port of the `m=` line; `None` if it has none that can be read.
     #[must_use]
     pub fn port(&self) -> Option<u16> {
-        let port = self.m_line.split(' ').nth(1)?;
+        let port = words(&self.m_line).nth(1)?;
         read_port(port.split_once('/').map_or(port, |(port, _)| port))
     }
 
@@ -295,7 +337,7 @@ struct Session<'a>(&'a IceDescription);
 
 impl fmt::Display for Session<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let IceDescription { lite, ufrag, password, options, pacing, end_of_candidates, bundle: _, media: _ } = self.0;
+        let IceDescription { lite, ufrag, password, options, pacing, end_of_candidates, .. } = self.0;
         if *lite {
             f.write_str("a=ice-lite\r\n")?;
         }

@@ -7,6 +7,7 @@ use alloc::vec::Vec;
 
 use super::candidate::ParseCandidateError;
 use super::description::{IceDescription, IceMedia};
+use super::strip_prefix_ignore_case;
 use crate::candidate::Candidate;
 use crate::credentials::Ufrag;
 
@@ -16,7 +17,8 @@ mod tests;
 /// A candidate, or the end of candidates, with where it belongs: WebRTC's `RTCIceCandidateInit`.
 ///
 /// With the feature `serde` it becomes a JSON object of exactly the members `candidate`, `sdpMid`, `sdpMLineIndex` and
-/// `usernameFragment`, the same as in browsers. Members that are missing get their defaults and others are ignored.
+/// `usernameFragment`, the same as in browsers. Members that are missing or `null` get their defaults and others are ignored;
+/// `null` in the place of the object, or of `candidate`, is the end of candidates, as `addIceCandidate(null)` is.
 ///
 /// ```
 /// use nilas::{Candidate, IceCandidateInit};
@@ -28,15 +30,15 @@ mod tests;
 /// # Ok::<(), nilas::ParseCandidateError>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Default)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
-#[cfg_attr(feature = "serde", serde(rename_all = "camelCase", default))]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "camelCase"))]
 #[expect(clippy::exhaustive_structs, reason = "WebRTC closes the set")]
 pub struct IceCandidateInit {
     /// The candidate line without `a=`; empty for the end of candidates. Default: empty.
     pub candidate: String,
-    /// `mid` of the section that it belongs to. Default: none.
+    /// `mid` of the section that it belongs to; an empty one is none. Default: none.
     pub sdp_mid: Option<String>,
-    /// Index of that section, from 0 on; it counts only without `sdp_mid`. Default: none.
+    /// Index of that section, from 0 on; it counts only without `sdp_mid`, or if no section has a `mid`. Default: none.
     pub sdp_m_line_index: Option<u16>,
     /// Username fragment of the generation that it belongs to; none means the most recent one. Default: none.
     pub username_fragment: Option<String>,
@@ -133,10 +135,12 @@ impl IceCandidateInit {
         self
     }
 
-    /// Whether it is the end of candidates.
+    /// Whether it is the end of candidates: the candidate is empty, or the attribute `end-of-candidates` itself.
     #[must_use]
     pub fn is_end_of_candidates(&self) -> bool {
-        self.candidate.is_empty()
+        let text = self.candidate.trim_matches([' ', '\t', '\r', '\n']);
+        text.is_empty()
+            || strip_prefix_ignore_case(text, "a=").unwrap_or(text).eq_ignore_ascii_case("end-of-candidates")
     }
 
     /// The candidate in it; `None` for the end of candidates.
@@ -150,13 +154,14 @@ impl IceCandidateInit {
     /// What it means for the remote description of the most recent generation; this is what WebRTC's `addIceCandidate`
     /// does first.
     ///
-    /// `sdp_mid` wins over `sdp_m_line_index` (RFC 9429 §3.5.2.1). The generation is named by `username_fragment`, else
+    /// `sdp_mid` wins over `sdp_m_line_index` (RFC 9429 §3.5.2.1). In a description without any `mid` the index counts, and
+    /// without one it is the [only section](IceDescription::only_section). The generation is named by `username_fragment`, else
     /// by the `ufrag` extension of the candidate; if by neither, or by an empty text, it is the most recent one.
     ///
     /// # Errors
     /// [`AddIceCandidateError`]: each variant can occur.
     pub fn resolve(&self, remote: Option<&IceDescription>) -> Result<ResolvedCandidate, AddIceCandidateError> {
-        let names_section = self.sdp_mid.is_some() || self.sdp_m_line_index.is_some();
+        let names_section = self.mid().is_some() || self.sdp_m_line_index.is_some();
         if !names_section && !self.is_end_of_candidates() {
             return Err(AddIceCandidateError::NoSection);
         }
@@ -203,20 +208,71 @@ impl IceCandidateInit {
     /// The section that is named, by `mid` first.
     fn find_section<'a>(&self, remote: &'a IceDescription) -> Result<(usize, &'a IceMedia), AddIceCandidateError> {
         let mut sections = remote.media.iter().enumerate();
-        match (&self.sdp_mid, self.sdp_m_line_index) {
-            (Some(mid), _) => {
-                sections.find(|(_, media)| media.mid.as_ref() == Some(mid)).ok_or(AddIceCandidateError::UnknownMid)
+        let are_named = remote.media.iter().any(|media| media.mid.is_some());
+        match (self.mid(), self.sdp_m_line_index) {
+            (Some(mid), _) if are_named => {
+                sections.find(|(_, media)| media.mid.as_deref() == Some(mid)).ok_or(AddIceCandidateError::UnknownMid)
             }
-            (None, Some(index)) => sections
+            (Some(_), None) => {
+                let only = remote.only_section().ok_or(AddIceCandidateError::UnknownMid)?;
+                sections.nth(only).ok_or(AddIceCandidateError::UnknownMid)
+            }
+            (_, Some(index)) => sections
                 .nth(usize::from(index))
                 .ok_or(AddIceCandidateError::UnknownIndex { index, count: remote.media.len() }),
             (None, None) => Err(AddIceCandidateError::NoSection),
         }
     }
 
+    /// The identification of the section, if there is one.
+    fn mid(&self) -> Option<&str> {
+        self.sdp_mid.as_deref().filter(|mid| !mid.is_empty())
+    }
+
     /// The username fragment, if there is one.
     fn ufrag(&self) -> Option<&str> {
         self.username_fragment.as_deref().filter(|ufrag| !ufrag.is_empty())
+    }
+}
+
+#[cfg(feature = "serde")]
+mod json {
+    //! Reading the JSON form. JavaScript has `null` where there is nothing.
+
+    use alloc::string::String;
+
+    use serde::{Deserialize, Deserializer};
+
+    use super::IceCandidateInit;
+
+    #[derive(Default, Deserialize)]
+    #[serde(rename_all = "camelCase", default)]
+    struct Members {
+        #[serde(deserialize_with = "nullable")]
+        candidate: String,
+        sdp_mid: Option<String>,
+        sdp_m_line_index: Option<u16>,
+        username_fragment: Option<String>,
+    }
+
+    fn nullable<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+        if deserializer.is_human_readable() {
+            Ok(Option::<String>::deserialize(deserializer)?.unwrap_or_default())
+        } else {
+            String::deserialize(deserializer)
+        }
+    }
+
+    impl<'de> Deserialize<'de> for IceCandidateInit {
+        fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+            let members = if deserializer.is_human_readable() {
+                Option::<Members>::deserialize(deserializer)?.unwrap_or_default()
+            } else {
+                Members::deserialize(deserializer)?
+            };
+            let Members { candidate, sdp_mid, sdp_m_line_index, username_fragment } = members;
+            Ok(Self { candidate, sdp_mid, sdp_m_line_index, username_fragment })
+        }
     }
 }
 

@@ -24,7 +24,7 @@ pub enum ParseIceOptionsError {
     /// It has more than 64 tokens.
     #[error("more than {0} ice options")]
     TooMany(usize),
-    /// The token at this byte position is empty or has a space, line end or NUL in it.
+    /// The token at this byte position is empty or has a blank, comma, line end or NUL in it.
     #[error("no ice option at byte {0}")]
     Token(usize),
 }
@@ -52,10 +52,10 @@ impl IceOptions {
     /// RFC 8839 §5.6 recommends tokens of up to 20 characters.
     ///
     /// # Errors
-    /// [`Token`](ParseIceOptionsError::Token) if it is empty or has a space, line end or NUL in it;
+    /// [`Token`](ParseIceOptionsError::Token) if it is empty or has a blank, comma, line end or NUL in it;
     /// [`TooMany`](ParseIceOptionsError::TooMany) if the list is full.
     pub fn with(mut self, token: &str) -> Result<Self, ParseIceOptionsError> {
-        if !is_word(token) {
+        if !is_word(token) || token.contains(',') {
             return Err(ParseIceOptionsError::Token(0));
         }
         if !self.contains(token) {
@@ -124,11 +124,11 @@ impl Default for IceOptions {
 impl FromStr for IceOptions {
     type Err = ParseIceOptionsError;
 
-    /// Reads tokens with spaces between them; more spaces than needed do not matter.
+    /// Reads tokens with spaces or tabs between them, or with commas as libjuice writes them; more than needed do not matter.
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let mut options = Self::empty();
         let mut at = 0;
-        for token in text.split(' ') {
+        for token in text.split([' ', '\t', ',']) {
             if !token.is_empty() {
                 if !is_word(token) {
                     return Err(ParseIceOptionsError::Token(at));
@@ -184,5 +184,7 @@ mod tests {
         assert_eq!("ab c\rd".parse::<IceOptions>(), Err(ParseIceOptionsError::Token(3)));
         assert!("".parse::<IceOptions>().unwrap().is_empty());
         assert_eq!("  a   b ".parse::<IceOptions>().unwrap().to_string(), "a b");
+        assert_eq!("\tice2,trickle,\t x".parse::<IceOptions>().unwrap().to_string(), "ice2 trickle x");
+        assert_eq!(IceOptions::empty().with("a,b"), Err(ParseIceOptionsError::Token(0)));
     }
 }

@@ -14,7 +14,7 @@ use core::str::FromStr;
 
 use super::description::{IceDescription, IceMedia, write_section_head};
 use super::is_word;
-use super::parse::ParseIceDescriptionError;
+use super::parse::{Form, ParseIceDescriptionError, read};
 use crate::address::plain;
 use crate::candidate::{Candidate, CandidateAddress};
 use crate::credentials::Credentials;
@@ -69,6 +69,10 @@ pub enum ReceiveFragmentError {
     /// Its credentials are those of another generation (RFC 8840 §4.4).
     #[error("the fragment is of another generation")]
     OtherGeneration,
+    /// Nothing in it belongs to a section of the description, from the one with this index in the fragment on: that names a
+    /// `mid` that the description does not have, or none where there are several it could mean.
+    #[error("section {0} of the fragment is none of the description")]
+    UnknownSection(usize),
 }
 
 /// Something new in a [`TrickleFragment`].
@@ -77,14 +81,14 @@ pub enum ReceiveFragmentError {
 pub enum TrickleItem {
     /// A candidate that was not known before.
     Candidate {
-        /// Identification of its section.
+        /// Identification of its section; empty if the description gives it none.
         mid: String,
         /// The candidate.
         candidate: Candidate,
     },
     /// No more candidates come in this section.
     EndOfCandidates {
-        /// Identification of the section.
+        /// Identification of the section; empty if the description gives it none.
         mid: String,
     },
 }
@@ -95,7 +99,8 @@ impl TrickleFragment {
     #[must_use]
     pub fn new(sent: &IceDescription) -> Self {
         let mut description = sent.clone();
-        description.media.retain(|media| !media.is_rejected() && !media.mismatch);
+        description.media.retain(|media| !media.is_rejected() && !media.mismatch && !media.has_faulty_credentials);
+        (description.notes, description.notes_count) = (Vec::new(), 0);
         Self { description }
     }
 
@@ -148,12 +153,13 @@ impl TrickleFragment {
 impl FromStr for TrickleFragment {
     type Err = ParseIceDescriptionError;
 
-    /// Reads a body. It is as forgiving as the reader of [`IceDescription`], and has the same limits.
+    /// Reads a body. It is as forgiving as the reader of [`IceDescription`], and has the same limits. Each `mid` begins a
+    /// section where there are no `m=` lines; candidates without either are in a section without `mid`.
     ///
     /// # Errors
     /// Those of reading an [`IceDescription`].
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        Ok(Self { description: text.parse()? })
+        Ok(Self { description: read(text, Form::Fragment)? })
     }
 }
 
@@ -184,87 +190,170 @@ impl fmt::Display for TrickleFragment {
 #[derive(Clone, Debug)]
 pub struct TrickleReceiver {
     sections: Vec<Section>,
+    /// The sections of the description that do without ICE.
+    unused: BTreeSet<String>,
+    /// The section that is meant if none is named.
+    only: Option<usize>,
+    /// Some section has a `mid`.
+    are_named: bool,
+    ignored: usize,
 }
 
 #[derive(Clone, Debug)]
 struct Section {
-    mid: String,
+    mid: Option<String>,
     credentials: Credentials,
     known: BTreeSet<Key>,
     ended: bool,
 }
 
+/// What a section of a fragment is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Subject {
+    /// The section with this index.
+    Section(usize),
+    /// One that does without ICE.
+    Unused,
+    /// Nobody knows.
+    Unknown,
+}
+
 impl TrickleReceiver {
-    /// A receiver for the sections of this description that use ICE and have a `mid`.
+    /// A receiver for the sections of this description that use ICE.
     ///
     /// What the description says itself counts as known.
     #[must_use]
     pub fn new(remote: &IceDescription) -> Self {
-        let sections = remote.media.iter().filter(|media| !media.is_rejected()).filter_map(|media| {
-            Some(Section {
-                mid: media.mid.clone()?,
-                credentials: remote.credentials(media)?,
+        let (mut sections, mut unused, mut only) = (Vec::new(), BTreeSet::new(), None);
+        let only_section = remote.only_section();
+        for (index, media) in remote.media.iter().enumerate() {
+            let credentials = remote.credentials(media).filter(|_| !media.is_rejected());
+            let Some(credentials) = credentials else {
+                unused.extend(media.mid.clone());
+                continue;
+            };
+            if only_section == Some(index) {
+                only = Some(sections.len());
+            }
+            sections.push(Section {
+                mid: media.mid.clone(),
+                credentials,
                 known: media.candidates.iter().map(key).collect(),
                 ended: remote.has_ended(media),
-            })
-        });
-        Self { sections: sections.collect() }
+            });
+        }
+        // Of several sections without a name, those in a bundle have one transport.
+        let nameless = || remote.media.iter().filter(|media| media.mid.is_none());
+        if let Some(section) = only.and_then(|only| sections.get_mut(only)) {
+            section.known.extend(nameless().flat_map(|media| &media.candidates).map(key));
+        }
+        let are_named = remote.media.iter().any(|media| media.mid.is_some());
+        Self { sections, unused, only, are_named, ignored: 0 }
+    }
+
+    /// How many candidates were not handed on, though they were not known: of sections that do without ICE or that the
+    /// description does not have, after the end of candidates, and past 1000 in a section.
+    #[must_use]
+    pub const fn ignored(&self) -> usize {
+        self.ignored
     }
 
     /// Takes a fragment and returns what is new in it.
     ///
     /// A candidate is known if one with the same component, transport, address and port was there before. What follows
-    /// an end of candidates is ignored (RFC 8838 §11.2), as are sections that the description does not have, and
-    /// candidates past 1000 in a section.
+    /// an end of candidates is not handed on (RFC 8838 §11.2), as is what is about sections without ICE, and candidates past
+    /// 1000 in a section; it is [counted](Self::ignored). A section without `mid` is the
+    /// [only one](IceDescription::only_section) of the description.
     ///
     /// # Errors
-    /// [`MissingCredentials`](ReceiveFragmentError::MissingCredentials) and
-    /// [`OtherGeneration`](ReceiveFragmentError::OtherGeneration), in which case nothing has changed.
+    /// [`MissingCredentials`](ReceiveFragmentError::MissingCredentials),
+    /// [`OtherGeneration`](ReceiveFragmentError::OtherGeneration), and [`UnknownSection`](ReceiveFragmentError::UnknownSection)
+    /// if there are candidates or ends of them and not one is of a section of the description. Nothing has changed then.
     pub fn receive(&mut self, fragment: &TrickleFragment) -> Result<Vec<TrickleItem>, ReceiveFragmentError> {
         let said = &fragment.description;
-        self.check_generation(said)?;
+        let subjects: Vec<Subject> = said.media.iter().map(|media| self.subject(media)).collect();
+        self.check_sections(said, &subjects)?;
+        self.check_generation(said, &subjects)?;
         let mut items = Vec::new();
-        for media in &said.media {
-            let Some(section) = self.sections.iter_mut().find(|section| media.mid.as_ref() == Some(&section.mid))
-            else {
+        for (media, subject) in said.media.iter().zip(&subjects) {
+            let Subject::Section(index) = *subject else {
+                self.ignored += media.candidates.len();
                 continue;
             };
+            let Some(section) = self.sections.get_mut(index) else { continue };
+            let mid = section.mid.clone().unwrap_or_default();
             for candidate in &media.candidates {
+                if section.known.contains(&key(candidate)) {
+                    continue;
+                }
                 if section.admits(candidate) {
-                    let mid = section.mid.clone();
-                    items.push(TrickleItem::Candidate { mid, candidate: candidate.clone() });
+                    items.push(TrickleItem::Candidate { mid: mid.clone(), candidate: candidate.clone() });
+                } else {
+                    self.ignored += 1;
                 }
             }
             if media.end_of_candidates && !section.ended {
                 section.ended = true;
-                items.push(TrickleItem::EndOfCandidates { mid: section.mid.clone() });
+                items.push(TrickleItem::EndOfCandidates { mid });
             }
         }
         if said.end_of_candidates {
-            for section in &mut self.sections {
-                if !section.ended && section.speaks_of(said) != Some(false) {
+            for (index, section) in self.sections.iter_mut().enumerate() {
+                let is_listed = subjects.contains(&Subject::Section(index));
+                if !section.ended && (is_listed || section.speaks_of(said)) {
                     section.ended = true;
-                    items.push(TrickleItem::EndOfCandidates { mid: section.mid.clone() });
+                    let mid = section.mid.clone().unwrap_or_default();
+                    items.push(TrickleItem::EndOfCandidates { mid });
                 }
             }
         }
         Ok(items)
     }
 
-    /// A fragment counts if it has the credentials of every section that it speaks of.
-    fn check_generation(&self, said: &IceDescription) -> Result<(), ReceiveFragmentError> {
-        let mut listed = false;
-        for media in &said.media {
-            let Some(section) = self.sections.iter().find(|section| media.mid.as_ref() == Some(&section.mid)) else {
-                continue;
+    /// The section of the description that a section of a fragment is about.
+    fn subject(&self, media: &IceMedia) -> Subject {
+        let only = || self.only.map_or(Subject::Unknown, Subject::Section);
+        let Some(mid) = &media.mid else {
+            let mut nameless = self.sections.iter().enumerate().filter(|(_, section)| section.mid.is_none());
+            return match (nameless.next(), nameless.next()) {
+                (Some((index, _)), None) => Subject::Section(index),
+                _ => only(),
             };
+        };
+        match self.sections.iter().position(|section| section.mid.as_ref() == Some(mid)) {
+            Some(index) => Subject::Section(index),
+            None if self.unused.contains(mid) => Subject::Unused,
+            None if self.are_named => Subject::Unknown,
+            None => only(),
+        }
+    }
+
+    /// A fragment that says something says something of a section of the description.
+    fn check_sections(&self, said: &IceDescription, subjects: &[Subject]) -> Result<(), ReceiveFragmentError> {
+        if subjects.iter().any(|subject| *subject != Subject::Unknown) {
+            return Ok(());
+        }
+        let says =
+            |media: &IceMedia| !media.candidates.is_empty() || media.end_of_candidates || media.skipped_count > 0;
+        match said.media.iter().position(says) {
+            Some(index) => Err(ReceiveFragmentError::UnknownSection(index)),
+            None => Ok(()),
+        }
+    }
+
+    /// A fragment counts if it has the credentials of every section that it speaks of.
+    fn check_generation(&self, said: &IceDescription, subjects: &[Subject]) -> Result<(), ReceiveFragmentError> {
+        let mut listed = false;
+        for (media, subject) in said.media.iter().zip(subjects) {
+            let Subject::Section(index) = *subject else { continue };
+            let Some(section) = self.sections.get(index) else { continue };
             let credentials = said.credentials(media).ok_or(ReceiveFragmentError::MissingCredentials)?;
             if credentials != section.credentials {
                 return Err(ReceiveFragmentError::OtherGeneration);
             }
             listed = true;
         }
-        if listed || self.sections.iter().any(|section| section.speaks_of(said) == Some(true)) {
+        if listed || self.sections.iter().any(|section| section.speaks_of(said)) {
             return Ok(());
         }
         match (&said.ufrag, &said.password) {
@@ -280,14 +369,10 @@ impl Section {
         !self.ended && self.known.len() < IceDescription::MAX_CANDIDATES && self.known.insert(key(candidate))
     }
 
-    /// Whether what a fragment says for the whole session holds for this section, by its credentials; those of the
-    /// sections that the fragment lists were compared before. `None` if the fragment lists it.
-    fn speaks_of(&self, said: &IceDescription) -> Option<bool> {
-        if said.media.iter().any(|media| media.mid.as_ref() == Some(&self.mid)) {
-            return None;
-        }
+    /// Whether what a fragment says for the whole session holds for this section, by its credentials.
+    fn speaks_of(&self, said: &IceDescription) -> bool {
         let Credentials { ufrag, password } = &self.credentials;
-        Some(said.ufrag.as_ref() == Some(ufrag) && said.password.as_ref() == Some(password))
+        said.ufrag.as_ref() == Some(ufrag) && said.password.as_ref() == Some(password)
     }
 }
 

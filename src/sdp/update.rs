@@ -18,7 +18,8 @@ pub enum CredentialsChange {
     Restart,
     /// Only the username fragment differs: an ICE restart by a peer that makes a mistake.
     OnlyUfrag,
-    /// Only the password differs: an ICE restart by a peer that makes a mistake.
+    /// Only the password differs: an ICE restart by a peer that makes a mistake. Candidates and ends of candidates name their
+    /// generation by the username fragment alone, so that late ones of the earlier generation cannot be told apart.
     OnlyPassword,
     /// There were none before: ICE starts.
     Started,

@@ -85,5 +85,6 @@ mod topologies;
 mod trickle;
 mod triggered;
 mod unruly;
+mod vectors;
 mod webrtc;
 mod wild;

@@ -424,3 +424,75 @@ fn a_description_of_a_fork_is_known_like_that_of_the_first_peer() {
     solo.agent.prepare_restart(solo.now, solo.stream).unwrap();
     assert_eq!(solo.agent.set_remote_description(solo.now, solo.stream, &fork), Ok(RestartUnanswered));
 }
+
+/// Against RFC 8445 §9, and met all the same: a change of either counts as a restart (RFC 5245 §9.2.1.1).
+///
+/// Req: 8839-4.4.1-a
+#[test]
+fn a_peer_may_keep_its_fragment_and_change_the_password_alone() {
+    use crate::lone::{Lone, remote};
+    use nilas::{RemoteCandidateOutcome, SetRemoteDescriptionError as E};
+    for streams in [1, 2] {
+        let mut lone = Lone::new(Config::default(), Role::Controlling, streams, 1);
+        for stream in 0..streams {
+            lone.socket(stream, 1, &format!("10.0.0.1:{}", 5000 + stream));
+        }
+        lone.take_events();
+        lone.describe();
+        for stream in 0..streams {
+            let _ = lone.add(stream, remote("1", 1, 100, &format!("192.0.2.1:{}", 4000 + stream)));
+        }
+        for check in lone.run_to(200) {
+            lone.answer(&check);
+        }
+        let old_local: Vec<_> =
+            lone.streams.iter().map(|stream| lone.agent.local_credentials(*stream).unwrap().clone()).collect();
+        let old = lone.peer.clone();
+        let new = Credentials::new(old.ufrag.as_str(), "newPasswordOfThePeer01").unwrap();
+        let description = RemoteDescription::new(new.clone()).with_ice2(true);
+        let first = lone.streams[0];
+        let refused = lone.agent.set_remote_description(lone.now, first, &description);
+        assert!(matches!(refused, Err(E::CredentialsChanged)), "it is a restart, and none is prepared: {refused:?}");
+        // Another peer of the same name is none.
+        assert!(matches!(lone.agent.add_forked_credentials(lone.now, first, &new), Err(E::PasswordMismatch)));
+        lone.peer = new;
+        for (index, stream) in lone.streams.clone().into_iter().enumerate() {
+            let ours = lone.agent.prepare_restart(lone.now, stream).unwrap();
+            assert!(ours.ufrag != old_local[index].ufrag && ours.password != old_local[index].password, "both of ours");
+            lone.take_events();
+            assert!(lone.agent.set_remote_description(lone.now, stream, &description).is_ok(), "stream {index}");
+            assert_eq!(lone.agent.generation(stream), Some(1));
+            // Late, and not to be told apart: it counts for the new generation.
+            let late =
+                remote("2", 1, 90, &format!("192.0.2.2:{}", 4000 + index)).with_extension("ufrag", old.ufrag.as_str());
+            assert!(matches!(lone.add(index, late), RemoteCandidateOutcome::Added(_)));
+        }
+        // A check of the generation before is answered, and of no consequence for this one.
+        let before = lone.agent.remote_candidates(first).count();
+        let message = MessageBuilder::binding_request([99; 12])
+            .username(old_local[0].ufrag.as_str(), old.ufrag.as_str())
+            .priority(7)
+            .controlled(1)
+            .integrity(&old_local[0].password)
+            .fingerprint()
+            .build();
+        let datagram = Datagram::new("192.0.2.9:4000".parse().unwrap(), "10.0.0.1:5000".parse().unwrap(), &message);
+        assert_eq!(lone.agent.handle_datagram(lone.now, &datagram), Received::Handled);
+        assert_eq!(lone.agent.remote_candidates(first).count(), before);
+        // The checks have the new password, and so have the answers. Streams of one foundation are checked one after the other.
+        let mut answered = Vec::new();
+        for until in 1..=streams as u64 {
+            for check in lone.run_to(1000 * until) {
+                // What is sent again is answered once.
+                if check.destination.ip().to_string() == "192.0.2.2" && !answered.contains(&check.destination) {
+                    answered.push(check.destination);
+                    lone.answer(&check);
+                }
+            }
+        }
+        assert_eq!(answered.len(), streams);
+        for stream in 0..streams {
+            assert!(lone.pair_with(&format!("192.0.2.2:{}", 4000 + stream)).is_valid);
+        }
+    }
+}

@@ -119,16 +119,17 @@ fn numbers_and_foundations_out_of_range_are_refused_where_they_stand() {
     let reason = ParseFoundationError::Length(33);
     assert_eq!(line(&"f".repeat(33), "1", "1", "1"), Err(E::Foundation { at: 0, reason }));
     let reason = ParseFoundationError::Length(0);
-    assert_eq!(line("", "1", "1", "1"), Err(E::Foundation { at: 0, reason }));
+    assert_eq!(error("candidate:"), E::Foundation { at: 10, reason });
+    assert_eq!(error("candidate: \t "), E::Foundation { at: 13, reason });
     let reason = ParseFoundationError::Character(1);
     assert_eq!(line("a-", "1", "1", "1"), Err(E::Foundation { at: 0, reason }));
-    for component in ["0", "257", "0001", "-1", "+1", "", "a"] {
+    for component in ["0", "257", "0001", "-1", "+1", "a"] {
         assert_eq!(line("1", component, "1", "1"), Err(E::Component { at: 2 }), "{component}");
     }
-    for priority in ["0", "9999999999", "4294967296", "00000000001", "-1", "+1", "", "1.0"] {
+    for priority in ["0", "9999999999", "4294967296", "00000000001", "-1", "+1", "1.0"] {
         assert_eq!(line("1", "1", priority, "1"), Err(E::Priority { at: 8 }), "{priority}");
     }
-    for port in ["65536", "000001", "-1", "", "x"] {
+    for port in ["65536", "000001", "-1", "x"] {
         assert_eq!(line("1", "1", "1", port), Err(E::Port { at: 20 }), "{port}");
     }
 }
@@ -139,6 +140,32 @@ fn priorities_above_the_limit_of_the_rfc_are_kept() {
     for value in [2_147_483_648, u32::MAX] {
         assert_eq!(parse(&format!("1 1 udp {value} 192.0.2.1 1 typ host")).priority().get(), value);
     }
+}
+
+#[test]
+fn several_blanks_are_one_except_where_an_extension_has_no_value() {
+    let plain = parse("1 1 udp 1 192.0.2.1 1 typ srflx raddr 10.0.0.1 rport 5 generation 0 x y");
+    for odd in [
+        "1  1 udp   1 192.0.2.1  1 typ  srflx  raddr  10.0.0.1  rport   5 generation  0 x y",
+        "\t1\t1\tudp\t1\t192.0.2.1\t1\ttyp\tsrflx\traddr\t10.0.0.1\trport\t5\tgeneration\t0\tx\ty\t",
+        "  candidate: 1 1 udp 1 192.0.2.1 1 typ srflx raddr 10.0.0.1 rport 5 generation 0 x y  ",
+    ] {
+        let read = parse(odd);
+        assert_eq!((&read.related_address, read.generation()), (&plain.related_address, Some(0)), "{odd:?}");
+        assert_eq!(read, plain, "{odd:?}");
+        assert_eq!(parse(&read.to_string()), plain, "{odd:?}");
+        assert!(has_odd_blanks(odd), "{odd:?}");
+    }
+    assert!(
+        !has_odd_blanks(&format!("a={plain}")) && !has_odd_blanks("a=candidate:1 1 udp 1 192.0.2.1 1 typ host a  b c")
+    );
+    let empty = parse("1 1 udp 1 192.0.2.1 1 typ srflx raddr  rport 5 x  y z");
+    assert_eq!(
+        (empty.related_address.clone(), empty.extensions()),
+        (None, &[("x".into(), "".into()), ("y".into(), "z".into())][..])
+    );
+    let tcp = parse("1 1 tcp 1 192.0.2.1 9 typ host tcptype  active ufrag   abcd");
+    assert_eq!((tcp.tcp_type(), tcp.ufrag()), (Some(TcpType::Active), Some("abcd")));
 }
 
 /// Req: 8839-5.1-d
@@ -153,8 +180,7 @@ fn an_address_with_a_colon_is_ipv6_and_any_other_is_ipv4_or_a_name() {
     for name in ["x.local", "a.b.local", "host.example", "4e.example"] {
         assert_eq!(address(name), Ok(CandidateAddress::Name { host: name.into(), port: 7 }));
     }
-    for wrong in ["", "1:2", "192.0.2.256", "192.0.2", "1.2.3.4.5", "fe80::1%", "[::1]", "a..b", ".a", "a/b", "é.local"]
-    {
+    for wrong in ["1:2", "192.0.2.256", "192.0.2", "1.2.3.4.5", "fe80::1%", "[::1]", "a..b", ".a", "a/b", "é.local"] {
         assert_eq!(address(wrong), Err(E::Address { at: 10 }), "{wrong}");
     }
 }
@@ -170,7 +196,8 @@ fn transports_compare_in_any_case_and_unknown_ones_are_skippable() {
     assert_eq!(unknown, E::UnsupportedTransport { at: 4 });
     assert!(unknown.is_skippable());
     assert!(!error("1 1 sctp 1 192.0.2.1 1 typ").is_skippable(), "a broken line is broken first");
-    assert_eq!(error("1 1  1 192.0.2.1 1 typ host"), E::Transport { at: 4 });
+    assert_eq!(error("1 1"), E::Transport { at: 3 });
+    assert_eq!(error("1 1  1 192.0.2.1 1 typ host"), E::Priority { at: 7 }, "two spaces are one");
 }
 
 /// Req: 8839-5.1-f

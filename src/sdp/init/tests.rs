@@ -54,6 +54,62 @@ fn json_has_exactly_four_members_and_missing_ones_have_defaults() {
     assert!(serde_json::from_str::<IceCandidateInit>(r#"{"sdpMLineIndex":65536}"#).is_err());
 }
 
+/// Req: wpc-candidateinit-a
+#[cfg(feature = "serde")]
+#[test]
+fn null_is_what_is_not_there() {
+    let read = |text: &str| serde_json::from_str::<IceCandidateInit>(text).unwrap();
+    for end in ["null", r#"{"candidate":null}"#, r#"{"candidate":null,"sdpMid":null,"sdpMLineIndex":null}"#] {
+        assert_eq!(read(end), IceCandidateInit::end_of_candidates(), "{end}");
+        assert_eq!(
+            read(end).resolve(Some(&remote())).unwrap(),
+            ResolvedCandidate::EndOfCandidates { media: vec![0, 1, 4] }
+        );
+    }
+    let of_section = read(r#"{"candidate":null,"sdpMid":"b","sdpMLineIndex":1,"usernameFragment":null}"#);
+    assert_eq!(of_section.resolve(Some(&remote())).unwrap(), ResolvedCandidate::EndOfCandidates { media: vec![1] });
+    assert_eq!(serde_json::from_str::<Vec<IceCandidateInit>>(r#"[null,{"candidate":"x"}]"#).unwrap()[1], init("x"));
+    for wrong in ["7", r#""candidate""#, r#"{"candidate":7}"#, r#"{"sdpMLineIndex":-1}"#] {
+        assert!(serde_json::from_str::<IceCandidateInit>(wrong).is_err(), "{wrong}");
+    }
+}
+
+/// Req: 9429-3.5.2.1-a
+#[test]
+fn an_empty_mid_is_none_and_without_mids_the_index_or_the_only_section_counts() {
+    let with = |one: IceCandidateInit, text: &str| one.resolve(Some(&text.parse().unwrap()));
+    let resolve = |one: IceCandidateInit| one.resolve(Some(&remote()));
+    assert_eq!(resolve(init(LINE).with_mid("").with_m_line_index(1)), at(1));
+    assert_eq!(resolve(init(LINE).with_mid("")), Err(AddIceCandidateError::NoSection));
+    let all = resolve(IceCandidateInit::end_of_candidates().with_mid("")).unwrap();
+    assert_eq!(all, ResolvedCandidate::EndOfCandidates { media: vec![0, 1, 4] });
+    let credentials = "a=ice-ufrag:8hhY\na=ice-pwd:asd88fgpdd777uzjYhagZg\n";
+    let one = format!("{credentials}m=audio 9 x 0\n");
+    let two = format!("{one}m=video 9 x 0\n");
+    assert_eq!(with(init(LINE).with_mid("0"), &one), at(0));
+    assert_eq!(with(init(LINE).with_mid("0"), credentials), at(0));
+    assert_eq!(with(init(LINE).with_mid("video").with_m_line_index(1), &two), at(1));
+    assert_eq!(
+        with(init(LINE).with_mid("video").with_m_line_index(2), &two),
+        Err(AddIceCandidateError::UnknownIndex { index: 2, count: 2 })
+    );
+    assert_eq!(with(init(LINE).with_mid("video"), &two), Err(AddIceCandidateError::UnknownMid));
+    assert_eq!(with(init(LINE).with_mid("1"), &format!("a=group:BUNDLE 0 1\n{two}")), at(0));
+}
+
+#[test]
+fn candidates_and_their_end_are_taken_with_and_without_a_prefix() {
+    let resolve = |text: &str| init(text).with_mid("b").resolve(Some(&remote()));
+    for text in [LINE, &format!("a={LINE}\r\n"), &LINE["candidate:".len()..], &format!(" {LINE} ")] {
+        let Ok(ResolvedCandidate::Candidate { media: 1, candidate }) = resolve(text) else { panic!("{text}") };
+        assert_eq!(*candidate, LINE.parse().unwrap());
+    }
+    for end in ["", " ", "\r\n", "end-of-candidates", "a=end-of-candidates\r\n", "END-OF-CANDIDATES"] {
+        assert!(init(end).is_end_of_candidates(), "{end:?}");
+        assert_eq!(resolve(end), Ok(ResolvedCandidate::EndOfCandidates { media: vec![1] }), "{end:?}");
+    }
+}
+
 /// Req: 9429-3.5.2.1-a
 #[test]
 fn mid_wins_over_the_index_and_no_optional_field_is_required() {

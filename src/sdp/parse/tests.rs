@@ -21,6 +21,18 @@ fn reason(text: &str) -> (usize, IceDescriptionError) {
     (error.line(), error.reason())
 }
 
+fn notes(description: &IceDescription) -> Vec<(usize, Option<usize>, IceNoteKind)> {
+    description.notes.iter().map(|note| (note.line, note.media, note.kind)).collect()
+}
+
+fn faults(description: &IceDescription) -> Vec<(usize, Option<usize>, IceDescriptionError)> {
+    let fault = |note: &IceNote| {
+        let IceNoteKind::Faulty(reason) = note.kind else { return None };
+        Some((note.line, note.media, reason))
+    };
+    description.notes.iter().filter_map(fault).collect()
+}
+
 /// The description as SDP text with nothing but ICE in it.
 fn write(description: &IceDescription) -> String {
     let mut text = description.session_attributes().to_string();
@@ -81,6 +93,7 @@ fn credentials_of_a_wrong_length_or_character_are_an_error_with_its_line() {
     assert_eq!(reason(&text(&"a".repeat(257), good)), (2, IceDescriptionError::Ufrag(too_long)));
     let too_short = ParseCredentialError::TooShort { length: 21, least: 22 };
     assert_eq!(reason(&text("abcd", &"a".repeat(21))), (3, IceDescriptionError::Password(too_short)));
+    let too_long = ParseCredentialError::PasswordTooLong(257);
     assert_eq!(reason(&text("abcd", &"a".repeat(257))), (3, IceDescriptionError::Password(too_long)));
     let character = ParseCredentialError::Character(4);
     assert_eq!(reason(&text("abcd:", good)), (2, IceDescriptionError::Ufrag(character)));
@@ -88,7 +101,7 @@ fn credentials_of_a_wrong_length_or_character_are_an_error_with_its_line() {
     assert_eq!(longest.ufrag.map(|ufrag| ufrag.as_str().len()), Some(256));
     let error = text("abcd", "x").parse::<IceDescription>().unwrap_err();
     assert_eq!((error.line(), error.position()), (3, 23));
-    assert_eq!(error.to_string(), "line 3: invalid ice-pwd: 1 characters are fewer than 22");
+    assert_eq!(error.to_string(), "line 3: invalid ice-pwd: a password of 1 characters, fewer than 22");
 }
 
 /// Req: 8839-5.4-c
@@ -125,6 +138,7 @@ fn sections_with_the_same_ufrag_have_the_same_password() {
 #[test]
 fn the_larger_pacing_of_both_ends_is_used_and_50_ms_is_what_silence_means() {
     let of = |value: &str| parse(&format!("a=ice-pacing:{value}\r\nm=audio 9 x 0\r\na=ice-pacing:7\r\n"));
+    assert_eq!(of("20").notes.last().map(|note| note.kind), Some(IceNoteKind::Misplaced));
     assert_eq!(parse("").ta(), Duration::from_millis(50));
     assert_eq!(of("20").ta(), Duration::from_millis(20));
     assert_eq!(of("20").agreed_ta(&of("0000000030")), Duration::from_millis(30));
@@ -132,7 +146,8 @@ fn the_larger_pacing_of_both_ends_is_used_and_50_ms_is_what_silence_means() {
     assert_eq!(of("9999999999").ta(), Duration::from_millis(9_999_999_999));
     assert_eq!(write(&of("9999999999")).lines().next(), Some("a=ice-pacing:9999999999"));
     for wrong in ["", "10000000000", "-1", "5 ms", "1.5"] {
-        assert_eq!(reason(&format!("a=ice-pacing:{wrong}")), (1, IceDescriptionError::Pacing));
+        let one = parse(&format!("a=ice-pacing:{wrong}"));
+        assert_eq!((one.pacing, faults(&one)), (None, vec![(1, None, IceDescriptionError::Pacing)]));
     }
     let huge = IceDescription { pacing: Some(Duration::MAX), ..IceDescription::default() };
     assert!(huge.session_attributes().to_string().contains("a=ice-pacing:9999999999\r\n"));
@@ -163,16 +178,25 @@ fn options_are_read_at_both_levels_and_their_absence_is_accepted() {
     assert_eq!(session.validate(), Ok(()));
     assert!(parse(&format!("{media}a=ice-options:trickle ice2\r\n")).ice2());
     let many = format!("a=ice-options:{}\r\n", "x ".repeat(65));
-    assert_eq!(reason(&many), (1, IceDescriptionError::Options(ParseIceOptionsError::TooMany(64))));
+    let too_many = IceDescriptionError::Options(ParseIceOptionsError::TooMany(64));
+    assert_eq!(faults(&parse(&many)), [(1, None, too_many)]);
     assert!(IceDescription::default().options.ice2());
 }
 
 /// Req: 8839-5.3-a
 #[test]
-fn lite_counts_for_the_session_only_and_mismatch_for_a_section_only() {
-    let one = parse(&format!("a=ice-mismatch\r\n{CREDENTIALS}m=audio 9 x 0\r\na=ice-lite\r\na=ice-mismatch\r\n"));
+fn lite_counts_for_the_session_and_mismatch_for_a_section() {
+    let one = parse(&format!("a=ice-mismatch\r\n{CREDENTIALS}m=audio 9 x 0\r\na=ice-mismatch\r\n"));
     assert!(!one.lite && one.media[0].mismatch);
     assert_eq!(one.credentials(&one.media[0]), None);
+    // In every section that is not rejected it is as good as before them; in some it is not.
+    let sections = |first: &str, second: &str| {
+        parse(&format!("{CREDENTIALS}m=audio 9 x 0\r\n{first}m=text 0 x 0\r\nm=video 9 x 0\r\n{second}"))
+    };
+    let all = sections("a=ice-lite\r\n", "a=ice-lite\r\n");
+    assert!(all.lite && notes(&all) == [(4, Some(0), IceNoteKind::LiteInSections)]);
+    let some = sections("", "a=ice-lite\r\n");
+    assert!(!some.lite && notes(&some) == [(6, Some(2), IceNoteKind::Misplaced)]);
     assert!(parse("a=ICE-LITE\r\n").lite);
 
     let mut own = IceDescription::default();
@@ -247,14 +271,120 @@ fn lines_that_are_broken_or_not_supported_are_passed_over_among_good_ones() {
     let skipped: Vec<_> = media.skipped.iter().map(|skipped| (skipped.line, skipped.reason.is_skippable())).collect();
     assert_eq!(skipped, [(5, true), (7, true), (9, false), (10, false)]);
     assert_eq!(media.skipped[0].reason, ParseCandidateError::UnsupportedTransport { at: 16 });
+    assert_eq!((one.notes_count, one.faults().count()), (0, 0));
     assert_eq!(one.credentials(media).map(|credentials| credentials.ufrag.to_string()), Some("8hhY".into()));
 }
 
 /// Req: 8839-5.1-a
 #[test]
-fn candidates_of_the_session_are_nobodys() {
-    let one = parse(&format!("{CANDIDATE}a=mid:0\r\na=remote-candidates:x\r\nm=audio 9 x 0\r\n"));
-    assert_eq!((one.media[0].candidates.len(), one.media[0].mid.as_ref()), (0, None));
+fn candidates_before_the_first_section_are_of_the_only_or_the_bundling_one_or_refused() {
+    let broken = "a=candidate:x\r\n";
+    let one = parse(&format!("{CANDIDATE}{broken}a=mid:0\r\na=remote-candidates:x\r\nm=audio 9 x 0\r\n{CANDIDATE}"));
+    assert_eq!((one.media[0].candidates.len(), one.media[0].skipped_count, one.media[0].mid.as_ref()), (2, 1, None));
+    use IceNoteKind::{CandidateOutside, Misplaced};
+    let told = [(3, None, Misplaced), (4, None, Misplaced), (1, None, CandidateOutside), (2, None, CandidateOutside)];
+    assert_eq!(notes(&one), told);
+
+    let section = |mid: &str| format!("m=audio 9 x 0\r\n{mid}{CREDENTIALS}");
+    let others = CREDENTIALS.replace("8hhY", "9iiZ");
+    // One of the two does without ICE, or is rejected.
+    let single = parse(&format!("{CANDIDATE}m=text 9 x 0\r\n{}m=text 0 x 0\r\n{others}", section("")));
+    assert_eq!(single.media.iter().map(|media| media.candidates.len()).collect::<Vec<_>>(), [0, 1, 0]);
+    // All in one bundle, whose first member need not be the first section, and sections need not be named.
+    let (zero, one) = (section("a=mid:0\r\n"), section("a=mid:1\r\n"));
+    let bundle = parse(&format!("a=group:BUNDLE  1\t0\r\n{CANDIDATE}{zero}{one}"));
+    assert_eq!((bundle.media[0].candidates.len(), bundle.media[1].candidates.len()), (0, 1));
+    let nameless = parse(&format!("a=group:BUNDLE 0 1\r\n{CANDIDATE}{}{}", section(""), section("")));
+    assert_eq!((nameless.only_section(), nameless.media[0].candidates.len()), (Some(0), 1));
+    // Two transports.
+    for text in [format!("v=0\r\n{CANDIDATE}{zero}{one}"), format!("v=0\r\n{broken}a=group:BUNDLE 0\r\n{zero}{one}")] {
+        assert_eq!(reason(&text), (2, IceDescriptionError::CandidateOutside));
+    }
+}
+
+#[test]
+fn a_text_of_ice_without_sdp_around_it_is_one_section() {
+    let one = parse(&format!("{CREDENTIALS}a=ice-options:ice2,trickle\r\n{CANDIDATE}a=end-of-candidates\r\n"));
+    assert_eq!((one.media.len(), one.media[0].candidates.len(), one.notes_count), (1, 1, 0));
+    assert!(one.credentials(&one.media[0]).is_some() && one.trickle() && one.ice2() && one.has_ended(&one.media[0]));
+    assert_eq!(parse(CREDENTIALS).media.len(), 1);
+    assert_eq!(parse(&format!("a=mid:data\r\n{CREDENTIALS}")).media[0].mid.as_deref(), Some("data"));
+    assert_eq!(parse("v=0\r\na=ice-options:ice2\r\n").media.len(), 0);
+}
+
+/// Req: 8839-5.4-a
+#[test]
+fn a_faulty_line_costs_its_section_and_a_rejected_section_nothing() {
+    let faulty = "a=ice-ufrag:abc\r\na=ice-pwd:asd88fgpdd777uzjYhagZg\r\n";
+    let too_short = IceDescriptionError::Ufrag(ParseCredentialError::TooShort { length: 3, least: 4 });
+    // Neither with half of its credentials, nor with those of the session.
+    let text = format!("{CREDENTIALS}m=audio 9 x 0\r\n{faulty}{CANDIDATE}m=video 9 x 0\r\n{CANDIDATE}");
+    let one = parse(&text);
+    assert!(one.media[0].has_faulty_credentials && !one.media[1].has_faulty_credentials);
+    assert_eq!((one.credentials(&one.media[0]), one.credentials(&one.media[1]).is_some()), (None, true));
+    assert_eq!(faults(&one), [(4, Some(0), too_short)]);
+    assert_eq!(
+        (one.notes[0].position, one.notes[0].to_string().starts_with("line 4: ")),
+        (text.find("a=ice-ufrag:abc").unwrap(), true)
+    );
+    // Those of the session are wrong: sections with their own go on.
+    let own = parse(&format!("{faulty}m=audio 9 x 0\r\nm=video 9 x 0\r\n{CREDENTIALS}"));
+    assert_eq!((own.credentials(&own.media[0]), own.credentials(&own.media[1]).is_some()), (None, true));
+    let rejected = parse(&format!("m=audio 0 x 0\r\n{faulty}m=video 9 x 0\r\n{CREDENTIALS}"));
+    assert!(rejected.uses_ice());
+    assert_eq!(parse(&format!("m=audio 0 x 0\r\n{faulty}")).faults().count(), 1);
+    let differs = CREDENTIALS.replace("asd", "bsd");
+    assert!(parse(&format!("m=audio 9 x 0\r\n{CREDENTIALS}m=video 0 x 0\r\n{differs}")).uses_ice());
+    // Nothing is left: the error is the line's.
+    assert_eq!(reason(&format!("v=0\r\nm=audio 9 x 0\r\n{faulty}m=video 0 x 0\r\n{CREDENTIALS}")), (3, too_short));
+    // Of a repeated one the last counts.
+    assert!(parse(&format!("m=audio 9 x 0\r\n{faulty}{CREDENTIALS}")).uses_ice());
+    let last = parse(&format!("{CREDENTIALS}m=audio 9 x 0\r\n{CREDENTIALS}a=ice-pwd:x\r\nm=video 9 x 0\r\n"));
+    assert_eq!((last.credentials(&last.media[0]), last.notes_count), (None, 2));
+}
+
+/// Req: 8839-5.4-a
+#[test]
+fn credentials_with_what_others_send_are_taken_and_not_to_be_sent() {
+    let text = "a=ice-options:ice2\r\nm=audio 9 x 0\r\na=ice-ufrag:a-b=#_\r\na=ice-pwd:-=#_asd88fgpdd777uzjYhag\r\n";
+    let one = parse(text);
+    assert_eq!(one.credentials(&one.media[0]).map(|found| found.is_strict()), Some(false));
+    assert_eq!(write(&one), format!("{}a=ice-pwd:-=#_asd88fgpdd777uzjYhag\r\na=ice-ufrag:a-b=#_\r\n", &text[..35]));
+    assert_eq!(one.validate(), Err(IceDescriptionError::LooseCredentials(0)));
+}
+
+#[test]
+fn blanks_line_ends_and_the_case_of_letters_do_not_matter() {
+    let plain =
+        parse(&format!("a=ice-lite\r\nm=audio 9 x 0\r\na=mid:0\r\n{CREDENTIALS}{CANDIDATE}a=end-of-candidates\r\n"));
+    let odd = "  A=ICE-LITE \rm=audio  9\tx 0\n\ta=mid:\t0\r\na=ice-ufrag : 8hhY\r\na=Ice-Pwd:asd88fgpdd777uzjYhagZg  \n\
+               a=candidate: 1  1\tUDP   2130706431 192.0.2.1 \t5010 TYP  HOST\ra = x\r\na=END-OF-CANDIDATES";
+    let read = parse(odd);
+    assert_eq!(
+        (read.lite, &read.media[0].mid, read.credentials(&read.media[0])),
+        (true, &plain.media[0].mid, plain.credentials(&plain.media[0]))
+    );
+    assert_eq!((&read.media[0].candidates, read.media[0].port()), (&plain.media[0].candidates, Some(9)));
+    assert!(read.media[0].end_of_candidates);
+    assert_eq!(notes(&read), [(6, Some(0), IceNoteKind::Blanks)]);
+    // A bare candidate line, as scripts put them together.
+    let bare = parse(&format!("{CREDENTIALS}{}", &CANDIDATE[2..]));
+    assert_eq!(bare.media[0].candidates.len(), 1);
+    // No candidate vanishes, whatever it looks like.
+    let lost =
+        parse(&format!("{CREDENTIALS}m=audio 9 x 0\r\na=candidate 1 1 udp\r\na=candidate\r\na=Candidate :1\r\n"));
+    assert_eq!(lost.media[0].skipped_count, 3);
+}
+
+#[test]
+fn pacing_in_sections_is_the_largest_of_them() {
+    let one = parse(
+        "m=audio 9 x 0\r\na=ice-pacing:20\r\nm=video 9 x 0\r\na=ice-pacing:70\r\nm=text 0 x 0\r\na=ice-pacing:90\r\n",
+    );
+    assert_eq!(
+        (one.pacing, notes(&one)),
+        (Some(Duration::from_millis(70)), vec![(4, None, IceNoteKind::PacingInSections)])
+    );
 }
 
 #[test]
@@ -270,8 +400,8 @@ fn remote_candidates_are_read_and_written_per_component() {
     assert_eq!(one.media[0].attributes().to_string(), line);
     for wrong in ["", "1 192.0.2.3", "0 192.0.2.3 1", "1 192.0.2.3 x", "1 a 1", "1 192.0.2.3 1 1 192.0.2.3 2"] {
         let text = format!("m=audio 9 x 0\r\na=remote-candidates:{wrong}\r\n");
-        let expected = if wrong == "1 a 1" { None } else { Some(IceDescriptionError::RemoteCandidates) };
-        assert_eq!(text.parse::<IceDescription>().err().map(|error| error.reason()), expected, "{wrong}");
+        let expected = if wrong == "1 a 1" { None } else { Some((2, Some(0), IceDescriptionError::RemoteCandidates)) };
+        assert_eq!(faults(&parse(&text)).first().copied(), expected, "{wrong}");
     }
 }
 
@@ -296,7 +426,9 @@ fn there_is_a_limit_to_sections_and_candidates() {
     let one = parse(&candidates);
     assert_eq!((one.media[0].candidates.len(), one.media[0].skipped.len()), (500, 16));
     assert_eq!(one.media[0].skipped_count, 500);
-    assert_eq!(reason(&format!("{candidates}{CANDIDATE}")), (1002, IceDescriptionError::TooManyCandidates(1000)));
+    let more = parse(&format!("{candidates}{CANDIDATE}{CANDIDATE}"));
+    assert_eq!((more.media[0].candidates.len(), more.media[0].skipped_count), (500, 502));
+    assert_eq!(faults(&more), [(1002, Some(0), IceDescriptionError::TooManyCandidates(1000))]);
 }
 
 #[test]
@@ -312,7 +444,7 @@ prop_compose! {
         mid in proptest::option::of("[!-~]{1,8}"),
         rtcp_mux: bool,
         credentials in proptest::option::of(("[a-zA-Z0-9+/]{4,256}", "[a-zA-Z0-9+/]{22,256}")),
-        options in proptest::option::of("[!-~]{1,20}( [!-~]{1,20}){0,3}"),
+        options in proptest::option::of("[!-+--~]{1,20}( [!-+--~]{1,20}){0,3}"),
         candidates in proptest::collection::vec(any_candidate(), 0..4),
         remote in proptest::option::of(any::<core::net::SocketAddrV4>()),
         end_of_candidates: bool,
@@ -340,7 +472,7 @@ prop_compose! {
     pub(in crate::sdp) fn any_description()(
         lite: bool,
         ufrag in proptest::option::of("[a-zA-Z0-9+/]{4,256}"),
-        options in proptest::option::of("[!-~]{1,20}( [!-~]{1,20}){0,3}"),
+        options in proptest::option::of("[!-+--~]{1,20}( [!-+--~]{1,20}){0,3}"),
         pacing in proptest::option::of(0_u64..10_000_000_000),
         end_of_candidates: bool,
         bundle in proptest::collection::vec("[!-~]{1,8}", 0..3),
@@ -355,8 +487,43 @@ prop_compose! {
             end_of_candidates,
             bundle,
             media,
+            ..IceDescription::default()
         }
     }
+}
+
+/// A candidate line of any quality.
+fn any_line() -> impl Strategy<Value = String> {
+    let good = any_candidate().prop_map(|candidate| format!("a={candidate}"));
+    let odd = prop::sample::select(vec![
+        "a=candidate:1  1 udp 1 192.0.2.1 1 typ host",
+        "\ta=candidate:1 1\tudp 1 192.0.2.1 1 typ host ",
+        "A=CANDIDATE:1 1 UDP 1 192.0.2.1 1 TYP HOST",
+        "candidate:1 1 udp 1 192.0.2.1 1 typ host",
+        "a=candidate:1 1 sctp 1 192.0.2.1 1 typ host",
+        "a=candidate:1 257 udp 1 192.0.2.1 1 typ host",
+        "a=candidate:1 1 udp 0 192.0.2.1 1 typ host",
+        "a=candidate:1 1 tcp 1 192.0.2.1 1 typ host",
+        "a=candidate",
+        "a=candidate:",
+        "a=candidate 1 1 udp 1 2001:db8::1 1 typ host",
+        "a= candidate:1 1 udp 1 2001:db8::1 1 typ host",
+        "a=candidate:\0",
+    ]);
+    prop_oneof![good, odd.prop_map(String::from)]
+}
+
+/// The head of a section, whose number is the question mark.
+fn any_head() -> impl Strategy<Value = String> {
+    let heads = vec![
+        "m=audio 9 x 0",
+        "m=audio 9 x 0\r\na=mid:?",
+        "m=audio 9 x 0\r\na=mid:?\r\na=ice-ufrag:8hhY\r\na=ice-pwd:asd88fgpdd777uzjYhagZg",
+        "m=audio 0 x 0\r\na=mid:?",
+        "m=audio 9 x 0\r\na=ice-mismatch",
+        "m=audio 9 x 0\r\na=ice-ufrag:?",
+    ];
+    prop::sample::select(heads).prop_map(String::from)
 }
 
 proptest! {
@@ -365,6 +532,7 @@ proptest! {
     #[test]
     fn what_is_written_reads_as_the_same(mut description in any_description()) {
         description.bundle = vec![];
+        prop_assume!(!description.media.is_empty());
         for media in &mut description.media {
             media.rtcp_mux = false;
             if media.is_rejected() {
@@ -374,6 +542,37 @@ proptest! {
             }
         }
         prop_assert_eq!(parse(&write(&description)), description);
+    }
+
+    #[test]
+    fn every_candidate_line_comes_out_again_is_refused_or_is_counted(
+        before in proptest::collection::vec(any_line(), 0..3),
+        sections in proptest::collection::vec((any_head(), proptest::collection::vec(any_line(), 0..5)), 0..4),
+        group in prop::sample::select(vec!["", "a=group:BUNDLE 0 1 2 3\r\n", "a=group:BUNDLE 0\r\n"]),
+        credentials in prop::sample::select(vec!["", CREDENTIALS, "a=ice-ufrag:x\r\n"]),
+        end in prop::sample::select(vec!["\r\n", "\n", "\r"]),
+    ) {
+        let lines = before.len() + sections.iter().map(|(_, lines)| lines.len()).sum::<usize>();
+        let mut text = format!("v=0\r\n{group}{credentials}");
+        let mut write = |line: &str| { text.push_str(line); text.push_str("\r\n"); };
+        before.iter().for_each(|line| write(line));
+        for (index, (head, lines)) in sections.iter().enumerate() {
+            write(&head.replace('?', &index.to_string()));
+            lines.iter().for_each(|line| write(line));
+        }
+        let text = text.replace("\r\n", end);
+        let is_fragment = text.len() % 2 == 0;
+        let read = if is_fragment { read(&text, Form::Fragment) } else { text.parse() };
+        match read {
+            Ok(description) => {
+                let found: usize = description.media.iter().map(|media| media.candidates.len() + media.skipped_count).sum();
+                prop_assert_eq!(found, lines, "{:?}", text);
+            }
+            Err(error) => {
+                let ends = |place: usize| place == 0 || text.as_bytes().get(place - 1).is_some_and(|byte| b"\r\n".contains(byte));
+                prop_assert!(error.line() > 0 && ends(error.position()), "{}", error);
+            }
+        }
     }
 
     #[test]

@@ -151,6 +151,51 @@ fn what_the_description_said_is_known_and_after_the_end_nothing_is_new() {
         candidate(4),
     );
     assert_eq!(receiver.receive(&fragment(&body)), Ok(vec![found("1", 1)]));
+    // One after the end, one of an unknown section, and one of none.
+    assert_eq!(receiver.ignored(), 3);
+}
+
+/// Req: 8840-4.4-a
+#[test]
+fn what_names_no_section_is_of_the_only_or_the_bundling_one_or_refused() {
+    let alone = description(&format!("{CREDENTIALS}m=audio 9 x 0\r\na=mid:0\r\n"));
+    let line = |port| format!("a={}\r\n", candidate(port));
+    // Without `m=` line, without `mid`, and both in the wrong order or alone.
+    let bodies = [
+        format!("{CREDENTIALS}{}a=end-of-candidates\r\n", line(1)),
+        format!("{CREDENTIALS}m=audio 9 x 0\r\n{}a=end-of-candidates\r\n", line(1)),
+        format!("{CREDENTIALS}a=mid:0\r\n{}a=end-of-candidates\r\n", line(1)),
+        format!("a=mid:0\r\n{CREDENTIALS}{}a=end-of-candidates\r\n", line(1)),
+        format!("m=audio 9 x 0\r\n{CREDENTIALS}{}a=end-of-candidates\r\n", line(1)),
+    ];
+    for body in bodies {
+        let mut receiver = TrickleReceiver::new(&alone);
+        assert_eq!(receiver.receive(&fragment(&body)), Ok(vec![found("0", 1), end("0")]), "{body}");
+        assert_eq!(receiver.receive(&fragment(&body)), Ok(vec![]), "{body}");
+        assert_eq!(fragment(&fragment(&body).to_string()).to_string(), fragment(&body).to_string());
+    }
+    let nameless = description(&format!("{CREDENTIALS}m=audio 9 x 0\r\n"));
+    let mut receiver = TrickleReceiver::new(&nameless);
+    let named = format!("{CREDENTIALS}m=audio 9 x 0\r\na=mid:7\r\n{}", line(1));
+    assert_eq!(receiver.receive(&fragment(&named)), Ok(vec![found("", 1)]));
+
+    let bundled = description(&format!("a=group:BUNDLE 2 1\r\n{CREDENTIALS}{SECTIONS}"));
+    let mut receiver = TrickleReceiver::new(&bundled);
+    assert_eq!(receiver.receive(&fragment(&format!("{CREDENTIALS}{}", line(1)))), Ok(vec![found("2", 1)]));
+
+    let two = description(&format!("{CREDENTIALS}{SECTIONS}m=text 0 x 0\r\na=mid:3\r\n"));
+    let mut receiver = TrickleReceiver::new(&two);
+    let unknown = Err(ReceiveFragmentError::UnknownSection(0));
+    assert_eq!(receiver.receive(&fragment(&format!("{CREDENTIALS}{}", line(1)))), unknown);
+    assert_eq!(receiver.receive(&fragment(&named)), unknown);
+    assert_eq!(receiver.ignored(), 0);
+    // A rejected section costs nothing.
+    let rejected = format!("{CREDENTIALS}m=x\r\na=mid:3\r\n{}m=x\r\na=mid:1\r\n{}", line(1), line(2));
+    assert_eq!(receiver.receive(&fragment(&rejected)), Ok(vec![found("1", 2)]));
+    assert_eq!(receiver.ignored(), 1);
+    // Each `mid` begins a section where there is no `m=` line.
+    let bare = format!("{CREDENTIALS}a=mid:1\r\n{}a=mid:2\r\n{}", line(3), line(4));
+    assert_eq!(receiver.receive(&fragment(&bare)), Ok(vec![found("1", 3), found("2", 4)]));
 }
 
 /// Req: 8840-4.4-c
