@@ -200,10 +200,10 @@ impl Agent {
         let watched: SmallVec<[PairId; 4]> = self.watched().filter(|id| is_due(*id)).collect();
         for id in watched {
             let Some(consent) = self.consent_mut(id) else { continue };
-            let before = consent.health();
+            let (before, was_unreachable) = (consent.health(), consent.is_unreachable());
             let needs_reserve = consent.needs_reserve(now);
             let demand = consent.advance(now, detection);
-            let health = consent.health();
+            let (health, is_unreachable) = (consent.health(), consent.is_unreachable());
             match demand {
                 Demand::Nothing => {}
                 Demand::Check if consent.is_queued => {}
@@ -214,7 +214,8 @@ impl Agent {
                 Demand::Expired => self.end_consent(id, false),
                 Demand::Lapsed => self.lapse(id),
             }
-            self.is_dirty |= health != before;
+            // That alone may bring a detour: the health may have got worse before.
+            self.is_dirty |= health != before || is_unreachable != was_unreachable;
             if health != before || needs_reserve {
                 self.ask_spares_of(id);
                 self.replace_dead_connection(id, health);

@@ -4,10 +4,10 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use nilas::sim::{Pair, PairSetup, SideName};
+use nilas::sim::{Pair, PairSetup, Passing, SideName, Verdict};
 use nilas::{
     ApplicationNominates, CandidateKind, ComponentId, Config, ConnectionState, Event, Instant, PairId, PathHealth,
-    Renomination, Role, SendFailure,
+    Renomination, Role, Seed, SendFailure,
 };
 
 use crate::help::{ms, requests, secs, setup, states};
@@ -332,4 +332,44 @@ fn a_lite_agent_takes_no_hint_and_believes_its_own_host() {
     assert_eq!(healths(&pair, start), [PathHealth::Lost, PathHealth::Healthy], "it hears the next check");
     assert_eq!(usable(&pair, SideName::L).0, before);
     assert!(requests(&pair.l.sent).is_empty());
+}
+
+#[test]
+fn both_ends_that_are_told_at_once_move_to_one_other_path() {
+    for role in ROLES {
+        for (seed, draft) in [(0, DRAFTS[1]), (2, DRAFTS[1]), (0, DRAFTS[2]), (2, DRAFTS[2])] {
+            let setup = PairSetup::new(Seed::from_number(seed)).addresses(2, 2);
+            let mut setup = setup.roles(role, role.opposite());
+            (setup.l.renomination, setup.r.renomination) = (draft, draft);
+            let mut pair = setup.build();
+            assert!(pair.run_until_selected(secs(5)));
+            pair.run_for(secs(10));
+            let (_, base, remote) = usable(&pair, SideName::L);
+            let ends = [base.ip(), remote.ip()];
+            pair.network.set_hook(move |packet: &Passing<'_>| {
+                let is_dead = ends.contains(&packet.source.ip()) && ends.contains(&packet.destination.ip());
+                if is_dead { Verdict::Drop } else { Verdict::Pass }
+            });
+            let (start, mut moved) = (pair.now(), [None; 2]);
+            for _ in 0..300 {
+                let now = pair.now();
+                pair.l.agent.handle_send_failure(now, base, remote, SendFailure::Unreachable);
+                pair.r.agent.handle_send_failure(now, remote, base, SendFailure::Unreachable);
+                pair.drain(SideName::L);
+                pair.drain(SideName::R);
+                pair.run_for(ms(10));
+                for (side, moved) in [SideName::L, SideName::R].into_iter().zip(&mut moved) {
+                    let (_, from, to) = usable(&pair, side);
+                    if !(ends.contains(&from.ip()) && ends.contains(&to.ip())) {
+                        moved.get_or_insert(pair.now().saturating_duration_since(start));
+                    }
+                }
+            }
+            println!("{role:?}, {draft:?}, seed {seed}: moved after {moved:?}");
+            let in_time = |after: &Option<Duration>| after.is_some_and(|after| after <= ms(1600));
+            assert!(moved.iter().all(in_time), "{role:?}, {draft:?}, seed {seed}: {moved:?}");
+            pair.run_for(secs(10));
+            assert!(pair.agrees(), "{role:?}, {draft:?}, seed {seed}");
+        }
+    }
 }
