@@ -1,7 +1,9 @@
 //! Paths in use: consent, health, and what happens when the network dies.
 
 use nilas::sim::{Link, Pair, SideName, Wire};
-use nilas::{ComponentId, ConnectionState, Event, PathHealth, SendError, StateReason};
+use nilas::{
+    ApplicationSelects, ComponentId, Config, ConnectionState, Event, PathHealth, Renomination, SendError, StateReason,
+};
 
 use crate::help::{at, ms, requests, secs, setup, states};
 
@@ -194,7 +196,7 @@ fn data_of_the_peer_holds_off_the_loss_but_not_the_end_of_consent() {
 
 /// Two addresses of R, both valid for both sides, and nobody nominates.
 fn with_spare(name: &str) -> Pair {
-    let patient = nilas::Config::default().with_nomination_policy(std::sync::Arc::new(nilas::ApplicationNominates));
+    let patient = Config::default().with_nomination_policy(std::sync::Arc::new(nilas::ApplicationNominates));
     let mut pair = setup(name).addresses(1, 2).left(|l| l.config = patient).build();
     pair.run_for(secs(1));
     assert!([&pair.l, &pair.r].iter().all(|peer| peer.agent.pairs().filter(|pair| pair.is_valid).count() == 2));
@@ -382,4 +384,42 @@ fn a_send_error_brings_a_check_and_fails_nothing() {
     pair.run_for(secs(20));
     assert_eq!(pair.l.events[events..], [], "its answer came: nothing was to be suspected");
     assert_eq!(pair.l.agent.state(), ConnectionState::Completed);
+}
+
+/// A nomination of a pair that was watched in reserve is answered after its last consent check.
+///
+/// Req: 7675-5.1-b
+#[test]
+fn consent_ends_30_seconds_after_the_answer_that_is_told_whatever_other_checks_were_answered_since() {
+    for draft in [Renomination::Draft2016, Renomination::Draft2026] {
+        let policy = std::sync::Arc::new(ApplicationSelects);
+        let config = Config::default().with_selection_policy(policy);
+        let mut pair = setup("answers of another kind").addresses(2, 1).renomination(draft).config(config).build();
+        assert!(pair.run_until_selected(secs(1)));
+        pair.run_for(secs(7));
+        let stream = pair.stream();
+        let first = pair.l.agent.selected_pair(stream, ComponentId::RTP).unwrap().id;
+        let other = pair.l.agent.pairs().find(|one| one.is_valid && one.id != first).unwrap().id;
+        let now = pair.now();
+        pair.l.agent.nominate(now, other).unwrap();
+        pair.drain(SideName::L);
+        let is_used =
+            |pair: &Pair| pair.l.agent.usable_pair(stream, ComponentId::RTP).is_some_and(|used| used.id == other);
+        assert!(pair.run_until(secs(1), is_used));
+        let nominated_at = pair.now();
+        cut(&mut pair);
+        pair.run_for(secs(45));
+        let told: Vec<_> = pair
+            .l
+            .events
+            .iter()
+            .filter_map(|(_, event)| match event {
+                Event::ConsentEnded { answered_at, at, pair, .. } => Some((*pair, answered_at.unwrap(), *at)),
+                _ => None,
+            })
+            .collect();
+        println!("{draft:?}: answered at {nominated_at:?}, ended {told:?}");
+        assert!(told.iter().any(|(pair, answered_at, _)| *pair == other && *answered_at < nominated_at));
+        assert!(told.iter().all(|(_, answered_at, at)| *answered_at + secs(30) == *at));
+    }
 }
