@@ -510,11 +510,16 @@ impl Agent {
         self.queue(Outgoing::Event(event));
     }
 
+    /// How many events may wait: more than a session brings before anybody polls, however many streams it has.
+    pub(super) fn most_events(&self) -> usize {
+        self.config.max_events.max(64 * self.streams.len())
+    }
+
     /// Queues an event. An application that never polls loses the newest.
     fn queue(&mut self, outgoing: Outgoing) {
         self.report_tables();
         let Some(outgoing) = self.hold(outgoing) else { return };
-        if self.outbox.events.len() < self.config.max_events {
+        if self.outbox.events.len() < self.most_events() {
             self.outbox.events.push_back(outgoing);
         } else {
             self.stats.events_lost += 1;

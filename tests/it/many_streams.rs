@@ -117,6 +117,17 @@ fn most_within(times: &[Instant], time: Duration) -> usize {
     times.iter().map(within).max().unwrap_or_default()
 }
 
+#[test]
+fn events_of_hundreds_of_streams_wait_until_they_are_polled() {
+    let mut crowd = Crowd::new(500, &Config::default().with_max_pairs(1000));
+    crowd.settle();
+    for agent in &crowd.agents {
+        assert_eq!(agent.stats().events_lost, 0);
+        let heard = crowd.streams.iter().filter(|id| agent.remote_candidates(**id).count() == 1).count();
+        assert_eq!(heard, 500, "the candidates of every stream are told");
+    }
+}
+
 /// With Ta at 500 ms, 30 streams are as many as 300 are with 50 ms: consent alone would fill it thrice.
 ///
 /// Req: 8445-14.2-a
