@@ -374,7 +374,7 @@ impl Agent {
             self.is_dirty = true;
             valid = seen;
         }
-        self.note_mapping(valid, mapped);
+        self.note_mapping(valid, mapped, true);
     }
 
     /// Stops to use a path: the peer has not consented for 30 s, or said no (RFC 7675 §5.1, §5.2).

@@ -296,8 +296,9 @@ impl Agent {
         if !is_used || component.attempt.is_some_and(|attempt| is_left(&attempt)) {
             return None;
         }
-        if component.mapping.as_ref().is_some_and(|mapping| !mapping.is_settled()) {
-            // The peer may see it from any of several addresses, each of which is another pair to it.
+        if !data.is_remote_lite && component.mapping.as_ref().is_some_and(|mapping| !mapping.is_settled()) {
+            // The peer may see it from any of several addresses, each of which is another pair to it. A lite one goes by
+            // nothing else, and to be answered where it was asked from is right in any case.
             return None;
         }
         let unconfirmed = component.attempt.filter(|attempt| attempt.is_affirming).map(|attempt| attempt.value);

@@ -104,7 +104,7 @@ impl Agent {
         let has_nominated = transaction.start.use_candidate && transaction.start.role == Role::Controlling;
         if has_nominated && self.role == Role::Controlling {
             self.conclude_nomination(transaction, valid);
-            self.note_mapping(valid, mapped);
+            self.note_mapping(valid, mapped, false);
         } else {
             self.follow_nomination(id);
         }
@@ -178,8 +178,9 @@ impl Agent {
     }
 
     /// Notes under which address the peer sees the path that we have nominated. To the peer another one is another pair, which
-    /// is nominated if that can be.
-    pub(super) fn note_mapping(&mut self, valid: PairId, mapped: SocketAddr) {
+    /// is nominated if that can be. A lite peer follows by nothing else: consent checks, which have a pace of their own, may
+    /// bring it any number of nominations.
+    pub(super) fn note_mapping(&mut self, valid: PairId, mapped: SocketAddr, is_consent: bool) {
         let Some(pair) = self.set.get(valid) else { return };
         let (place, base) = ((pair.stream, pair.component), pair.path.base);
         let mapped = in_scope_of(base, mapped);
@@ -195,9 +196,10 @@ impl Agent {
             return;
         }
         let now = self.now;
+        let is_unlimited = is_consent && self.stream(place.0).is_some_and(|data| data.is_remote_lite);
         let mapping = self.component_mut(place).and_then(|component| component.mapping.as_mut());
         let mapping = mapping.filter(|mapping| Some(mapping.path) == checked);
-        let is_another = mapping.is_some_and(|mapping| mapping.observe(now, mapped));
+        let is_another = mapping.is_some_and(|mapping| mapping.observe(now, mapped, is_unlimited));
         if is_another && self.can_renominate(place.0) {
             self.start_nomination(place, valid, false);
             self.is_dirty = true;

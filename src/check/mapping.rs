@@ -48,9 +48,9 @@ impl Mapping {
         self.seen == self.told && self.run >= self.wanted
     }
 
-    /// Notes the address in an answer; whether the peer is to be told that it is another one.
+    /// Notes the address in an answer; whether the peer is to be told that it is another one, which an allowance limits.
     #[must_use]
-    pub(crate) fn observe(&mut self, now: Instant, address: SocketAddr) -> bool {
+    pub(crate) fn observe(&mut self, now: Instant, address: SocketAddr, is_unlimited: bool) -> bool {
         if self.grows_at <= now {
             let minutes = now.saturating_duration_since(self.grows_at).as_secs() / Self::GROWTH.as_secs();
             let grown = u32::try_from(minutes).unwrap_or(u32::MAX).saturating_add(1);
@@ -62,13 +62,13 @@ impl Mapping {
         if self.run >= 2 * Self::MOST_WANTED {
             self.wanted = 1;
         }
-        if address == self.told || self.allowance == 0 {
+        if address == self.told || self.allowance == 0 && !is_unlimited {
             return false;
         }
         if address == self.left {
             self.wanted = (2 * self.wanted).min(Self::MOST_WANTED);
         }
-        self.allowance -= 1;
+        self.allowance = self.allowance.saturating_sub(1);
         (self.left, self.told) = (self.told, address);
         true
     }
@@ -85,7 +85,7 @@ mod tests {
         let mut mapping = Mapping::new(PairId { serial: 0, slot: 0 }, address(1), now);
         let mut is_told = |port: &u16| {
             now = after(now, Duration::from_secs(gap));
-            mapping.observe(now, address(*port))
+            mapping.observe(now, address(*port), false)
         };
         ports.into_iter().filter(|port| is_told(port)).count()
     }
@@ -113,7 +113,7 @@ mod tests {
         let address = |port| SocketAddr::from(([192, 0, 2, 1], port));
         let mut mapping = Mapping::new(PairId { serial: 0, slot: 0 }, address(1), Instant::ZERO);
         let mut settled = |port: u16| {
-            let _ = mapping.observe(Instant::ZERO, address(port));
+            let _ = mapping.observe(Instant::ZERO, address(port), false);
             mapping.is_settled()
         };
         let seen = [1, 1, 2, 2, 1, 2, 1, 2, 1, 1, 1, 1].map(&mut settled);

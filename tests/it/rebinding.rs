@@ -153,7 +153,7 @@ fn build(case: &Case) -> Pair {
     let config = Config::default().with_max_peer_reflexive(case.room);
     (setup.l.config, setup.r.config) = (config.clone(), config);
     if case.lite {
-        setup.r.config = Config::default().with_lite(true);
+        setup.r.config = setup.r.config.with_lite(true);
         setup.r.servers.clear();
     }
     let mut pair = setup.build();
@@ -334,6 +334,30 @@ fn more_mappings_than_there_is_room_for_are_followed_as_well() {
     for role in ROLES {
         for draft in DRAFTS {
             run(Case { role, draft, spacing: secs(30), times: 10, room: 5, ..CASE });
+        }
+    }
+}
+
+#[test]
+fn a_lite_peer_follows_every_change_of_the_mapping() {
+    for draft in DRAFTS {
+        for to in [To::Address, To::BackAndForth, To::Port] {
+            for (spacing, times) in [(1, 7), (5, 6), (31, 4), (100, 3)] {
+                for told in [true, false] {
+                    run(Case { draft, to, lite: true, told, spacing: secs(spacing), times, ..CASE });
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_lite_peer_follows_more_mappings_than_it_has_room_for() {
+    for draft in DRAFTS {
+        for (to, spacing) in [(To::Address, 30), (To::Port, 30), (To::Address, 1)] {
+            for told in [true, false] {
+                run(Case { draft, to, lite: true, told, spacing: secs(spacing), times: 14, room: 3, ..CASE });
+            }
         }
     }
 }
