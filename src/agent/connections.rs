@@ -10,6 +10,7 @@ use super::pairing::{canonical, path};
 use super::{Agent, Socket};
 use crate::candidate::TcpType;
 use crate::check::{Purpose, TransactionKey};
+use crate::config::limits;
 use crate::connection::{ConnectionEnd, ConnectionEvent, ConnectionId, ConnectionRequest, ConnectionSecurity};
 use crate::consent::PathHealth;
 use crate::pair::{CandidatePair, Flow, PairId, Path};
@@ -34,7 +35,7 @@ impl Agent {
     /// How long an accepted connection may be without a check of the peer.
     const SILENCE: Duration = Duration::from_secs(10);
     /// The longest frame on a connection whose other end is still strange: no check is longer.
-    const FIRST_FRAME: usize = 2048;
+    const FIRST_FRAME: usize = limits::FIRST_FRAME;
 
     /// The next thing to be done about a connection; `None` if there is none for the time being.
     ///

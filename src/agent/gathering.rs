@@ -13,6 +13,7 @@ use super::{AddLocalCandidateError, Agent, GatherError, GatheringState};
 use crate::candidate::address::judge;
 use crate::candidate::{CandidateId, TcpType};
 use crate::config::Config;
+use crate::config::limits;
 use crate::event::Event;
 use crate::gather::{End, IceServer, IceServerKind, TaskId, TaskKind};
 use crate::pair::Path;
@@ -24,7 +25,7 @@ use crate::transmit::{Datagram, Transport};
 
 impl Agent {
     /// Most servers of one gathering.
-    pub const MAX_SERVERS: usize = 32;
+    pub const MAX_SERVERS: usize = limits::SERVERS;
 
     /// Gathers candidates with the help of these servers, from every socket of every stream: of those that are there, and
     /// of those that are added before the end. Without servers, the sockets are all there is to gather.

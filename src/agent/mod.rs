@@ -74,6 +74,7 @@ pub use view::{LocalCandidateView, PairView, PathReport, RemoteCandidateView};
 use crate::candidate::{CandidateId, LocalFoundations, RemoteFoundations};
 use crate::check::{Pacer, TransactionTable};
 use crate::checklist::ChecklistSet;
+use crate::config::limits;
 use crate::config::{Config, ConfigError};
 use crate::credentials::{Credentials, Ufrag};
 use crate::event::Event;
@@ -378,7 +379,6 @@ impl Agent {
         stream: StreamId,
         credentials: &Credentials,
     ) -> Result<(), SetRemoteDescriptionError> {
-        const MAX_FORKS: usize = 8;
         self.observe(now);
         let data = self.check_remote_credentials(stream, credentials, false)?;
         if data.remote.is_empty() {
@@ -387,7 +387,7 @@ impl Agent {
         if data.remote.iter().any(|known| known.credentials == *credentials) {
             return Ok(());
         }
-        if data.remote.len() >= MAX_FORKS {
+        if data.remote.len() >= limits::FORKS {
             return Err(SetRemoteDescriptionError::TooManyForks);
         }
         if let Some(data) = self.stream_mut(stream) {

@@ -9,6 +9,7 @@ use smallvec::SmallVec;
 use super::pairing::canonical;
 use super::{Agent, RemoteCandidateOutcome};
 use crate::candidate::{Candidate, CandidateAddress, mdns};
+use crate::config::limits;
 use crate::event::Event;
 use crate::stream::StreamId;
 use crate::time::Instant;
@@ -42,7 +43,6 @@ impl Agent {
     /// Asks what the name of a candidate stands for, if it is one that hides an address.
     pub(super) fn resolve(&mut self, stream: StreamId, candidate: Candidate) -> RemoteCandidateOutcome {
         use RemoteCandidateOutcome as Outcome;
-        const MOST: usize = 32;
         let CandidateAddress::Name { host, port } = &candidate.address else { return Outcome::UnresolvedName };
         if !mdns::is_hidden_address(host) || !self.config.candidate_types.are_direct() {
             return Outcome::UnresolvedName;
@@ -57,7 +57,7 @@ impl Agent {
         if data.unresolved.contains(&candidate) {
             return Outcome::Resolving;
         }
-        if data.unresolved.len() >= MOST {
+        if data.unresolved.len() >= limits::UNRESOLVED_NAMES {
             return Outcome::TooMany;
         }
         data.unresolved.push(candidate);

@@ -4,6 +4,7 @@ use alloc::collections::VecDeque;
 
 use crate::candidate::CandidateId;
 use crate::check::TransactionKey;
+use crate::config::limits;
 use crate::event::Event;
 use crate::pair::{PairId, Path};
 use crate::stream::StreamId;
@@ -65,13 +66,10 @@ pub(crate) struct Outbox {
 }
 
 impl Outbox {
-    /// Most answers that wait; a caller that polls after each datagram never has more than one.
-    pub(crate) const MAX_REPLIES: usize = 128;
-
     /// Queues an answer; `false` if there is no room.
     #[must_use]
     pub(crate) fn reply(&mut self, reply: Reply) -> bool {
-        let has_room = self.replies.len() < Self::MAX_REPLIES;
+        let has_room = self.replies.len() < limits::REPLIES;
         if has_room {
             self.replies.push_back(reply);
         }

@@ -18,6 +18,7 @@ use crate::candidate::{
 };
 use crate::checklist::{GroupKey, Insert, NewPair};
 use crate::config::Config;
+use crate::config::limits;
 use crate::credentials::Credentials;
 use crate::event::Event;
 use crate::gather::{MappingMode, masked};
@@ -378,12 +379,11 @@ impl Agent {
 
     /// Keeps a candidate of a peer that is not known yet, a few of them.
     fn defer(&mut self, stream: StreamId, candidate: Candidate) -> RemoteCandidateOutcome {
-        const MAX_DEFERRED: usize = 32;
         let Some(data) = self.stream_mut(stream) else { return RemoteCandidateOutcome::OtherGeneration };
         let ufrag = candidate.extension("ufrag").unwrap_or_default();
         let is_past =
             data.previous.as_ref().is_some_and(|previous| previous.remote.iter().any(|of| of.ufrag() == ufrag));
-        if is_past || data.deferred.len() >= MAX_DEFERRED {
+        if is_past || data.deferred.len() >= limits::DEFERRED_CANDIDATES {
             return RemoteCandidateOutcome::OtherGeneration;
         }
         data.deferred.push(candidate);

@@ -18,6 +18,7 @@ use super::pairing::canonical;
 use super::{Agent, GatheringState, Socket};
 use crate::candidate::address::judge;
 use crate::candidate::{Candidate, CandidateId, CandidateKind, Foundation, Priority};
+use crate::config::limits;
 use crate::connection::ConnectionId;
 use crate::event::Event;
 use crate::gather::{End, IceServer, TaskId};
@@ -115,9 +116,9 @@ pub(super) struct Relays {
 
 impl Relays {
     /// Most relays at a time.
-    const MOST: usize = 64;
+    const MOST: usize = limits::RELAYS;
     /// Most requests remembered against loops of redirections.
-    const MOST_ASKED: usize = 64;
+    const MOST_ASKED: usize = limits::ASKED_SERVERS;
     /// How long a server that was asked is not redirected to (RFC 8489 §10, RFC 8656 §7.4).
     const ASKED_FOR: Duration = Duration::from_secs(300);
 

@@ -12,6 +12,7 @@ use smallvec::SmallVec;
 use super::stream_data::{Component, Detour, Retry, Rival};
 use super::{Agent, Renomination, Role};
 use crate::check::{Purpose, Start};
+use crate::config::limits;
 use crate::consent::{Consent, Pace, PathHealth};
 use crate::pair::{CandidatePair, CandidatePairState, PairId};
 use crate::selection::{PathQuality, SelectionDecision, SelectionView};
@@ -25,9 +26,6 @@ type Place = (StreamId, ComponentId);
 pub(super) type Watched = SmallVec<[(PairId, Option<Pace>); 3]>;
 
 impl Agent {
-    /// Most failed pairs of a component that are checked again in one round.
-    const MOST_RETRIES: usize = 8;
-
     /// Lets the selection policy look at the components that have their pair.
     pub(super) fn decide_selections(&mut self, stream: StreamId) {
         let is_ours = self.role == Role::Controlling && !self.is_closed && !self.config.lite;
@@ -294,7 +292,7 @@ impl Agent {
                 let mut round: SmallVec<[PairId; 8]> = self.retriable(place, nominated).collect();
                 // All get their turn: those first that were not checked for longest.
                 round.sort_by_key(|id| self.set.get(*id).map(|pair| (pair.last_check_at, Reverse(pair.priority))));
-                round.truncate(Self::MOST_RETRIES);
+                round.truncate(limits::RETRIES);
                 round.into_iter().for_each(|id| self.outbox.queue_probe(id));
             }
         }

@@ -7,6 +7,7 @@ use alloc::vec::Vec;
 use core::net::SocketAddr;
 
 use super::pairing::in_scope_of;
+use crate::config::limits;
 use crate::pair::Path;
 use crate::stream::ComponentId;
 use crate::transmit::Transport;
@@ -24,14 +25,11 @@ pub(crate) struct Revocation {
 pub(crate) struct Revocations(Vec<Revocation>);
 
 impl Revocations {
-    /// How many are remembered. Of more the oldest goes, whose peer has had its answer long ago.
-    const MOST: usize = 256;
-
     pub(crate) fn add(&mut self, revocation: Revocation) {
         if self.0.contains(&revocation) {
             return;
         }
-        if self.0.len() >= Self::MOST {
+        if self.0.len() >= limits::REVOCATIONS {
             self.0.remove(0);
         }
         self.0.push(revocation);
@@ -94,7 +92,7 @@ mod tests {
             all.add(revocation(2, port));
         }
         assert!(
-            all.0.len() == Revocations::MOST && !all.holds(1, &first.path) && all.holds(2, &revocation(2, 999).path)
+            all.0.len() == limits::REVOCATIONS && !all.holds(1, &first.path) && all.holds(2, &revocation(2, 999).path)
         );
         all.keep(|generation| generation != 2);
         assert!(all.0.is_empty());

@@ -15,6 +15,7 @@ use super::statistics::Traffic;
 use crate::agent::{Renomination, Role};
 use crate::candidate::{Candidate, LocalCandidates, RemoteCandidates};
 use crate::check::{Mapping, Search, TransactionKey};
+use crate::config::limits;
 use crate::consent::PathHealth;
 use crate::credentials::{Credentials, Ufrag};
 use crate::pair::{PairId, Path};
@@ -261,8 +262,7 @@ impl Component {
 
 /// Remembers the latest few things that the application has removed.
 pub(crate) fn remember<T>(list: &mut Vec<T>, removed: T) {
-    const MOST: usize = 64;
-    if list.len() >= MOST {
+    if list.len() >= limits::REMOVED {
         list.remove(0);
     }
     list.push(removed);

@@ -12,6 +12,7 @@ use super::gathering::end_of;
 use super::input::Received;
 use super::pairing::canonical;
 use super::wrap::Leaving;
+use crate::config::limits;
 use crate::connection::{ConnectionEnd, ConnectionId, ConnectionSecurity};
 use crate::gather::{End, TaskId};
 use crate::stats::DropReason;
@@ -20,9 +21,6 @@ use crate::tcp::{Enquiry, Owner};
 use crate::transmit::{Transmit, Transport};
 
 impl Agent {
-    /// The longest answer that is waited for.
-    const MAX_ANSWER: usize = 2048;
-
     /// Opens a connection to a server, which is asked once it is there.
     pub(super) fn ask_over_stream(&mut self, task: TaskId) {
         let request = TransactionId::draw(&mut self.random);
@@ -73,7 +71,7 @@ impl Agent {
             Some([_, _, high, low]) => 20 + usize::from(u16::from_be_bytes([*high, *low])),
             None => return None,
         };
-        if enquiry.answer.len() < wanted && wanted <= Self::MAX_ANSWER {
+        if enquiry.answer.len() < wanted && wanted <= limits::SERVER_ANSWER {
             return None;
         }
         enquiry.is_answered = true;

@@ -10,6 +10,7 @@ use core::net::{IpAddr, SocketAddr};
 use super::preference::{self, Traits};
 use super::{Candidate, CandidateAddress, CandidateKind, Foundation, Preferences, Priority, TcpType};
 use crate::agent::SocketOptions;
+use crate::config::limits;
 use crate::gather::RelayProtocol;
 use crate::stream::ComponentId;
 use crate::transmit::Transport;
@@ -527,8 +528,7 @@ pub(crate) struct RemoteFoundations {
 impl RemoteFoundations {
     /// The number of a foundation. Of more than anybody needs, all others share one.
     pub(crate) fn number(&mut self, foundation: Foundation) -> u32 {
-        const MOST: usize = 20_000;
-        if self.known.len() >= MOST && !self.known.contains_key(&foundation) {
+        if self.known.len() >= limits::FOUNDATIONS && !self.known.contains_key(&foundation) {
             return u32::MAX;
         }
         let next = self.next;

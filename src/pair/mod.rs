@@ -14,6 +14,7 @@ pub(crate) use state::PairState;
 use crate::agent::Role;
 use crate::candidate::{CandidateId, Priority};
 use crate::checklist::GroupKey;
+use crate::config::limits;
 use crate::consent::Consent;
 use crate::stream::{ComponentId, StreamId};
 use crate::stun::TransactionId;
@@ -212,9 +213,6 @@ pub(crate) struct CandidatePair {
 }
 
 impl CandidatePair {
-    /// How many nominating transactions are remembered: more than a peer like us spends on a pair before it tries another.
-    const REMEMBERED_NOMINATIONS: usize = 16;
-
     /// Whether it may be removed to make room for another.
     pub(crate) fn may_go(&self) -> bool {
         self.nomination.is_none() && !self.is_nominating && !self.is_barred && !self.is_protected
@@ -236,7 +234,7 @@ impl CandidatePair {
         if self.nominating_transactions.contains(&id) {
             return false;
         }
-        if self.nominating_transactions.len() == Self::REMEMBERED_NOMINATIONS {
+        if self.nominating_transactions.len() == limits::PAIR_NOMINATIONS {
             self.nominating_transactions.remove(0);
         }
         self.nominating_transactions.push(id);

@@ -16,6 +16,7 @@ use super::options::IceOptions;
 use super::{is_word, is_word_or_empty, words};
 use crate::address::plain;
 use crate::candidate::{Candidate, CandidateAddress};
+use crate::config::limits;
 use crate::credentials::{Credentials, Password, Ufrag};
 use crate::stream::ComponentId;
 
@@ -124,9 +125,9 @@ impl IceDescription {
     /// The Ta of an agent that does not say otherwise: 50 ms (RFC 8839 §5.5).
     pub const DEFAULT_TA: Duration = Duration::from_millis(50);
     /// Most sections that are read: 256.
-    pub const MAX_MEDIA: usize = 256;
+    pub const MAX_MEDIA: usize = limits::MEDIA_SECTIONS;
     /// Most candidates that are read per section, those passed over included: 1000.
-    pub const MAX_CANDIDATES: usize = 1000;
+    pub const MAX_CANDIDATES: usize = limits::LISTED_CANDIDATES;
 
     /// The same with these credentials for all sections that have none of their own.
     #[must_use]

@@ -7,6 +7,7 @@ use core::fmt;
 use core::str::FromStr;
 
 use super::is_word;
+use crate::config::limits;
 
 /// Extensions of ICE that an agent supports: the tokens of the `ice-options` attribute, in their order (RFC 8839 §5.6).
 ///
@@ -39,7 +40,7 @@ impl IceOptions {
     /// The same by the later draft, draft-thatcher-tsvwg-renomination.
     pub const RENOMINATION2: &str = "renomination2";
     /// Most tokens that a list has.
-    pub const MAX_LEN: usize = 64;
+    pub const MAX_LEN: usize = limits::ICE_OPTIONS;
 
     /// No options at all.
     #[must_use]

@@ -13,6 +13,7 @@ use super::note::{IceNote, IceNoteKind};
 use super::options::{IceOptions, ParseIceOptionsError};
 use super::{BLANKS, number, strip_prefix_ignore_case, words};
 use crate::candidate::Candidate;
+use crate::config::limits;
 use crate::credentials::ParseCredentialError;
 use crate::stream::ComponentId;
 
@@ -209,12 +210,6 @@ impl IceDescription {
     }
 }
 
-/// Most candidate lines per section that are remembered as passed over.
-const MAX_SKIPPED: usize = 16;
-
-/// Most notes that are remembered.
-const MAX_NOTES: usize = 64;
-
 /// A line of the text.
 #[derive(Clone, Copy)]
 struct Place {
@@ -294,7 +289,7 @@ impl Reader {
     fn note_of(&mut self, Place { line, position }: Place, media: Option<usize>, kind: IceNoteKind) {
         let description = &mut self.description;
         description.notes_count += 1;
-        if description.notes.len() < MAX_NOTES {
+        if description.notes.len() < limits::NOTES {
             description.notes.push(IceNote { line, position, media, kind });
         }
     }
@@ -366,7 +361,7 @@ impl Reader {
             Ok(candidate) => media.candidates.push(candidate),
             Err(reason) => {
                 media.skipped_count += 1;
-                if media.skipped.len() < MAX_SKIPPED {
+                if media.skipped.len() < limits::SKIPPED_LINES {
                     media.skipped.push(SkippedCandidate { line: at.line, reason });
                 }
             }

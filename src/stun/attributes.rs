@@ -1,5 +1,6 @@
 //! Attribute types: those of RFC 8489 and the ones that ICE adds (RFC 8445 §7.1, §20.1).
 
+use crate::config::limits;
 use smallvec::SmallVec;
 
 pub(crate) const MAPPED_ADDRESS: u16 = 0x0001;
@@ -52,7 +53,7 @@ pub(crate) struct UnknownAttributes(SmallVec<[u16; Self::MOST]>);
 
 impl UnknownAttributes {
     /// As many as are listed in an error response, which keeps it smaller than 548 bytes.
-    const MOST: usize = 8;
+    const MOST: usize = limits::UNKNOWN_ATTRIBUTES;
 
     pub(super) fn push(&mut self, kind: u16) {
         if self.0.len() < Self::MOST && !self.0.contains(&kind) {

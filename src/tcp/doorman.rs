@@ -9,6 +9,7 @@ use core::time::Duration;
 use super::frame::whole;
 use super::lobby::{Lobby, Ticket};
 use crate::agent::AcceptConnectionError;
+use crate::config::limits;
 use crate::connection::ConnectionEnd;
 use crate::stun::{Class, Message, looks_like_stun};
 use crate::time::{Instant, after};
@@ -83,7 +84,7 @@ impl<K: Ord + Clone> Doorman<K> {
     /// How long a connection may take to say whose it is.
     pub const PATIENCE: Duration = Duration::from_secs(10);
     /// The longest first frame: no check is longer.
-    const FIRST_FRAME: usize = 2048;
+    const FIRST_FRAME: usize = limits::FIRST_FRAME;
 
     /// One that holds so many connections at a time, and so many of one IPv4 address or one IPv6 /64.
     #[must_use]

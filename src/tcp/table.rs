@@ -11,6 +11,7 @@ use super::Framer;
 use super::lobby::{Lobby, Ticket};
 use crate::candidate::address::site;
 use crate::check::TransactionKey;
+use crate::config::limits;
 use crate::connection::{ConnectionId, ConnectionRequest, ConnectionSecurity};
 use crate::gather::TaskId;
 use crate::pair::Path;
@@ -171,8 +172,6 @@ pub(crate) struct Connections {
 }
 
 impl Connections {
-    /// Most connections that are opened to one address at a time (RFC 6544 §12).
-    const MAX_OPENING: usize = 5;
     /// How long a connection may take to open.
     const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -282,7 +281,7 @@ impl Connections {
         id
     }
 
-    /// Asks for those that wait, as far as there is room: at the most [`Self::MAX_OPENING`] to one address.
+    /// Asks for those that wait, as far as there is room: at the most [`limits::OPENING_CONNECTIONS`] to one address.
     fn request_queued(&mut self, now: Instant) {
         for _ in 0..self.queued.len() {
             let Some(id) = self.queued.pop_front() else { return };
@@ -291,7 +290,7 @@ impl Connections {
             };
             let (local, remote, security) = (connection.local, connection.remote, connection.security.clone());
             let count = self.opening.entry(remote.ip()).or_default();
-            if *count >= Self::MAX_OPENING {
+            if *count >= limits::OPENING_CONNECTIONS {
                 self.queued.push_back(id);
                 continue;
             }

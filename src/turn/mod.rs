@@ -33,6 +33,7 @@ use smallvec::SmallVec;
 
 use crate::candidate::address::judge;
 use crate::check::{Retransmission, Schedule};
+use crate::config::limits;
 use crate::random::Random;
 use crate::stats::DropReason;
 use crate::stun::server::{HEADER, Method, ServerMessage, ServerWriter, kinds};
@@ -641,7 +642,7 @@ impl Allocation {
         Ok(())
     }
 
-    const MAX_EVENTS: usize = 64;
+    const MAX_EVENTS: usize = limits::RELAY_EVENTS;
 
     fn succeed(&mut self, now: Instant, wish: Wish, asked_at: Instant, message: &ServerMessage<'_>) {
         let lifetime = message.number(kinds::LIFETIME).map(|secs| Duration::from_secs(secs.into()));

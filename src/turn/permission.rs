@@ -6,6 +6,7 @@ use core::time::Duration;
 
 use smallvec::SmallVec;
 
+use crate::config::limits;
 use crate::time::{Instant, after, earliest};
 
 /// Addresses that one CreatePermission asks for.
@@ -63,13 +64,13 @@ impl Permissions {
     /// When it is renewed: a minute early, which leaves time for all retransmissions.
     const RENEWAL: Duration = Duration::from_secs(240);
     /// Most of them; more addresses than that are refused.
-    pub(crate) const MOST: usize = 256;
+    pub(crate) const MOST: usize = limits::PERMISSIONS;
     /// How long to wait at first before one is asked for again.
     const AGAIN: Duration = Duration::from_secs(1);
     /// How often one is asked for again before it is installed: 1, 2, 4 and 8 s later.
     const PATIENCE: u8 = 4;
     /// Most addresses in one request.
-    pub(crate) const MOST_AT_ONCE: usize = 8;
+    pub(crate) const MOST_AT_ONCE: usize = limits::PERMISSIONS_AT_ONCE;
 
     /// Wants one for this address; `false` if there are too many, or it was refused.
     #[must_use]

@@ -1,5 +1,7 @@
 //! Knobs of an agent, each with its default and the reason for it.
 
+pub(crate) mod limits;
+
 use alloc::boxed::Box;
 use alloc::sync::Arc;
 use core::net::Ipv6Addr;

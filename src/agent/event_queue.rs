@@ -1,0 +1,230 @@
+//! Events that wait to be polled: a bounded queue in which no flood of one kind costs what an application cannot do without.
+//!
+//! What anybody can make happen over and over, such as an ICMP message at a relay, has a share of the queue for each kind, and
+//! beyond it the oldest of that kind goes. Facts of the tables and candidates leave some room. Changes of state have all of it,
+//! and where there is none, the place of something that has a share; that something was closed finds room always, since each
+//! thing is closed once.
+
+use alloc::collections::VecDeque;
+
+use super::ConnectionState;
+use super::outbox::Outgoing;
+use crate::event::Event;
+
+/// Kinds of events that have a share.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Icmp,
+    ServerError,
+    Health,
+    Selection,
+    ConsentEnd,
+    Role,
+    Connection,
+    Relay,
+    Name,
+    Limit,
+}
+
+impl Kind {
+    const COUNT: usize = Self::Limit as usize + 1;
+}
+
+/// What an event means where there is little room.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Weight {
+    /// At most so many of a kind wait.
+    Shared(Kind),
+    /// It waits for room, or is lost.
+    Listed,
+    /// It takes the place of another.
+    State,
+    /// It is never lost.
+    Final,
+}
+
+impl Weight {
+    const fn of(outgoing: &Outgoing) -> Self {
+        match outgoing {
+            Outgoing::LocalCandidate { .. } => Self::Listed,
+            Outgoing::Event(event) => Self::of_event(event),
+        }
+    }
+
+    const fn of_event(event: &Event) -> Self {
+        match event {
+            Event::StreamStateChanged { current: ConnectionState::Closed, .. }
+            | Event::ConnectionStateChanged { current: ConnectionState::Closed, .. } => Self::Final,
+            Event::StreamStateChanged { .. }
+            | Event::ConnectionStateChanged { .. }
+            | Event::GatheringStateChanged { .. }
+            | Event::EndOfCandidates { .. } => Self::State,
+            Event::RelayIcmp { .. } => Self::Shared(Kind::Icmp),
+            Event::IceCandidateError { .. } => Self::Shared(Kind::ServerError),
+            Event::PathHealthChanged { .. } => Self::Shared(Kind::Health),
+            Event::SelectedPairChanged { .. } => Self::Shared(Kind::Selection),
+            Event::ConsentEnded { .. } => Self::Shared(Kind::ConsentEnd),
+            Event::RoleChanged { .. } => Self::Shared(Kind::Role),
+            Event::ConnectionEnded { .. } => Self::Shared(Kind::Connection),
+            Event::RelayLost { .. } | Event::RelayReleased { .. } => Self::Shared(Kind::Relay),
+            Event::RegisterName { .. } | Event::ResolveName { .. } => Self::Shared(Kind::Name),
+            Event::TooManyRemoteCandidates { .. } => Self::Shared(Kind::Limit),
+            Event::LocalCandidate { .. }
+            | Event::PairAdded { .. }
+            | Event::PairStateChanged { .. }
+            | Event::PairNominated { .. }
+            | Event::PairRemoved { .. } => Self::Listed,
+        }
+    }
+}
+
+/// The events of an agent that wait.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct EventQueue {
+    list: VecDeque<Outgoing>,
+    /// How many of each kind that has a share wait.
+    shares: [usize; Kind::COUNT],
+}
+
+impl EventQueue {
+    /// Which part of the queue one kind has.
+    const SHARE: usize = 8;
+
+    #[cfg(test)]
+    pub(crate) fn len(&self) -> usize {
+        self.list.len()
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Outgoing> {
+        self.list.iter()
+    }
+
+    /// Whether what may wait elsewhere finds room: a quarter is left for changes of state.
+    pub(crate) fn has_room(&self, most: usize) -> bool {
+        self.list.len() < most - most / 4
+    }
+
+    /// Adds an event to a queue of at most `most`; gives how many were lost, this one or others.
+    #[must_use]
+    pub(crate) fn push(&mut self, most: usize, outgoing: Outgoing) -> u64 {
+        let weight = Weight::of(&outgoing);
+        let mut lost = 0;
+        match weight {
+            Weight::Shared(kind) => {
+                let is_full = !self.has_room(most);
+                if is_full || self.share(kind) >= (most / Self::SHARE).max(1) {
+                    // The newest of a kind tells more than the oldest.
+                    if !self.drop_first(|other| other == weight) {
+                        return 1;
+                    }
+                    lost = 1;
+                }
+            }
+            Weight::Listed if !self.has_room(most) => return 1,
+            Weight::State if self.list.len() >= most => {
+                if !self.drop_first(|other| matches!(other, Weight::Shared(_))) {
+                    return 1;
+                }
+                lost = 1;
+            }
+            Weight::Listed | Weight::State | Weight::Final => {}
+        }
+        self.count(weight, true);
+        self.list.push_back(outgoing);
+        lost
+    }
+
+    pub(crate) fn pop_front(&mut self) -> Option<Outgoing> {
+        let outgoing = self.list.pop_front()?;
+        self.count(Weight::of(&outgoing), false);
+        Some(outgoing)
+    }
+
+    pub(crate) fn retain(&mut self, keep: impl Fn(&Outgoing) -> bool) {
+        self.list.retain(keep);
+        self.shares = [0; Kind::COUNT];
+        for place in 0..self.list.len() {
+            if let Some(weight) = self.list.get(place).map(Weight::of) {
+                self.count(weight, true);
+            }
+        }
+    }
+
+    fn share(&self, kind: Kind) -> usize {
+        self.shares.get(kind as usize).copied().unwrap_or_default()
+    }
+
+    fn count(&mut self, weight: Weight, is_added: bool) {
+        let Weight::Shared(kind) = weight else { return };
+        if let Some(share) = self.shares.get_mut(kind as usize) {
+            *share = if is_added { *share + 1 } else { share.saturating_sub(1) };
+        }
+    }
+
+    fn drop_first(&mut self, which: impl Fn(Weight) -> bool) -> bool {
+        let Some(place) = self.list.iter().position(|outgoing| which(Weight::of(outgoing))) else { return false };
+        if let Some(dropped) = self.list.remove(place) {
+            self.count(Weight::of(&dropped), false);
+        }
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use alloc::vec::Vec;
+
+    use super::*;
+    use crate::agent::{GatheringState, Role, StateReason};
+    use crate::stream::{ComponentId, StreamId};
+    use crate::time::Instant;
+
+    const MOST: usize = 64;
+
+    fn icmp(code: u8) -> Outgoing {
+        let peer = "203.0.113.1:1".parse().unwrap();
+        let (stream, component, at) = (StreamId(0), ComponentId::RTP, Instant::ZERO);
+        Outgoing::Event(Event::RelayIcmp { stream, component, peer, kind: 3, code, at })
+    }
+
+    fn state(current: ConnectionState) -> Outgoing {
+        let (previous, at, reason) = (ConnectionState::New, Instant::ZERO, StateReason::ClosedByApplication);
+        Outgoing::Event(Event::ConnectionStateChanged { previous, current, at, reason })
+    }
+
+    #[test]
+    fn a_flood_of_one_kind_keeps_to_its_share_and_its_newest() {
+        let mut queue = EventQueue::default();
+        let lost: u64 = (0..200).map(|code| queue.push(MOST, icmp(code))).sum();
+        assert_eq!((queue.len(), lost), (8, 192));
+        assert_eq!(queue.push(MOST, state(ConnectionState::Connected)), 0);
+        assert!(matches!(queue.pop_front(), Some(Outgoing::Event(Event::RelayIcmp { code: 192, .. }))));
+        queue.retain(|_| true);
+        assert_eq!((queue.push(MOST, icmp(0)), queue.push(MOST, icmp(1)), queue.len()), (0, 1, 9));
+    }
+
+    #[test]
+    fn changes_of_state_find_room_whatever_waits_and_the_close_always() {
+        let mut queue = EventQueue::default();
+        let at = Instant::ZERO;
+        let others = [
+            Outgoing::Event(Event::RoleChanged { role: Role::Controlled, at }),
+            Outgoing::LocalCandidate { stream: StreamId(0), id: crate::candidate::CandidateId(0), generation: 0 },
+            icmp(0),
+        ];
+        for outgoing in others.iter().cycle().take(1000) {
+            let _ = queue.push(MOST, outgoing.clone());
+        }
+        assert_eq!(queue.len(), MOST * 3 / 4);
+        let (previous, current) = (GatheringState::New, GatheringState::Gathering);
+        let gathering = Outgoing::Event(Event::GatheringStateChanged { previous, current, at });
+        // A quarter of the queue is theirs, and then the places of what has a share.
+        let lost: Vec<u64> = (0..40).map(|_| queue.push(MOST, gathering.clone())).collect();
+        assert!(lost[..32].iter().enumerate().all(|(n, lost)| *lost == u64::from(n >= 16)), "{lost:?}");
+        assert_eq!((queue.len(), lost[32..].iter().sum::<u64>()), (MOST, 8));
+        let closed = [(); 3].map(|()| queue.push(MOST, state(ConnectionState::Closed)));
+        assert_eq!((closed, queue.len()), ([0; 3], MOST + 3));
+        while queue.pop_front().is_some() {}
+        assert_eq!(queue.shares, [0; Kind::COUNT]);
+    }
+}
