@@ -8,7 +8,7 @@ use core::net::SocketAddr;
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ConnectionId {
     /// Counts up with each connection.
-    pub(crate) serial: u32,
+    pub(crate) serial: u64,
     /// Where it is kept.
     pub(crate) slot: u32,
 }

@@ -216,7 +216,7 @@ mod tests {
     fn path(serial: u32, kind: CandidateKind, round_trip: u64) -> PathQuality {
         let priority = Priority::new(1000 - serial).unwrap();
         PathQuality {
-            pair: PairId { serial, slot: 0 },
+            pair: PairId { serial: serial.into(), slot: 0 },
             priority: PairPriority::compute(Role::Controlling, priority, priority),
             local: kind,
             remote: CandidateKind::Host,

@@ -37,7 +37,7 @@ impl Agent {
             let is_there = pair.is_none_or(|id| self.set.get(id).is_some());
             require!(is_there, "a check of pair {pair:?} is repeated, which is gone");
         }
-        let (events, most) = (self.outbox.events.len(), self.most_events());
+        let (events, most) = (self.outbox.events.len(), self.outbox.events.capacity());
         require!(events <= most, "{events} events wait, which are more than {most}");
         // Every watched pair is asked at the most every 150 ms, and each question is remembered for 30 s.
         let (open, most) = (self.transactions.len(), 512 * (self.set.iter().count() + 4));

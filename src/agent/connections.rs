@@ -44,7 +44,7 @@ impl Agent {
     #[must_use = "a connection that nobody opens is one that fails"]
     pub fn poll_connection(&mut self) -> Option<ConnectionRequest> {
         self.evaluate();
-        let request = self.connections.poll_request()?;
+        let request = self.connections.poll_request(self.now)?;
         Some(self.spell_request(request))
     }
 
@@ -119,6 +119,9 @@ impl Agent {
         let ip = path.remote.ip();
         if !self.is_admitted(path) {
             return Err(E::ExcludedAddress(ip));
+        }
+        if self.connections.is_backlogged() {
+            return Err(E::TooMany(limits::CONNECTION_REQUESTS));
         }
         if let Some(stale) = self.connections.find(path).map(|connection| connection.id) {
             // The same addresses again: the connection before was lost without a word.

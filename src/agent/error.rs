@@ -26,6 +26,9 @@ pub enum AddStreamError {
     /// A stream has 1 to 256 components.
     #[error("a stream has 1 to 256 components, not {0}")]
     ComponentCount(u16),
+    /// There are as many streams as there may be: [`Agent::MAX_STREAMS`](crate::Agent::MAX_STREAMS).
+    #[error("there are {0} streams already")]
+    TooMany(usize),
     /// The agent is closed.
     #[error("the agent is closed")]
     Closed,
@@ -62,6 +65,9 @@ pub enum AddLocalCandidateError {
     /// A pair of the component is nominated; new candidates need a restart (RFC 8838 §13).
     #[error("a pair of this component is nominated already")]
     AfterNomination,
+    /// The stream has as many sockets as there may be: [`Agent::MAX_SOCKETS`](crate::Agent::MAX_SOCKETS).
+    #[error("the stream has {0} sockets already")]
+    TooMany(usize),
     /// The agent is closed.
     #[error("the agent is closed")]
     Closed,

@@ -9,6 +9,7 @@ use alloc::collections::VecDeque;
 
 use super::ConnectionState;
 use super::outbox::Outgoing;
+use crate::config::limits;
 use crate::event::Event;
 
 /// Kinds of events that have a share.
@@ -35,11 +36,13 @@ impl Kind {
 enum Weight {
     /// At most so many of a kind wait.
     Shared(Kind),
-    /// It waits for room, or is lost.
+    /// It is lost where there is little room.
     Listed,
+    /// It is told again where it finds no room, and has half of it.
+    Table,
     /// It takes the place of another.
     State,
-    /// It is never lost.
+    /// It is lost only where more such things wait than there can be streams at a time.
     Final,
 }
 
@@ -68,12 +71,23 @@ impl Weight {
             Event::ConnectionEnded { .. } => Self::Shared(Kind::Connection),
             Event::RelayLost { .. } | Event::RelayReleased { .. } => Self::Shared(Kind::Relay),
             Event::RegisterName { .. } | Event::ResolveName { .. } => Self::Shared(Kind::Name),
-            Event::TooManyRemoteCandidates { .. } => Self::Shared(Kind::Limit),
-            Event::LocalCandidate { .. }
+            Event::TooManyRemoteCandidates { .. } | Event::PacingLimited { .. } => Self::Shared(Kind::Limit),
+            Event::LocalCandidate { .. } => Self::Listed,
+            Event::LocalCandidateAdded { .. }
+            | Event::LocalCandidateChanged { .. }
+            | Event::LocalCandidateRemoved { .. }
+            | Event::RemoteCandidateAdded { .. }
+            | Event::RemoteCandidateDiscovered { .. }
+            | Event::RemoteCandidateMerged { .. }
+            | Event::RemoteCandidateChanged { .. }
+            | Event::RemoteCandidateRemoved { .. }
             | Event::PairAdded { .. }
             | Event::PairStateChanged { .. }
+            | Event::PairCandidatesChanged { .. }
+            | Event::PairValidityChanged { .. }
             | Event::PairNominated { .. }
-            | Event::PairRemoved { .. } => Self::Listed,
+            | Event::PairNominationLost { .. }
+            | Event::PairRemoved { .. } => Self::Table,
         }
     }
 }
@@ -84,13 +98,15 @@ pub(crate) struct EventQueue {
     list: VecDeque<Outgoing>,
     /// How many of each kind that has a share wait.
     shares: [usize; Kind::COUNT],
+    /// How many may wait: what room there was for an event stays until the queue is empty, whatever streams go meanwhile.
+    most: usize,
 }
 
 impl EventQueue {
     /// Which part of the queue one kind has.
     const SHARE: usize = 8;
 
-    #[cfg(test)]
+    #[cfg(any(test, feature = "sim"))]
     pub(crate) fn len(&self) -> usize {
         self.list.len()
     }
@@ -99,19 +115,32 @@ impl EventQueue {
         self.list.iter()
     }
 
+    /// The same, to be changed without becoming of another kind.
+    pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Outgoing> {
+        self.list.iter_mut()
+    }
+
+    /// How many may wait at the most, and the ends of streams beside them.
+    #[cfg(any(test, feature = "sim"))]
+    pub(crate) const fn capacity(&self) -> usize {
+        self.most + limits::STREAMS
+    }
+
     /// Whether what may wait elsewhere finds room: a quarter is left for changes of state.
-    pub(crate) fn has_room(&self, most: usize) -> bool {
-        self.list.len() < most - most / 4
+    fn has_room(&self) -> bool {
+        self.list.len() < self.most - self.most / 4
     }
 
     /// Adds an event to a queue of at most `most`; gives how many were lost, this one or others.
     #[must_use]
     pub(crate) fn push(&mut self, most: usize, outgoing: Outgoing) -> u64 {
+        self.most = if self.list.is_empty() { most } else { self.most.max(most) };
+        let most = self.most;
         let weight = Weight::of(&outgoing);
         let mut lost = 0;
         match weight {
             Weight::Shared(kind) => {
-                let is_full = !self.has_room(most);
+                let is_full = !self.has_room();
                 if is_full || self.share(kind) >= (most / Self::SHARE).max(1) {
                     // The newest of a kind tells more than the oldest.
                     if !self.drop_first(|other| other == weight) {
@@ -120,14 +149,20 @@ impl EventQueue {
                     lost = 1;
                 }
             }
-            Weight::Listed if !self.has_room(most) => return 1,
+            Weight::Listed if !self.has_room() => return 1,
+            Weight::Table if self.list.len() >= most / 2 => return 1,
             Weight::State if self.list.len() >= most => {
                 if !self.drop_first(|other| matches!(other, Weight::Shared(_))) {
                     return 1;
                 }
                 lost = 1;
             }
-            Weight::Listed | Weight::State | Weight::Final => {}
+            Weight::Final if self.list.len() >= most + limits::STREAMS => {
+                // Streams have come and gone for long, and nobody has polled.
+                self.drop_first(|_| true);
+                lost = 1;
+            }
+            Weight::Listed | Weight::Table | Weight::State | Weight::Final => {}
         }
         self.count(weight, true);
         self.list.push_back(outgoing);
@@ -226,5 +261,15 @@ mod tests {
         assert_eq!((closed, queue.len()), ([0; 3], MOST + 3));
         while queue.pop_front().is_some() {}
         assert_eq!(queue.shares, [0; Kind::COUNT]);
+    }
+
+    #[test]
+    fn room_that_streams_made_stays_until_the_events_are_polled() {
+        let mut queue = EventQueue::default();
+        let fill = |queue: &mut EventQueue, most| (0..200).map(|code| queue.push(most, icmp(code))).sum::<u64>();
+        assert_eq!((fill(&mut queue, 4 * MOST), queue.len()), (168, 32));
+        assert_eq!((fill(&mut queue, MOST), queue.len()), (200, 32));
+        while queue.pop_front().is_some() {}
+        assert_eq!((fill(&mut queue, MOST), queue.len()), (192, 8));
     }
 }

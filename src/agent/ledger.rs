@@ -215,13 +215,11 @@ impl Agent {
     }
 
     fn compare_tables(&mut self) -> Result<(), Full> {
-        let (events, most) = (&mut self.outbox.events, self.config.max_events);
+        let most = self.most_events();
+        let events = &mut self.outbox.events;
         let tell = &mut |event: Event| {
-            let has_room = events.len() < most;
-            if has_room {
-                events.push_back(Outgoing::Event(event));
-            }
-            has_room.then_some(()).ok_or(Full)
+            let is_told = events.push(most, Outgoing::Event(event)) == 0;
+            is_told.then_some(()).ok_or(Full)
         };
         let ledger = &mut self.ledger;
         for data in &self.streams {

@@ -4,7 +4,7 @@
 use super::stream_data::{Component, EarlyCheck, Stream};
 use super::{Agent, StateReason};
 use crate::checklist::{GroupKey, NewPair};
-use crate::pair::{Flow, Nomination, PairId, PairPriority, Path};
+use crate::pair::{CandidatePair, Flow, Nomination, PairId, PairPriority, Path};
 use crate::stream::{ComponentId, StreamId};
 use crate::stun::TransactionId;
 use crate::time::after;
@@ -106,6 +106,18 @@ impl Agent {
         self.unchecked_pair(stream, check.component, (check.path.transport, check.path.base), remote)
     }
 
+    /// Makes room for a pair: the one goes that was not heard for longest of those that no component uses.
+    fn forget_stalest_pair(&mut self) {
+        let is_free = |pair: &&CandidatePair| {
+            let component = self.component((pair.stream, pair.component));
+            component.is_none_or(|component| !component.uses(pair.id))
+        };
+        let stalest = self.set.iter().filter(is_free).min_by_key(|pair| pair.heard_check_at).map(|pair| pair.id);
+        if let Some(stalest) = stalest {
+            self.forget_pairs(|pair| pair.id == stalest);
+        }
+    }
+
     /// A pair that nobody here checks.
     fn unchecked_pair(
         &mut self,
@@ -132,9 +144,13 @@ impl Agent {
         if data.revoked.holds(new.generation, &new.path) {
             return None;
         }
-        let id = self.set.insert_unchecked(&new);
+        if self.set.is_full_beside_lists() {
+            self.stats.pairs_refused += 1;
+            self.forget_stalest_pair();
+        }
+        let id = self.set.insert_unchecked(&new)?;
         if let Some(data) = self.stream_mut(stream) {
-            data.pairs_made += 1;
+            data.pairs_made = data.pairs_made.saturating_add(1);
         }
         Some(id)
     }

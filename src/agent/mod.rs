@@ -10,6 +10,7 @@ mod data;
 mod describe;
 mod description;
 mod error;
+mod event_queue;
 mod forms;
 mod gathering;
 mod hold;
@@ -74,8 +75,7 @@ pub use view::{LocalCandidateView, PairView, PathReport, RemoteCandidateView};
 use crate::candidate::{CandidateId, LocalFoundations, RemoteFoundations};
 use crate::check::{Pacer, TransactionTable};
 use crate::checklist::ChecklistSet;
-use crate::config::limits;
-use crate::config::{Config, ConfigError};
+use crate::config::{Config, ConfigError, limits};
 use crate::credentials::{Credentials, Ufrag};
 use crate::event::Event;
 use crate::gather::Gatherer;
@@ -138,9 +138,9 @@ pub struct Agent {
     local_foundations: LocalFoundations,
     remote_foundations: RemoteFoundations,
     next_stream: u32,
-    next_candidate: u32,
+    next_candidate: u64,
     /// Counts the nominations of the peer.
-    nominations: u32,
+    nominations: u64,
     outbox: Outbox,
     ledger: Ledger,
     gatherer: Gatherer,
@@ -241,11 +241,15 @@ impl Agent {
         }
     }
 
+    /// Most streams at a time: 1,024.
+    pub const MAX_STREAMS: usize = limits::STREAMS;
+
     /// Adds a data stream with components 1 to `components`, and new credentials. Streams are checked in the order in
     /// which they were added (RFC 8445 §6.1.2.1).
     ///
     /// # Errors
     /// * [`ComponentCount`](AddStreamError::ComponentCount) unless there are 1 to 256 components.
+    /// * [`TooMany`](AddStreamError::TooMany) if there are [`MAX_STREAMS`](Self::MAX_STREAMS).
     /// * [`Closed`](AddStreamError::Closed) after [`close`](Self::close).
     pub fn add_stream(&mut self, components: u16) -> Result<StreamId, AddStreamError> {
         if self.is_closed {
@@ -253,6 +257,9 @@ impl Agent {
         }
         if components == 0 || ComponentId::new(components).is_none() {
             return Err(AddStreamError::ComponentCount(components));
+        }
+        if self.streams.len() >= Self::MAX_STREAMS || self.next_stream == u32::MAX {
+            return Err(AddStreamError::TooMany(self.streams.len()));
         }
         let id = StreamId(self.next_stream);
         self.next_stream += 1;
@@ -510,19 +517,16 @@ impl Agent {
         self.queue(Outgoing::Event(event));
     }
 
-    /// How many events may wait: more than a session brings before anybody polls, however many streams it has.
-    pub(super) fn most_events(&self) -> usize {
-        self.config.max_events.max(64 * self.streams.len())
+    /// How many events may wait.
+    fn most_events(&self) -> usize {
+        self.config.max_events + limits::EVENTS_PER_STREAM * self.streams.len()
     }
 
-    /// Queues an event. An application that never polls loses the newest.
+    /// Queues an event. What an application loses that never polls, the queue knows.
     fn queue(&mut self, outgoing: Outgoing) {
         self.report_tables();
         let Some(outgoing) = self.hold(outgoing) else { return };
-        if self.outbox.events.len() < self.most_events() {
-            self.outbox.events.push_back(outgoing);
-        } else {
-            self.stats.events_lost += 1;
-        }
+        let most = self.most_events();
+        self.stats.events_lost += self.outbox.events.push(most, outgoing);
     }
 }

@@ -67,10 +67,16 @@ impl Agent {
         Outcome::Resolving
     }
 
-    /// The name that hides an address: one for each, as long as the agent lives.
+    /// The name that hides an address: one for each, as long as a candidate has it, and mostly longer.
     pub(super) fn name_of(&mut self, address: IpAddr) -> Arc<str> {
         if let Some(name) = self.names.get(&address) {
             return Arc::clone(name);
+        }
+        if self.names.len() >= limits::NAMES {
+            let streams = &self.streams;
+            let is_used =
+                |ip: &IpAddr| streams.iter().any(|data| data.locals.iter().any(|local| local.base.ip() == *ip));
+            self.names.retain(|ip, _| is_used(ip));
         }
         let name: Arc<str> = mdns::new_name(&mut self.random).into();
         self.names.insert(address, Arc::clone(&name));

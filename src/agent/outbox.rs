@@ -2,6 +2,7 @@
 
 use alloc::collections::VecDeque;
 
+use super::event_queue::EventQueue;
 use crate::candidate::CandidateId;
 use crate::check::TransactionKey;
 use crate::config::limits;
@@ -62,7 +63,7 @@ pub(crate) struct Outbox {
     pub(crate) consent: VecDeque<PairId>,
     /// Failed pairs that are to be checked again, once.
     pub(crate) probes: VecDeque<PairId>,
-    pub(crate) events: VecDeque<Outgoing>,
+    pub(crate) events: EventQueue,
 }
 
 impl Outbox {

@@ -13,12 +13,11 @@ use super::{
 use crate::address::{is_mapped, plain, plain_ip};
 use crate::candidate::address::{Scope, judge, scope};
 use crate::candidate::{
-    Candidate, CandidateAddress, CandidateId, CandidateKind, LocalCandidate, NewHost, Priority, RemoteCandidate,
-    TcpType,
+    Candidate, CandidateAddress, CandidateId, CandidateKind, Foundation, LocalCandidate, NewHost, Priority,
+    RemoteCandidate, TcpType,
 };
 use crate::checklist::{GroupKey, Insert, NewPair};
-use crate::config::Config;
-use crate::config::limits;
+use crate::config::{Config, limits};
 use crate::credentials::Credentials;
 use crate::event::Event;
 use crate::gather::{MappingMode, masked};
@@ -74,6 +73,10 @@ impl Agent {
             // While a restart waits for its answer, sockets come and go.
             if self.is_too_late_to_signal(stream) { Ok(()) } else { Err(why) }
         })?;
+        let sockets = self.stream(stream).map_or(0, |data| data.locals.iter().filter(|local| local.is_host()).count());
+        if sockets >= Self::MAX_SOCKETS {
+            return Err(E::TooMany(sockets));
+        }
         let is_hidden = !self.config.candidate_types.host;
         let shown = match mapped {
             Some((public, MappingMode::Replace)) => public.into(),
@@ -84,7 +87,7 @@ impl Agent {
             _ => address.into(),
         };
         let id = self.next_candidate_id();
-        let foundation = self.local_foundations.number(CandidateKind::Host, address.ip(), None, transport);
+        let foundation = self.local_foundation(CandidateKind::Host, address.ip(), None, transport);
         let preferences = self.config.preferences();
         if tcp_type != Some(TcpType::Active) {
             self.sockets.insert((transport, address), Socket { stream, component, host: id });
@@ -198,13 +201,14 @@ impl Agent {
         let related = host.shown().unwrap_or_else(|| masked(base));
         self.check_gathering(stream, component)?;
         let kind = CandidateKind::ServerReflexive;
+        self.make_room_for_reflexive(stream, component, base);
         let id = self.next_candidate_id();
-        let foundation = self.local_foundations.number(kind, base.ip(), server, transport);
+        let foundation = self.local_foundation(kind, base.ip(), server, transport);
         if let Some(tcp_type) = tcp_type {
             preference = tcp_type.turned(kind, preference);
         }
         let priority = Priority::compute(self.config.preferences().of(kind, tcp_type.is_some()), preference, component);
-        let number = crate::candidate::Foundation::numbered("", foundation);
+        let number = Foundation::numbered("", foundation);
         let mut candidate = Candidate::new(kind, component, number, priority, mapped).with_related_address(related);
         if let Some(tcp_type) = tcp_type {
             candidate = candidate.with_tcp_type(tcp_type);
@@ -216,6 +220,41 @@ impl Agent {
         }
         self.queue_candidate(stream, id);
         Ok(id)
+    }
+
+    /// Keeps the number of server-reflexive candidates of a base within its limit: the NAT has long forgotten the oldest.
+    fn make_room_for_reflexive(&mut self, stream: StreamId, component: ComponentId, base: SocketAddr) {
+        let Some(data) = self.stream(stream) else { return };
+        let mut of_base = data.locals.iter().filter(|local| {
+            let candidate = &local.candidate;
+            (candidate.kind(), candidate.component(), local.base) == (CandidateKind::ServerReflexive, component, base)
+        });
+        let oldest = of_base.next().map(|local| local.id);
+        if 1 + of_base.count() >= limits::REFLEXIVE_OF_BASE {
+            if let Some(oldest) = oldest {
+                let _ = self.remove_local_candidate(self.now, stream, oldest);
+            }
+        }
+    }
+
+    /// The number of the foundation of a local candidate.
+    pub(super) fn local_foundation(
+        &mut self,
+        kind: CandidateKind,
+        base: IpAddr,
+        server: Option<IpAddr>,
+        transport: Transport,
+    ) -> u32 {
+        let locals = self.streams.iter().flat_map(|data| data.locals.iter());
+        self.local_foundations.make_room(|| locals.map(|local| local.foundation).collect());
+        self.local_foundations.number(kind, base, server, transport)
+    }
+
+    /// The number of the foundation of a candidate of the peer.
+    fn remote_foundation(&mut self, foundation: Foundation) -> u32 {
+        let remotes = self.streams.iter().flat_map(|data| data.remotes.iter());
+        self.remote_foundations.make_room(|| remotes.map(|remote| remote.foundation).collect());
+        self.remote_foundations.number(foundation)
     }
 
     fn check_local(&self, stream: StreamId, component: ComponentId) -> Result<(), AddLocalCandidateError> {
@@ -336,7 +375,7 @@ impl Agent {
             return Outcome::TooMany;
         }
         let id = self.next_candidate_id();
-        let foundation = self.remote_foundations.number(candidate.foundation());
+        let foundation = self.remote_foundation(candidate.foundation());
         if let Some(data) = self.stream_mut(stream) {
             data.remotes.add(RemoteCandidate { id, candidate, address, foundation, peer, is_signalled: true });
         }
@@ -433,7 +472,7 @@ impl Agent {
 
     /// Takes what was signalled in the place of what the peer's checks have shown, in every pair (RFC 8838 §11).
     fn adopt(&mut self, stream: StreamId, id: CandidateId, candidate: Candidate, peer: u8) {
-        let foundation = self.remote_foundations.number(candidate.foundation());
+        let foundation = self.remote_foundation(candidate.foundation());
         if let Some(data) = self.stream_mut(stream) {
             data.remotes.replace(id, candidate, foundation, peer);
         }
@@ -602,7 +641,7 @@ impl Agent {
             self.let_go(evicted);
         }
         if let Some(data) = self.stream_mut(stream) {
-            data.pairs_made += 1;
+            data.pairs_made = data.pairs_made.saturating_add(1);
             // There is something to hope for again.
             data.failure = None;
         }

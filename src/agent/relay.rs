@@ -386,7 +386,7 @@ impl Agent {
             (_, true) => preference / 4,
         };
         let candidate_id = self.next_candidate_id();
-        let foundation = self.local_foundations.number(kind, address.ip(), Some(server), transport);
+        let foundation = self.local_foundation(kind, address.ip(), Some(server), transport);
         let priority = Priority::compute(self.config.type_preferences.of(kind), preference, component);
         let number = Foundation::numbered("", foundation);
         let candidate = Candidate::new(kind, component, number, priority, address)
@@ -498,7 +498,7 @@ impl Agent {
         }
         let Some(relay) = self.relays.list.get_mut(&id) else { return };
         let wait = first.saturating_mul(1 << relay.failures.min(16)).min(Self::RETRY_MOST);
-        relay.failures += 1;
+        relay.failures = relay.failures.saturating_add(1);
         relay.retry_at = Some(after(now, wait));
         self.relays.touch(id);
     }

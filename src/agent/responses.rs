@@ -160,7 +160,11 @@ impl Agent {
         let group = GroupKey { local: foundation, remote: theirs.foundation };
         let generation = data.generation;
         let new = NewPair { stream, component, generation, local, remote, path, priority, group };
-        let valid = self.set.insert_valid(&new);
+        let Some(valid) = self.set.insert_valid(&new) else {
+            // The path works all the same: it is taken for that of the base.
+            self.stats.pairs_refused += 1;
+            return Some(id);
+        };
         if let Some(pair) = self.set.get_mut(id) {
             pair.twin = Some(valid);
         }
@@ -231,7 +235,7 @@ impl Agent {
         }
         let shown = locals.at_base(component, transport, base).and_then(LocalCandidate::shown);
         let id = self.next_candidate_id();
-        let foundation = self.local_foundations.number(kind, base.ip(), None, transport);
+        let foundation = self.local_foundation(kind, base.ip(), None, transport);
         let priority = Priority::new(announced)?;
         let number = Foundation::numbered("", foundation);
         let mut candidate = Candidate::new(kind, component, number, priority, mapped)

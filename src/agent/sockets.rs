@@ -4,6 +4,7 @@ use core::net::SocketAddr;
 
 use super::{AddLocalCandidateError, Agent, RemoveCandidateError};
 use crate::candidate::{CandidateId, TcpType};
+use crate::config::limits;
 use crate::stream::{ComponentId, StreamId};
 use crate::time::Instant;
 use crate::transmit::Transport;
@@ -59,6 +60,9 @@ impl SocketOptions {
 }
 
 impl Agent {
+    /// Most sockets of a stream, active TCP candidates included: 1,000.
+    pub const MAX_SOCKETS: usize = limits::SOCKETS;
+
     /// Adds the address of a socket of this component, which becomes a host candidate (RFC 8445 §5.1.1.1); gives its name,
     /// the same one if it was added before.
     ///
@@ -84,6 +88,7 @@ impl Agent {
     /// * [`AfterEndOfCandidates`](AddLocalCandidateError::AfterEndOfCandidates) after
     ///   [`end_of_local_candidates`](Self::end_of_local_candidates), unless a restart is prepared.
     /// * [`AfterNomination`](AddLocalCandidateError::AfterNomination) once a pair of the component is nominated.
+    /// * [`TooMany`](AddLocalCandidateError::TooMany) if the stream has [`MAX_SOCKETS`](Self::MAX_SOCKETS).
     /// * [`Closed`](AddLocalCandidateError::Closed) after [`close`](Self::close).
     pub fn add_socket(
         &mut self,

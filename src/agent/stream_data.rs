@@ -160,7 +160,7 @@ pub(crate) struct Component {
     /// A pair that came to work after the nominated one was: the peer may have moved there.
     pub(crate) rival: Option<Rival>,
     /// The first pair that is made after the nomination has at least this number.
-    pub(crate) first_later_pair: u32,
+    pub(crate) first_later_pair: u64,
     /// When a check of the peer, or an answer of it, came on any pair.
     pub(crate) heard_at: Option<Instant>,
     /// A check was lost while the peer was heard.
@@ -217,7 +217,7 @@ impl Component {
     }
 
     /// Records that a pair is nominated; those with numbers from `next_pair` on are younger.
-    pub(crate) const fn nominate(&mut self, pair: PairId, now: Instant, next_pair: u32) {
+    pub(crate) const fn nominate(&mut self, pair: PairId, now: Instant, next_pair: u64) {
         self.nominated = Some(pair);
         self.nominated_at = Some(now);
         self.first_later_pair = next_pair;
@@ -240,6 +240,21 @@ impl Component {
         for place in named {
             place.take_if(|named| *named == id);
         }
+    }
+
+    /// Whether a pair carries what the component sends, or is about to.
+    pub(crate) fn uses(&self, id: PairId) -> bool {
+        let detour = self.detour.map(|detour| detour.pair);
+        let named = [
+            self.selected,
+            self.nominated,
+            self.previous,
+            self.kept,
+            self.pinned,
+            self.rival.map(|rival| rival.pair),
+            detour,
+        ];
+        named.contains(&Some(id))
     }
 
     /// Begins a new generation, in which a pair of the old one is used for the time being.

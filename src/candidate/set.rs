@@ -1,6 +1,6 @@
 //! The candidates of one stream: what is known of each, redundancy, and limits (RFC 8445 §5.1.3).
 
-use alloc::collections::BTreeMap;
+use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::string::ToString;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -17,7 +17,7 @@ use crate::transmit::Transport;
 
 /// Names a local or remote candidate of one agent; never used again for another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct CandidateId(pub(crate) u32);
+pub struct CandidateId(pub(crate) u64);
 
 impl fmt::Display for CandidateId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -191,6 +191,9 @@ impl LocalCandidates {
         let known = self.slots.iter().position(|slot| slot.ip == ip && slot.occurrence == occurrence);
         let slot = known.unwrap_or_else(|| {
             let traits = Traits { is_ipv6: ip.is_ipv6(), is_unreliable: options.is_unreliable };
+            if self.slots.len() >= limits::LOCAL_PREFERENCES {
+                self.forget_slots();
+            }
             self.slots.push(Slot { ip, occurrence, traits, preference: 0, is_fixed: false });
             self.slots.len() - 1
         });
@@ -222,18 +225,21 @@ impl LocalCandidates {
 
     /// Gives the slots that are not fixed their preferences, below those that are, and the candidates their priorities.
     fn order_preferences(&mut self, preferences: &Preferences) {
-        let lowest_fixed = self.slots.iter().filter(|slot| slot.is_fixed).map(|slot| slot.preference).min();
-        let mut next = lowest_fixed.map_or(u16::MAX, |lowest| lowest.saturating_sub(1));
+        let fixed: BTreeSet<u16> = self.slots.iter().filter(|slot| slot.is_fixed).map(|slot| slot.preference).collect();
         let open: Vec<usize> =
             (0..self.slots.len()).filter(|i| self.slots.get(*i).is_some_and(|s| !s.is_fixed)).collect();
         if preferences.is_lite && self.slots.iter().any(|slot| slot.ip.is_ipv6()) {
             self.order_as_lite(&open);
         } else {
+            // Where there is no room below, because many have come and gone, free ones are taken from above.
+            let below = fixed.first().map_or(1 << 16, |lowest| usize::from(*lowest));
+            let start = if below >= open.len() { below } else { 1 << 16 };
+            let mut free =
+                (0..start).rev().filter_map(|one| u16::try_from(one).ok()).filter(|one| !fixed.contains(one));
             let traits: Vec<Traits> = open.iter().filter_map(|i| self.slots.get(*i)).map(|slot| slot.traits).collect();
             for place in preference::order(&traits) {
                 if let Some(slot) = open.get(place).and_then(|index| self.slots.get_mut(*index)) {
-                    slot.preference = next;
-                    next = next.saturating_sub(1);
+                    slot.preference = free.next().unwrap_or_default();
                 }
             }
         }
@@ -244,6 +250,17 @@ impl LocalCandidates {
                     preferences.priority(CandidateKind::Host, tcp_type, slot.preference, component);
             }
         }
+    }
+
+    /// Forgets the preferences that no candidate has any more.
+    fn forget_slots(&mut self) {
+        let used: BTreeSet<usize> = self.list.iter().filter_map(|local| local.slot).collect();
+        for local in &mut self.list {
+            // Its place among those that stay.
+            local.slot = local.slot.map(|slot| used.range(..slot).count());
+        }
+        let mut place = 0..;
+        self.slots.retain(|_| place.next().is_some_and(|place| used.contains(&place)));
     }
 
     /// Gives these slots the preferences that a lite agent with IPv6 has (RFC 8445 §5.2), distinct ones.
@@ -499,9 +516,21 @@ impl RemoteCandidates {
 /// Numbers for foundations of local candidates: the same for the same type, base, server and transport
 /// (RFC 8445 §5.1.1.3).
 #[derive(Clone, Debug, Default)]
-pub(crate) struct LocalFoundations(Vec<(CandidateKind, IpAddr, Option<IpAddr>, Transport)>);
+pub(crate) struct LocalFoundations {
+    known: BTreeMap<(CandidateKind, IpAddr, Option<IpAddr>, Transport), u32>,
+    last: u32,
+}
 
 impl LocalFoundations {
+    /// Forgets those that no candidate has, if there are too many; a candidate that has one of them later gets a new number.
+    pub(crate) fn make_room(&mut self, used: impl FnOnce() -> BTreeSet<u32>) {
+        if self.known.len() >= limits::FOUNDATIONS {
+            let used = used();
+            self.known.retain(|_, number| used.contains(number));
+        }
+    }
+
+    /// The number of a foundation. Of more than anybody needs, all others share one.
     pub(crate) fn number(
         &mut self,
         kind: CandidateKind,
@@ -510,11 +539,13 @@ impl LocalFoundations {
         transport: Transport,
     ) -> u32 {
         let key = (kind, base, server, transport);
-        let place = self.0.iter().position(|known| *known == key).unwrap_or_else(|| {
-            self.0.push(key);
-            self.0.len() - 1
-        });
-        u32::try_from(place + 1).unwrap_or(u32::MAX)
+        if self.known.len() >= limits::FOUNDATIONS && !self.known.contains_key(&key) {
+            return u32::MAX;
+        }
+        *self.known.entry(key).or_insert_with(|| {
+            self.last = self.last.saturating_add(1);
+            self.last
+        })
     }
 }
 
@@ -526,6 +557,14 @@ pub(crate) struct RemoteFoundations {
 }
 
 impl RemoteFoundations {
+    /// Forgets those that no candidate has, if there are too many.
+    pub(crate) fn make_room(&mut self, used: impl FnOnce() -> BTreeSet<u32>) {
+        if self.known.len() >= limits::FOUNDATIONS {
+            let used = used();
+            self.known.retain(|_, number| used.contains(number));
+        }
+    }
+
     /// The number of a foundation. Of more than anybody needs, all others share one.
     pub(crate) fn number(&mut self, foundation: Foundation) -> u32 {
         if self.known.len() >= limits::FOUNDATIONS && !self.known.contains_key(&foundation) {
@@ -534,7 +573,7 @@ impl RemoteFoundations {
         let next = self.next;
         let number = *self.known.entry(foundation).or_insert(next);
         if number == next {
-            self.next += 1;
+            self.next = next.saturating_add(1);
         }
         number
     }
@@ -543,10 +582,10 @@ impl RemoteFoundations {
     pub(crate) fn unique(&mut self) -> (u32, Foundation) {
         loop {
             let foundation = Foundation::numbered("peer", self.next);
-            let is_new = !self.known.contains_key(&foundation);
-            self.next += 1;
-            if is_new {
-                return (self.next - 1, foundation);
+            let number = self.next;
+            self.next = number.saturating_add(1);
+            if number == u32::MAX || !self.known.contains_key(&foundation) {
+                return (number, foundation);
             }
         }
     }
@@ -554,6 +593,8 @@ impl RemoteFoundations {
 
 #[cfg(test)]
 mod tests {
+    use alloc::format;
+
     use super::*;
     use crate::candidate::{TransportOrder, TypePreferences};
 
@@ -572,7 +613,7 @@ mod tests {
             foundations.number(CandidateKind::Host, a, None, Transport::Tcp),
         ];
         assert!(others.iter().all(|other| *other != host));
-        assert_eq!(others.iter().collect::<alloc::collections::BTreeSet<_>>().len(), others.len());
+        assert_eq!(others.iter().collect::<BTreeSet<_>>().len(), others.len());
     }
 
     /// Req: 8445-7.3.1.3-a
@@ -620,5 +661,59 @@ mod tests {
         all.sort_unstable();
         all.dedup();
         assert_eq!(all.len(), 4);
+    }
+
+    fn host_at(id: u64, ip: IpAddr) -> NewHost {
+        let address = SocketAddr::new(ip, 5000);
+        let (options, shown) = (SocketOptions::default(), address.into());
+        let (component, tcp_type) = (ComponentId::RTP, None);
+        NewHost { id: CandidateId(id), component, foundation: 1, address, tcp_type, shown, options, is_hidden: false }
+    }
+
+    /// Req: 8445-5.1.2.1-c
+    #[test]
+    fn the_local_preferences_of_addresses_that_come_and_go_for_ever_stay_distinct_and_few() {
+        let preferences =
+            Preferences { udp: TypePreferences::default(), order: TransportOrder::default(), is_lite: false };
+        let mut candidates = LocalCandidates::default();
+        for id in 0..70_000_u64 {
+            let bits = 0x0a00_0000 + u32::try_from(id).unwrap();
+            candidates.add_host(host_at(id, IpAddr::V4(bits.into())), &preferences);
+            candidates.announce(CandidateId(id), 0);
+            // The one before goes when the next is there.
+            candidates.retain(|local| local.id.0 + 1 >= id);
+            assert!(candidates.slots.len() <= limits::LOCAL_PREFERENCES);
+            let mut both: Vec<u32> = candidates.iter().map(|local| local.candidate.priority.get()).collect();
+            both.dedup();
+            assert_eq!(both.len(), candidates.list.len(), "after {id}");
+        }
+    }
+
+    #[test]
+    fn foundations_that_no_candidate_has_make_room_for_others() {
+        let mut foundations = LocalFoundations::default();
+        let mut theirs = RemoteFoundations::default();
+        let (mut last, mut last_of_theirs) = (0, 0);
+        for n in 0..50_000_u32 {
+            let ip = IpAddr::V4((0x0a00_0000 + n).into());
+            foundations.make_room(|| BTreeSet::from([1, last]));
+            last = foundations.number(CandidateKind::Host, ip, None, Transport::Udp);
+            assert_ne!(last, u32::MAX);
+            theirs.make_room(|| BTreeSet::from([0, last_of_theirs]));
+            last_of_theirs = theirs.number(format!("f{n}").parse().unwrap());
+            assert!(foundations.known.len() <= limits::FOUNDATIONS && theirs.known.len() <= limits::FOUNDATIONS);
+        }
+        // What a candidate has all along keeps its number.
+        let first = IpAddr::V4(0x0a00_0000.into());
+        assert_eq!(foundations.number(CandidateKind::Host, first, None, Transport::Udp), 1);
+        assert_eq!(theirs.number("f0".parse().unwrap()), 0);
+        // Where all are in use, the others share one.
+        let mut full = LocalFoundations::default();
+        let number = |full: &mut LocalFoundations, n: u32| {
+            full.make_room(|| (0..=u32::MAX >> 8).take(30_000).collect());
+            full.number(CandidateKind::Host, IpAddr::V4(n.into()), None, Transport::Udp)
+        };
+        let numbers: Vec<u32> = (0..20_002).map(|n| number(&mut full, n)).collect();
+        assert_eq!(numbers[19_999..], [20_000, u32::MAX, u32::MAX]);
     }
 }

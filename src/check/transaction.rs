@@ -9,6 +9,7 @@ use hashbrown::HashTable;
 
 use super::retransmission::{Retransmission, Schedule};
 use crate::agent::{Renomination, Role};
+use crate::config::limits;
 use crate::consent;
 use crate::pair::PairId;
 use crate::stun::TransactionId;
@@ -149,6 +150,9 @@ impl TransactionTable {
     }
 
     fn store(&mut self, transaction: Transaction) -> TransactionKey {
+        if self.by_id.len() >= limits::TRANSACTIONS {
+            self.forget_superseded();
+        }
         let slot = self.free.pop().unwrap_or_else(|| {
             self.slots.push(Slot { serial: 0, transaction: None });
             u32::try_from(self.slots.len() - 1).unwrap_or(u32::MAX)
@@ -164,6 +168,18 @@ impl TransactionTable {
         self.by_id.insert_unique(bits_of, slot, |&slot| bits(slots, slot));
         self.timers.extend(due.map(|due| Reverse((due, key))));
         key
+    }
+
+    /// Makes room: nobody waits for the answer of the oldest one that is not repeated.
+    fn forget_superseded(&mut self) {
+        let slots = (0..).zip(&self.slots);
+        let superseded = slots.filter_map(|(slot, entry)| {
+            let transaction = entry.transaction.as_ref().filter(|transaction| transaction.is_cancelled)?;
+            Some((transaction.first_sent, TransactionKey { slot, serial: entry.serial }))
+        });
+        if let Some((_, oldest)) = superseded.min_by_key(|(at, _)| *at) {
+            self.remove(oldest);
+        }
     }
 
     pub(crate) fn get(&self, key: TransactionKey) -> Option<&Transaction> {

@@ -20,7 +20,7 @@ use crate::stream::{ComponentId, StreamId};
 pub(crate) struct ChecklistSet {
     slots: Vec<Option<CandidatePair>>,
     free: Vec<u32>,
-    next_serial: u32,
+    next_serial: u64,
     /// Pairs on a checklist by their addresses.
     by_path: BTreeMap<Path, PairId>,
     lists: SmallVec<[Checklist; 1]>,
@@ -140,7 +140,7 @@ impl ChecklistSet {
     }
 
     /// The number of the next pair.
-    pub(crate) const fn next_serial(&self) -> u32 {
+    pub(crate) const fn next_serial(&self) -> u64 {
         self.next_serial
     }
 
@@ -192,16 +192,22 @@ impl ChecklistSet {
         Some((id, evicted))
     }
 
-    /// Adds a pair that another pair's check made valid; it is on no checklist (RFC 8445 §7.2.5.3.2).
-    pub(crate) fn insert_valid(&mut self, new: &NewPair) -> PairId {
-        self.store(new, PairState::SUCCEEDED, None)
+    /// Whether as many pairs are on no checklist as there may be on all of them.
+    pub(crate) fn is_full_beside_lists(&self) -> bool {
+        self.slots.len() - self.free.len() - self.listed >= self.limit
     }
 
-    /// Adds a pair that is never checked: of a lite agent (RFC 8445 §7.3.2).
-    pub(crate) fn insert_unchecked(&mut self, new: &NewPair) -> PairId {
-        let id = self.store(new, PairState::SUCCEEDED, None);
+    /// Adds a pair that another pair's check made valid; it is on no checklist (RFC 8445 §7.2.5.3.2). `None` if there are too
+    /// many.
+    pub(crate) fn insert_valid(&mut self, new: &NewPair) -> Option<PairId> {
+        (!self.is_full_beside_lists()).then(|| self.store(new, PairState::SUCCEEDED, None))
+    }
+
+    /// Adds a pair that is never checked: of a lite agent (RFC 8445 §7.3.2). `None` if there are too many.
+    pub(crate) fn insert_unchecked(&mut self, new: &NewPair) -> Option<PairId> {
+        let id = self.insert_valid(new)?;
         self.by_path.insert(new.path, id);
-        id
+        Some(id)
     }
 
     fn store(&mut self, new: &NewPair, state: PairState, group: Option<GroupKey>) -> PairId {

@@ -28,7 +28,7 @@ fn filled(pairs: u32, foundations: u32) -> (ChecklistSet, Vec<PairId>) {
             component: ComponentId::RTP,
             generation: 0,
             local: CandidateId(0),
-            remote: CandidateId(n),
+            remote: CandidateId(n.into()),
             path: Path { transport: Transport::Udp, base, remote, flow: None },
             priority: rank(Role::Controlling, n),
             group: GroupKey { local: 1, remote: n % foundations },
@@ -52,7 +52,7 @@ fn growth(foundations: u32, act: impl Fn(&mut ChecklistSet, &[PairId])) -> u64 {
 
 fn flip(set: &mut ChecklistSet, ids: &[PairId]) {
     for id in ids {
-        set.amend(*id, |pair| pair.priority = rank(Role::Controlled, pair.remote.0));
+        set.amend(*id, |pair| pair.priority = rank(Role::Controlled, u32::try_from(pair.remote.0).unwrap()));
     }
 }
 

@@ -25,7 +25,7 @@ use crate::transmit::Transport;
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PairId {
     /// Counts up with each pair.
-    pub(crate) serial: u32,
+    pub(crate) serial: u64,
     /// Where it is kept.
     pub(crate) slot: u32,
 }
@@ -90,7 +90,7 @@ pub(crate) struct Nomination {
     /// it may put the flag into every check as RFC 5245 allowed, and the highest pair counts.
     pub(crate) is_deliberate: bool,
     /// Counts up with each nomination of the agent's peer.
-    pub(crate) order: u32,
+    pub(crate) order: u64,
     /// Its value, where that was negotiated.
     pub(crate) value: Option<u32>,
 }

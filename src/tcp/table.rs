@@ -148,7 +148,7 @@ struct Redial {
 pub(crate) struct Connections {
     slots: Vec<Option<Connection>>,
     free: Vec<u32>,
-    next_serial: u32,
+    next_serial: u64,
     by_path: BTreeMap<Path, ConnectionId>,
     /// How many are being opened to each address.
     opening: BTreeMap<IpAddr, usize>,
@@ -264,7 +264,7 @@ impl Connections {
             u32::try_from(self.slots.len() - 1).unwrap_or(u32::MAX)
         });
         let id = ConnectionId { serial: self.next_serial, slot };
-        self.next_serial = self.next_serial.wrapping_add(1);
+        self.next_serial += 1;
         let framer = Framer::default();
         match &owner {
             Owner::Candidates(carrier) => {
@@ -284,6 +284,9 @@ impl Connections {
     /// Asks for those that wait, as far as there is room: at the most [`limits::OPENING_CONNECTIONS`] to one address.
     fn request_queued(&mut self, now: Instant) {
         for _ in 0..self.queued.len() {
+            if self.is_backlogged() {
+                return;
+            }
             let Some(id) = self.queued.pop_front() else { return };
             let Some(connection) = self.get(id).filter(|connection| connection.stage == Stage::Queued) else {
                 continue;
@@ -441,8 +444,18 @@ impl Connections {
         self.redials.retain(|redial| redial.path != *path);
     }
 
-    pub(crate) fn poll_request(&mut self) -> Option<ConnectionRequest> {
-        self.requests.pop_front()
+    /// The next thing to open or to close. Where many waited, there is room for others.
+    pub(crate) fn poll_request(&mut self, now: Instant) -> Option<ConnectionRequest> {
+        let request = self.requests.pop_front()?;
+        if self.requests.len() + 1 == limits::CONNECTION_REQUESTS {
+            self.request_queued(now);
+        }
+        Some(request)
+    }
+
+    /// Whether nobody polls: nothing is opened or accepted until somebody does.
+    pub(crate) fn is_backlogged(&self) -> bool {
+        self.requests.len() >= limits::CONNECTION_REQUESTS
     }
 
     /// Whether somebody has to poll.

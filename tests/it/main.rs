@@ -34,6 +34,7 @@ mod help;
 mod hostile;
 mod keepalive;
 mod late_network;
+mod limits;
 mod limits_of_trust;
 mod lite;
 mod lite_silence;

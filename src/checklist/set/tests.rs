@@ -24,7 +24,7 @@ fn new(stream: StreamId, port: u16, priority: u32, foundation: u32) -> NewPair {
         component: ComponentId::RTP,
         generation: 0,
         local: CandidateId(0),
-        remote: CandidateId(u32::from(port)),
+        remote: CandidateId(u64::from(port)),
         path: Path {
             transport: Transport::Udp,
             base: ([192, 0, 2, 1], 5000).into(),
