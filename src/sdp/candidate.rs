@@ -381,7 +381,10 @@ fn read(mut fields: Fields<'_>) -> Result<Candidate, ParseCandidateError> {
         } else if name.eq_ignore_ascii_case("tcptype") {
             &mut tail.tcp_type
         } else {
-            extensions.push((name.into(), value.1.into()));
+            if !(value.1.is_empty() && is_known(name)) {
+                // Without its value it says nothing, and is kept only as spelled.
+                extensions.push((name.into(), value.1.into()));
+            }
             continue;
         };
         known.get_or_insert(value);
@@ -522,7 +525,11 @@ fn write_canonical(candidate: &Candidate, f: &mut impl fmt::Write) -> fmt::Resul
 /// Whether it can be read again as an extension.
 fn is_extension(name: &str, value: &str) -> bool {
     const OTHERS: [&str; 3] = ["raddr", "rport", "tcptype"];
-    is_word(name) && is_word_or_empty(value) && !OTHERS.iter().any(|other| name.eq_ignore_ascii_case(other))
+    let has_value = !value.is_empty() || !is_known(name);
+    has_value
+        && is_word(name)
+        && is_word_or_empty(value)
+        && !OTHERS.iter().any(|other| name.eq_ignore_ascii_case(other))
 }
 
 /// Writes an address without its port and zone.

@@ -13,7 +13,7 @@ use core::time::Duration;
 use super::candidate::{Host, ParseCandidateError, read_port};
 use super::note::IceNote;
 use super::options::IceOptions;
-use super::{is_word, is_word_or_empty, words};
+use super::{BLANKS, is_word, is_word_or_empty, words};
 use crate::address::plain;
 use crate::candidate::{Candidate, CandidateAddress};
 use crate::config::limits;
@@ -331,6 +331,9 @@ impl IceMedia {
 /// The `m=` line of a trickle fragment where the real one is not known (RFC 8840 §4.4).
 const DEFAULT_M_LINE: &str = "audio 9 RTP/AVP 0";
 
+/// The same of a section that is rejected.
+const REJECTED_M_LINE: &str = "audio 0 RTP/AVP 0";
+
 /// Most milliseconds that 10 digits hold.
 const MAX_PACING_MS: u128 = 9_999_999_999;
 
@@ -407,8 +410,9 @@ fn write_options(f: &mut fmt::Formatter<'_>, options: &IceOptions) -> fmt::Resul
 ///
 /// Text with line ends would become attributes of its own, and is replaced or left out.
 pub(super) fn write_section_head(f: &mut fmt::Formatter<'_>, media: &IceMedia) -> fmt::Result {
-    let fits = media.m_line.split(' ').all(is_word_or_empty);
-    write!(f, "m={}\r\n", if fits { media.m_line.as_str() } else { DEFAULT_M_LINE })?;
+    let fits = media.m_line.split(BLANKS).all(is_word_or_empty);
+    let default = if media.is_rejected() { REJECTED_M_LINE } else { DEFAULT_M_LINE };
+    write!(f, "m={}\r\n", if fits { media.m_line.as_str() } else { default })?;
     if let Some(mid) = media.mid.as_deref().filter(|mid| is_word(mid)) {
         write!(f, "a=mid:{mid}\r\n")?;
     }

@@ -192,8 +192,10 @@ pub struct TrickleReceiver {
     sections: Vec<Section>,
     /// The sections of the description that do without ICE.
     unused: BTreeSet<String>,
-    /// The section that is meant if none is named.
+    /// The section that is meant if another is named where none has a name.
     only: Option<usize>,
+    /// The section that is meant if none is named: the only one without a name, or the only one.
+    nameless: Option<usize>,
     /// Some section has a `mid`.
     are_named: bool,
     ignored: usize,
@@ -242,13 +244,19 @@ impl TrickleReceiver {
                 ended: remote.has_ended(media),
             });
         }
-        // Of several sections without a name, those in a bundle have one transport.
-        let nameless = || remote.media.iter().filter(|media| media.mid.is_none());
-        if let Some(section) = only.and_then(|only| sections.get_mut(only)) {
-            section.known.extend(nameless().flat_map(|media| &media.candidates).map(key));
+        let mut without_name = sections.iter().enumerate().filter(|(_, section)| section.mid.is_none());
+        let nameless = match (without_name.next(), without_name.next()) {
+            (Some((index, _)), None) => Some(index),
+            _ => only,
+        };
+        // What several sections without a name say is all about that one: those in a bundle have one transport.
+        let nameless_media = || remote.media.iter().filter(|media| media.mid.is_none());
+        if let Some(section) = nameless.and_then(|index| sections.get_mut(index)) {
+            section.known.extend(nameless_media().flat_map(|media| &media.candidates).map(key));
+            section.ended |= nameless_media().any(|media| media.end_of_candidates);
         }
         let are_named = remote.media.iter().any(|media| media.mid.is_some());
-        Self { sections, unused, only, are_named, ignored: 0 }
+        Self { sections, unused, only, nameless, are_named, ignored: 0 }
     }
 
     /// How many candidates were not handed on, though they were not known: of sections that do without ICE or that the
@@ -312,19 +320,14 @@ impl TrickleReceiver {
 
     /// The section of the description that a section of a fragment is about.
     fn subject(&self, media: &IceMedia) -> Subject {
-        let only = || self.only.map_or(Subject::Unknown, Subject::Section);
         let Some(mid) = &media.mid else {
-            let mut nameless = self.sections.iter().enumerate().filter(|(_, section)| section.mid.is_none());
-            return match (nameless.next(), nameless.next()) {
-                (Some((index, _)), None) => Subject::Section(index),
-                _ => only(),
-            };
+            return self.nameless.map_or(Subject::Unknown, Subject::Section);
         };
         match self.sections.iter().position(|section| section.mid.as_ref() == Some(mid)) {
             Some(index) => Subject::Section(index),
             None if self.unused.contains(mid) => Subject::Unused,
             None if self.are_named => Subject::Unknown,
-            None => only(),
+            None => self.only.map_or(Subject::Unknown, Subject::Section),
         }
     }
 

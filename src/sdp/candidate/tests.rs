@@ -164,6 +164,10 @@ fn several_blanks_are_one_except_where_an_extension_has_no_value() {
         (empty.related_address.clone(), empty.extensions()),
         (None, &[("x".into(), "".into()), ("y".into(), "z".into())][..])
     );
+    let nothing = parse("1 1 udp 1 192.0.2.1 1 typ srflx generation  raddr 10.0.0.1 x y");
+    assert_eq!(nothing.extensions(), [("x".into(), "y".into())], "without its value it says nothing");
+    let masked = nothing.with_masked_related_address();
+    assert_eq!(parse(&masked.to_string()), masked);
     let tcp = parse("1 1 tcp 1 192.0.2.1 9 typ host tcptype  active ufrag   abcd");
     assert_eq!((tcp.tcp_type(), tcp.ufrag()), (Some(TcpType::Active), Some("abcd")));
 }
