@@ -316,10 +316,16 @@ impl IceMedia {
 
     /// The ICE attributes that stand in the section, each as a line that ends with CRLF; `mid` is not among them.
     ///
-    /// A rejected section, and one with `ice-mismatch`, is written without candidates (RFC 8839 §4.2.1, §4.2.5).
+    /// A rejected section, and one with `ice-mismatch`, is written without candidates (RFC 8839 §4.2.1, §4.2.5). One whose
+    /// credentials cannot be read is written as one with `ice-mismatch`: it does without ICE, whatever stands before it.
     #[must_use]
     pub fn attributes(&self) -> impl fmt::Display {
-        Section { media: self, with_candidates: !self.is_rejected() && !self.mismatch }
+        Section { media: self, with_candidates: !self.is_rejected() && !self.is_without_ice() }
+    }
+
+    /// Whether it says that it does without ICE, or nothing else can be read in it.
+    const fn is_without_ice(&self) -> bool {
+        self.mismatch || self.has_faulty_credentials
     }
 
     /// The same for a trickle fragment, where the `m=` line means nothing.
@@ -367,7 +373,7 @@ impl fmt::Display for Section<'_> {
         let media = self.media;
         write_credentials(f, media.ufrag.as_ref(), media.password.as_ref())?;
         write_options(f, &media.options)?;
-        if media.mismatch {
+        if media.is_without_ice() {
             f.write_str("a=ice-mismatch\r\n")?;
         }
         if !self.with_candidates {

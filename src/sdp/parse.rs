@@ -197,7 +197,7 @@ impl IceDescription {
     fn differing_password(&self) -> Option<usize> {
         let mut seen = alloc::collections::BTreeMap::new();
         for (index, media) in self.media.iter().enumerate() {
-            if media.is_rejected() || media.has_faulty_credentials {
+            if media.is_rejected() || media.mismatch || media.has_faulty_credentials {
                 continue;
             }
             if let (Some(ufrag), Some(password)) = self.ufrag_and_password(media) {

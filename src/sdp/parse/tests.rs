@@ -337,6 +337,11 @@ fn a_faulty_line_costs_its_section_and_a_rejected_section_nothing() {
     assert!(parse(&format!("m=audio 9 x 0\r\n{CREDENTIALS}m=video 0 x 0\r\n{differs}")).uses_ice());
     // Nothing is left: the error is the line's.
     assert_eq!(reason(&format!("v=0\r\nm=audio 9 x 0\r\n{faulty}m=video 0 x 0\r\n{CREDENTIALS}")), (3, too_short));
+    // Written again, it is still without ICE, and contradicts nobody.
+    let own = CREDENTIALS.replace("asd", "bsd");
+    let written = write(&parse(&format!("{CREDENTIALS}m=audio 9 x 0\r\n{faulty}{CANDIDATE}m=video 9 x 0\r\n{own}")));
+    let again = parse(&written);
+    assert_eq!((again.credentials(&again.media[0]), again.credentials(&again.media[1]).is_some()), (None, true));
     // Of a repeated one the last counts.
     assert!(parse(&format!("m=audio 9 x 0\r\n{faulty}{CREDENTIALS}")).uses_ice());
     let last = parse(&format!("{CREDENTIALS}m=audio 9 x 0\r\n{CREDENTIALS}a=ice-pwd:x\r\nm=video 9 x 0\r\n"));
