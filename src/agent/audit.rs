@@ -7,7 +7,7 @@ use std::string::String;
 use super::Agent;
 use super::stream_data::{Component, Stream};
 use crate::check::Purpose;
-use crate::pair::{CandidatePairState, PairId};
+use crate::pair::{CandidatePair, CandidatePairState, PairId};
 use crate::stun::TransactionId;
 
 /// Fails with a text unless the condition holds.
@@ -23,6 +23,8 @@ impl Agent {
     /// Looks at every list of the agent, which has been polled until it was quiet; says what is wrong.
     pub(crate) fn audit(&self) -> Result<(), String> {
         self.set.audit()?;
+        self.transactions.audit()?;
+        self.connections.audit()?;
         self.streams.iter().try_for_each(|stream| self.audit_stream(stream))?;
         self.set.iter().map(|pair| pair.id).try_for_each(|id| self.audit_pair(id))?;
         for id in &self.outbox.consent {
@@ -81,6 +83,15 @@ impl Agent {
         for id in &component.valid {
             let is_right = self.set.get(*id).is_some_and(|pair| pair.is_valid && pair.generation == stream.generation);
             require!(is_right, "{place:?}: pair {id} is on the valid list, and not valid");
+        }
+        let priorities = component.valid.iter().map(|id| self.set.get(*id).map(|pair| pair.priority));
+        require!(priorities.is_sorted_by(|one, next| one >= next), "{place:?}: the valid list is out of order");
+        let of_place = |pair: &&CandidatePair| {
+            (pair.stream, pair.component) == place && pair.generation == stream.generation && pair.is_valid
+        };
+        for id in self.set.iter().filter(of_place).map(|pair| pair.id) {
+            let count = component.valid.iter().filter(|valid| **valid == id).count();
+            require!(count == 1, "{place:?}: pair {id} is valid, and {count} times on the valid list");
         }
         if let Some(id) = component.nominated {
             require!(component.valid.contains(&id), "{place:?}: pair {id} is nominated, and not valid");

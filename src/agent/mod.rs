@@ -3,6 +3,8 @@
 
 #[cfg(feature = "sim")]
 mod audit;
+#[cfg(feature = "sim")]
+mod canon;
 mod conclude;
 mod connection_end;
 mod connections;
@@ -58,6 +60,8 @@ use alloc::vec::Vec;
 use core::net::{IpAddr, SocketAddr};
 use core::time::Duration;
 
+#[cfg(feature = "sim")]
+pub(crate) use canon::DrawnNames;
 pub use describe::CandidateListing;
 pub use description::{RemoteCandidateOutcome, RemoteDescription, RemoteDescriptionOutcome, Renomination};
 pub use error::{

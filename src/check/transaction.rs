@@ -23,6 +23,11 @@ pub(crate) struct TransactionKey {
 }
 
 impl TransactionKey {
+    #[cfg(feature = "sim")]
+    pub(crate) const fn new(slot: u32, serial: u32) -> Self {
+        Self { slot, serial }
+    }
+
     #[cfg(test)]
     pub(crate) const fn for_tests(serial: u32) -> Self {
         Self { slot: 0, serial }
@@ -287,6 +292,48 @@ impl TransactionTable {
     #[cfg(any(test, feature = "sim"))]
     pub(crate) fn len(&self) -> usize {
         self.by_id.len()
+    }
+
+    /// All transactions.
+    #[cfg(feature = "sim")]
+    pub(crate) fn live(&self) -> impl Iterator<Item = (TransactionKey, &Transaction)> {
+        let slots = (0_u32..).zip(&self.slots);
+        slots.filter_map(|(slot, entry)| {
+            Some((TransactionKey { slot, serial: entry.serial }, entry.transaction.as_ref()?))
+        })
+    }
+
+    /// Counts the indexes anew from the transactions; says what differs from them.
+    #[cfg(feature = "sim")]
+    pub(crate) fn audit(&self) -> Result<(), alloc::string::String> {
+        use alloc::format;
+        let mut live = 0;
+        for (slot, entry) in (0_u32..).zip(&self.slots) {
+            let is_free = self.free.iter().filter(|free| **free == slot).count();
+            let Some(transaction) = &entry.transaction else {
+                if is_free != 1 {
+                    return Err(format!("the empty slot {slot} of the transactions is free {is_free} times"));
+                }
+                continue;
+            };
+            live += 1;
+            let key = TransactionKey { slot, serial: entry.serial };
+            if is_free != 0 || self.find(transaction.start.id).map(|(found, _)| found) != Some(key) {
+                return Err(format!("the transaction in slot {slot} is not found, or its slot is free"));
+            }
+            let has_timer = |due: &Instant| self.timers.iter().any(|Reverse(timer)| *timer == (*due, key));
+            if transaction.due.is_some_and(|due| !has_timer(&due)) {
+                return Err(format!("the transaction in slot {slot} has no timer"));
+            }
+        }
+        if self.by_id.len() != live {
+            return Err(format!("{} transactions have an ID, and there are {live}", self.by_id.len()));
+        }
+        let first = self.slots.iter().filter_map(|entry| entry.transaction.as_ref()?.due).min();
+        if self.deadline() != first {
+            return Err(format!("the transactions are due at {:?}, and the first is at {first:?}", self.deadline()));
+        }
+        Ok(())
     }
 
     /// Keeps the first timer that of a live transaction, so that `deadline` tells the truth.

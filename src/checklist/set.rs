@@ -564,6 +564,17 @@ impl ChecklistSet {
         }
     }
 
+    /// Appends what it will do as text, but for the pairs and what follows from them.
+    #[cfg(feature = "sim")]
+    pub(crate) fn write_state(&self, out: &mut alloc::string::String) {
+        use core::fmt::Write;
+        let _ = write!(out, "{:?}{}{}", self.fresh, self.turn, self.is_paused);
+        for list in &self.lists {
+            // The order of triggered checks and of failures is all that the pairs do not tell.
+            let _ = write!(out, "{:?}{:?}{:?}{}", list.state, list.triggered, list.failed, list.outlives_nomination);
+        }
+    }
+
     /// Whether nothing is to be checked for the time being.
     pub(crate) const fn is_paused(&self) -> bool {
         self.is_paused

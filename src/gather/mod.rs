@@ -165,6 +165,15 @@ pub(crate) struct Gatherer {
 }
 
 impl Gatherer {
+    /// The transactions under way, in the order of their tasks.
+    #[cfg(feature = "sim")]
+    pub(crate) fn transactions(&self) -> impl Iterator<Item = TransactionId> {
+        self.tasks.values().filter_map(|task| match task.step {
+            Step::Running(request) => Some(request.id),
+            Step::Waiting | Step::Delegated | Step::Kept | Step::Over => None,
+        })
+    }
+
     /// How often a request is made anew because the server had a problem of its own (RFC 8489 §6.3.4).
     const MAX_SERVER_ERRORS: u8 = 4;
     /// Code of a server that cannot be reached (W3C `RTCPeerConnectionIceErrorEvent`).

@@ -12,6 +12,7 @@
 //! * Pairs, candidates, transactions, waiting events, and nominations per minute are bounded.
 
 use std::collections::{BTreeSet, VecDeque};
+use std::string::String;
 use std::time::Duration;
 use std::vec::Vec;
 
@@ -115,6 +116,14 @@ impl Invariants {
         let most = Self::MOST_NOMINATIONS * (agent.components() as u64).max(1);
         assert!(count - before <= most, "{} nominations in a minute", count - before);
     }
+}
+
+/// Counts whatever an agent keeps count of anew: every index, counter and list of its pairs, transactions and connections.
+///
+/// # Errors
+/// What contradicts what, in words: a bug of this crate.
+pub fn audit(agent: &Agent) -> Result<(), String> {
+    agent.audit()
 }
 
 /// Whether this is a consent check that the agent has just given out: those have a schedule of their own (RFC 7675 §5.1).

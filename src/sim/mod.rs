@@ -47,29 +47,44 @@
 //!
 //! [`oracle::find_paths`] says from the topology alone whether two hosts have a path that ICE must find.
 
+mod call;
+mod dice;
+mod digest;
+mod explore;
 mod host;
 pub mod invariants;
 mod link;
 mod nat;
 mod network;
+mod op;
 pub mod oracle;
 mod pair;
 mod peer;
+mod perform;
+mod saying;
 mod server;
 mod setup;
+mod small;
 mod topology;
 mod trace;
 mod wire;
+mod world;
 
+pub use call::Call;
+pub use explore::{Budget, Explored, SmallWorld};
 pub use host::{Direction, FirewallRule, HostId, PeerMatch};
-pub use invariants::{Invariants, is_consent_check};
+pub use invariants::{Invariants, audit, is_consent_check};
 pub use link::{BurstLoss, Link};
 pub use nat::{FilterScope, Filtering, Mapping, NatConfig, NatId, Pooling, PortAssignment, Translation};
 pub use network::{Delivery, Network, Passing, StreamEvent, StreamSocketId, Verdict};
+pub use op::{Fault, Op, Poll, regression_test};
 pub use pair::Pair;
 pub use peer::{Peer, ReceivedData, Sent};
+pub use saying::{Attribute, Saying, Voice};
 pub use server::{ServedRequest, Server, ServerMethod};
 pub use setup::{PairSetup, SideName, SideSetup};
+pub use small::small_worlds;
 pub use topology::TopologyError;
 pub use trace::{DropReason, Packet, PacketFate, PacketId};
 pub use wire::{MessageBuilder, Wire, WireRequest, compare_readers, is_genuine};
+pub use world::{Expected, Outcome, World};

@@ -292,6 +292,13 @@ impl Nat {
         }
     }
 
+    /// Appends what it remembers as text.
+    pub(super) fn write_state(&self, out: &mut std::string::String) {
+        use std::fmt::Write;
+        let Self { mappings, by_internal, filters, pairs, owners, next_port, next_address, .. } = self;
+        let _ = write!(out, "{mappings:?}{by_internal:?}{filters:?}{pairs:?}{owners:?}{next_port}/{next_address}");
+    }
+
     pub(super) const fn config(&self) -> &NatConfig {
         &self.config
     }

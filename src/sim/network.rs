@@ -184,6 +184,12 @@ impl Network {
         interfaces.filter(|interface| interface.up).map(|interface| interface.ip)
     }
 
+    /// All addresses of a host, be their interfaces up or not.
+    pub(super) fn all_addresses(&self, host: HostId) -> impl Iterator<Item = IpAddr> {
+        let interfaces = self.topology.host(host).into_iter().flat_map(|host| &host.interfaces);
+        interfaces.map(|interface| interface.ip)
+    }
+
     /// Gives a host an interface in the public realm. It is up.
     ///
     /// # Errors
@@ -324,6 +330,11 @@ impl Network {
     /// The link between hosts that have none of their own.
     pub fn set_default_link(&mut self, link: Link) {
         self.default_link = link;
+    }
+
+    /// Changes the link between hosts that have none of their own.
+    pub(super) fn change_default_link(&mut self, change: impl FnOnce(&mut Link)) {
+        change(&mut self.default_link);
     }
 
     /// The link that packets from one host to another cross. `None` is the default one.
@@ -482,6 +493,26 @@ impl Network {
         self.flights.iter().map(|((due, _), flight)| (flight.packet_id, *due, flight.payload.as_slice()))
     }
 
+    /// Source, as seen where it is, destination and payload of the packets in flight, in the order in which they are due.
+    pub(super) fn in_flight_with_addresses(&self) -> impl Iterator<Item = (SocketAddr, SocketAddr, &[u8])> {
+        self.flights.values().map(|flight| (flight.source, flight.destination, flight.payload.as_slice()))
+    }
+
+    /// The host that a packet in flight is for; `None` if there is none, or none yet.
+    pub(super) fn hearer(&self, place: usize) -> Option<HostId> {
+        let flight = self.flights.values().nth(place)?;
+        self.topology.locate(self.now, flight.realm, flight.destination).map(|(host, _)| host)
+    }
+
+    /// Appends what it will do with packets as text, but for what it will draw, and the packets themselves.
+    pub(super) fn write_state(&self, out: &mut alloc::string::String) {
+        use core::fmt::Write;
+        self.topology.write_state(out);
+        for (way, path) in &self.paths {
+            let _ = write!(out, "{way:?}{}", path.is_cut);
+        }
+    }
+
     /// Lets a packet in flight arrive now, whatever its link says. Returns `false` if it is not in flight.
     pub fn expedite(&mut self, packet: PacketId) -> bool {
         let Some((_, flight)) = self.take_flight(packet) else { return false };
@@ -493,6 +524,38 @@ impl Network {
     pub fn discard(&mut self, packet: PacketId) -> bool {
         let Some((_, flight)) = self.take_flight(packet) else { return false };
         self.drop_flight(self.now, flight, DropReason::Discarded);
+        true
+    }
+
+    /// Lets a packet in flight arrive so much later. Returns `false` if it is not in flight.
+    pub fn postpone(&mut self, packet: PacketId, by: Duration) -> bool {
+        let Some(((due, _), flight)) = self.take_flight(packet) else { return false };
+        let due = due.checked_add(by).unwrap_or(due);
+        self.trace.settle(packet, PacketFate::InFlight { due });
+        self.flights.insert((due, self.next_flight), flight);
+        self.next_flight += 1;
+        true
+    }
+
+    /// Puts a copy of a packet in flight beside it. Returns `false` if it is not in flight.
+    pub fn copy(&mut self, packet: PacketId) -> bool {
+        self.settle();
+        let found = self.flights.iter().find(|(_, flight)| flight.packet_id == packet);
+        let Some((due, flight)) = found.map(|((due, _), flight)| (*due, flight.clone())) else { return false };
+        let id = self.trace.next_id();
+        self.trace.push(Packet {
+            id,
+            copy_of: Some(packet),
+            from: flight.from,
+            source: flight.source,
+            destination: flight.destination,
+            outside_source: Some(flight.source),
+            sent_at: self.now,
+            len: flight.payload.len(),
+            fate: PacketFate::InFlight { due },
+        });
+        self.flights.insert((due, self.next_flight), Flight { packet_id: id, ..flight });
+        self.next_flight += 1;
         true
     }
 

@@ -1,7 +1,9 @@
 //! Two agents, L and R, with a network and a signalling channel between them.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 use std::time::Duration;
 use std::vec::Vec;
 
@@ -9,12 +11,13 @@ use super::host::{Direction, FirewallRule, HostId, PeerMatch};
 use super::link::Link;
 use super::nat::{NatConfig, NatId};
 use super::network::Network;
-use super::peer::{Peer, Signal};
+use super::peer::{Peer, ReceivedData, Signal};
 use super::server::Server;
 use super::setup::{PairSetup, SideName, SideSetup};
 use crate::time::{Instant, after};
 use crate::{
-    Agent, Candidate, ComponentId, RemoteCandidateOutcome, RemoteDescription, SendError, StreamId, TcpType, Ufrag,
+    AddRemoteCandidateError, Agent, Candidate, ComponentId, RemoteCandidateOutcome, RemoteDescription, SendError,
+    StreamId, TcpType, Ufrag,
 };
 
 #[derive(Clone, Debug)]
@@ -40,7 +43,7 @@ pub struct Pair {
     pub servers: Vec<Server>,
     /// The NATs of each side, the outermost first, those that both share included.
     pub nats: BTreeMap<SideName, Vec<NatId>>,
-    setup: PairSetup,
+    setup: Arc<PairSetup>,
     streams: Vec<StreamId>,
     /// Signals on their way, by time and order.
     signalling: BTreeMap<(Instant, u64), (SideName, Message)>,
@@ -102,7 +105,7 @@ impl Pair {
             sent_candidates: BTreeMap::new(),
             remote_ufrags: BTreeMap::new(),
             epoch,
-            setup,
+            setup: Arc::new(setup),
         };
         for ip in pair.setup.servers.clone() {
             pair.add_server(ip);
@@ -136,7 +139,7 @@ impl Pair {
             .with_renomination(setup.renomination)
     }
 
-    const fn side_setup(&self, side: SideName) -> &SideSetup {
+    fn side_setup(&self, side: SideName) -> &SideSetup {
         match side {
             SideName::L => &self.setup.l,
             SideName::R => &self.setup.r,
@@ -167,7 +170,7 @@ impl Pair {
         }
     }
 
-    const fn peer_mut(&mut self, side: SideName) -> &mut Peer {
+    pub(super) const fn peer_mut(&mut self, side: SideName) -> &mut Peer {
         match side {
             SideName::L => &mut self.l,
             SideName::R => &mut self.r,
@@ -275,7 +278,9 @@ impl Pair {
                 for peer in [&mut self.l, &mut self.r] {
                     if delivery.host == peer.host() {
                         peer.deliver(now, &delivery);
-                        peer.drain(now, &mut self.network);
+                        if !self.setup.follows_timer {
+                            peer.drain(now, &mut self.network);
+                        }
                     }
                 }
                 for server in &mut self.servers {
@@ -290,7 +295,9 @@ impl Pair {
                 for peer in [&mut self.l, &mut self.r] {
                     if event.host() == peer.host() {
                         peer.deliver_stream(&mut self.network, &event);
-                        peer.drain(now, &mut self.network);
+                        if !self.setup.follows_timer {
+                            peer.drain(now, &mut self.network);
+                        }
                     }
                 }
                 for server in self.servers.iter_mut().filter(|server| server.host() == event.host()) {
@@ -357,8 +364,9 @@ impl Pair {
                 Some(*stream)
             }
         };
-        if of.is_some_and(|stream| self.peer(side).agent.local_credentials(stream).is_none()) {
-            // The stream was removed while this was under way.
+        let is_gone = of.is_some_and(|stream| self.peer(side).agent.local_credentials(stream).is_none());
+        if is_gone || self.peer(side).agent.was_closed() {
+            // The stream was removed, or the session ended, while this was under way.
             return;
         }
         if self.peer(side).agent.state() == crate::ConnectionState::Closed {
@@ -380,14 +388,16 @@ impl Pair {
                 let outcome = self.peer_mut(side).agent.add_remote_candidate(now, stream, *candidate);
                 let is_taken = matches!(
                     outcome,
-                    Ok(RemoteCandidateOutcome::Added(_)
-                        | RemoteCandidateOutcome::Known(_)
-                        | RemoteCandidateOutcome::ConsentEnded(_)
-                        | RemoteCandidateOutcome::UnknownComponent
-                        | RemoteCandidateOutcome::Deferred
-                        | RemoteCandidateOutcome::Resolving
-                        | RemoteCandidateOutcome::OtherGeneration
-                        | RemoteCandidateOutcome::TooMany)
+                    // The application has said so, and was wrong.
+                    Err(AddRemoteCandidateError::AfterEndOfCandidates)
+                        | Ok(RemoteCandidateOutcome::Added(_)
+                            | RemoteCandidateOutcome::Known(_)
+                            | RemoteCandidateOutcome::ConsentEnded(_)
+                            | RemoteCandidateOutcome::UnknownComponent
+                            | RemoteCandidateOutcome::Deferred
+                            | RemoteCandidateOutcome::Resolving
+                            | RemoteCandidateOutcome::OtherGeneration
+                            | RemoteCandidateOutcome::TooMany)
                 );
                 assert!(is_taken, "a candidate of the other side was refused: {outcome:?}");
             }
@@ -395,15 +405,57 @@ impl Pair {
                 self.peer_mut(side).agent.end_of_remote_candidates_for(now, stream, &ufrag).expect("the stream exists");
             }
         }
-        self.drain(side);
+        self.after_input(side);
+    }
+
+    /// Polls a side after something was told to it, unless it is polled only when its timer says so.
+    fn after_input(&mut self, side: SideName) {
+        if !self.setup.follows_timer {
+            self.drain(side);
+        }
+    }
+
+    /// Signals on their way.
+    pub(super) fn signals(&self) -> impl fmt::Debug + '_ {
+        let entries: Vec<_> = self.signalling.iter().map(|((at, _), entry)| (*at, entry)).collect();
+        entries
+    }
+
+    /// Forgets what the sides have said and heard so far, and what became of packets.
+    pub fn forget_logs(&mut self) {
+        for peer in [&mut self.l, &mut self.r] {
+            peer.forget_logs();
+        }
+        for server in &mut self.servers {
+            server.forget_served();
+        }
     }
 
     /// Lets one side restart ICE in one stream: its new description and candidates go to the other side, which answers.
     ///
     /// # Panics
     /// If there is no such stream.
-    #[expect(clippy::expect_used, reason = "tests name their own streams")]
     pub fn restart(&mut self, side: SideName, stream: StreamId) {
+        self.begin_restart(side, stream);
+        self.after_input(side);
+    }
+
+    /// Whether a side may describe itself anew: it has heard of the other side, and was heard with what it said last. Both may
+    /// do so at once.
+    pub(super) fn may_restart(&self, side: SideName, stream: StreamId) -> bool {
+        let is_mine = |(to, message): &(SideName, Message)| {
+            *to == side.other() && matches!(message, Message::Description(of, _) if *of == stream)
+        };
+        let agent = &self.peer(side).agent;
+        !agent.was_closed()
+            && !agent.is_restarting(stream)
+            && self.remote_ufrags.contains_key(&(side, stream))
+            && !self.signalling.values().any(is_mine)
+    }
+
+    /// The same, not polled yet.
+    #[expect(clippy::expect_used, reason = "tests name their own streams")]
+    pub(super) fn begin_restart(&mut self, side: SideName, stream: StreamId) {
         let now = self.now();
         let servers = self.side_setup(side).servers.clone();
         let agent = &mut self.peer_mut(side).agent;
@@ -418,7 +470,16 @@ impl Pair {
         self.sent_candidates.remove(&side);
         let delay = self.side_setup(side).description_delay;
         self.signal(side.other(), delay, Message::Description(stream, Box::new(description)));
-        self.drain(side);
+    }
+
+    /// Lets a side gather from its servers, if it has any.
+    #[expect(clippy::expect_used, reason = "a set-up that makes no sense is a mistake in a test")]
+    pub(super) fn gather(&mut self, side: SideName) {
+        let now = self.now();
+        let servers = self.side_setup(side).servers.clone();
+        if !servers.is_empty() {
+            self.peer_mut(side).agent.gather(now, &servers).expect("the servers can be used");
+        }
     }
 
     /// Restarts, too, if the other side's description says that it does.
@@ -505,23 +566,33 @@ impl Pair {
     /// The addresses are compared as the network translates them: data of one side arrives on the pair of the other.
     #[must_use]
     pub fn agrees(&self) -> bool {
-        let mut probe = self.clone();
-        let mut count = 0;
-        for stream in &self.streams {
-            for component in (1..=self.setup.l.components.min(self.setup.r.components)).filter_map(ComponentId::new) {
-                for side in [SideName::L, SideName::R] {
-                    if probe.arrives_on_selected(side, *stream, component) {
-                        count += 1;
-                    }
-                }
-            }
-        }
-        let components = usize::from(self.setup.l.components.min(self.setup.r.components));
-        count == 2 * components * self.streams.len()
+        let count = self.setup.l.components.min(self.setup.r.components);
+        let components = || (1..=count).filter_map(ComponentId::new);
+        self.streams.iter().all(|stream| components().all(|component| self.agrees_on(*stream, component)))
     }
 
-    /// Sends data of one side through a perfect network, and sees where it arrives.
+    /// The same for one component.
+    #[must_use]
+    pub fn agrees_on(&self, stream: StreamId, component: ComponentId) -> bool {
+        let mut probe = self.clone();
+        [SideName::L, SideName::R].into_iter().all(|side| probe.arrives_on_selected(side, stream, component))
+    }
+
+    /// Sends data of one side through a perfect network, and sees whether it arrives on the other's selected pair.
     fn arrives_on_selected(&mut self, side: SideName, stream: StreamId, component: ComponentId) -> bool {
+        let arrived = self.send_probe(side, stream, component);
+        let selected = self.peer(side.other()).agent.selected_pair(stream, component);
+        arrived.is_some() && arrived == selected.map(|pair| (pair.base, pair.remote_address))
+    }
+
+    /// Where data of one side arrives on a perfect network: the base and the remote address of the pair there.
+    pub(super) fn send_probe(
+        &mut self,
+        side: SideName,
+        stream: StreamId,
+        component: ComponentId,
+    ) -> Option<(SocketAddr, SocketAddr)> {
+        const PROBE: &[u8] = b"\x80probe";
         self.network.clear_hook();
         self.network.set_default_link(Link::default());
         let (l, r) = (self.l.host(), self.r.host());
@@ -533,24 +604,48 @@ impl Pair {
                 }
             }
         }
-        let peer = match side {
-            SideName::L => &mut self.l,
-            SideName::R => &mut self.r,
+        self.l.received.clear();
+        self.r.received.clear();
+        let (peer, network) = match side {
+            SideName::L => (&mut self.l, &mut self.network),
+            SideName::R => (&mut self.r, &mut self.network),
         };
-        let Ok(Some(packet)) = peer.send(&mut self.network, stream, component, b"probe") else { return false };
+        peer.send(network, stream, component, PROBE).ok()?;
+        self.carry(Duration::from_secs(3));
+        let other = self.peer(side.other());
+        let is_it =
+            |data: &&ReceivedData| (data.stream, data.component, data.payload.as_slice()) == (stream, component, PROBE);
+        let data = other.received.iter().find(is_it)?;
+        // On the path of a pair from before a restart, too, the agent names no pair.
+        let path = data.pair.and_then(|pair| other.agent.pair(pair)).map(|pair| (pair.base, pair.remote_address));
+        path.or(data.arrived)
+    }
+
+    /// Lets the network carry what is in the air, relays included, while the agents' clocks stand still.
+    fn carry(&mut self, time: Duration) {
         let now = self.now();
-        self.network.advance_to(now);
-        while let Some(delivery) = self.network.pop_delivery() {
-            if delivery.packet_id != packet {
-                continue;
+        let end = after(now, time);
+        while let Some(at) = self.network.next_delivery().filter(|at| *at <= end) {
+            self.network.advance_to(at);
+            while let Some(delivery) = self.network.pop_delivery() {
+                for peer in [&mut self.l, &mut self.r].into_iter().filter(|peer| peer.host() == delivery.host) {
+                    peer.deliver(now, &delivery);
+                }
+                for server in &mut self.servers {
+                    if server.deliver(&mut self.network, &delivery) {
+                        break;
+                    }
+                }
             }
-            let other = self.peer(side.other());
-            let Some(selected) = other.agent.selected_pair(stream, component) else { return false };
-            return delivery.host == other.host()
-                && delivery.destination == selected.base
-                && delivery.source == selected.remote_address;
+            while let Some(event) = self.network.pop_stream_event() {
+                for peer in [&mut self.l, &mut self.r].into_iter().filter(|peer| peer.host() == event.host()) {
+                    peer.deliver_stream(&mut self.network, &event);
+                }
+                for server in self.servers.iter_mut().filter(|server| server.host() == event.host()) {
+                    server.deliver_stream(&mut self.network, &event);
+                }
+            }
         }
-        false
     }
 
     /// The host of a side.

@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::vec::Vec;
 
+use bytes::BufMut;
+
 use super::host::HostId;
 use super::invariants::Invariants;
 use super::network::{Delivery, Network, StreamEvent, StreamSocketId};
@@ -12,7 +14,7 @@ use crate::address::{mapped, plain};
 use crate::time::Instant;
 use crate::{
     Agent, Candidate, ComponentId, ConnectionEvent, ConnectionId, ConnectionRequest, ConnectionState, Datagram, Event,
-    Received, SendError, SocketOptions, StreamId, TcpType, TrafficClass, Transmit, Transport, Ufrag,
+    PairId, Received, SendError, SocketOptions, StreamId, TcpType, TrafficClass, Transmit, Transport, Ufrag,
 };
 
 /// Application data that a [`Peer`] received.
@@ -25,6 +27,10 @@ pub struct ReceivedData {
     pub stream: StreamId,
     /// The component that it was for.
     pub component: ComponentId,
+    /// The pair that it came on, if the agent said so.
+    pub pair: Option<PairId>,
+    /// Where it arrived and where it came from, if it came in a datagram of its own.
+    pub arrived: Option<(SocketAddr, SocketAddr)>,
     /// The data.
     pub payload: Vec<u8>,
 }
@@ -203,8 +209,9 @@ impl Peer {
                 let Some(&id) = self.names.get(socket) else { return };
                 let mut rest = bytes.as_slice();
                 while let Some(received) = self.agent.handle_stream_bytes(now, id, &mut rest) {
-                    if let Received::Data { stream, component, payload, .. } = received {
-                        self.received.push(ReceivedData { at: now, stream, component, payload: payload.into() });
+                    if let Received::Data { stream, component, pair, payload, .. } = received {
+                        let payload = payload.into();
+                        self.received.push(ReceivedData { at: now, stream, component, pair, arrived: None, payload });
                     }
                 }
             }
@@ -247,12 +254,23 @@ impl Peer {
         self.connections.push((network.now(), request));
     }
 
+    pub(super) fn forget_logs(&mut self) {
+        self.checked = 0;
+        self.events.clear();
+        self.received.clear();
+        self.sent.clear();
+        self.connections.clear();
+        self.streamed.clear();
+    }
+
     /// Hands a delivered datagram to the agent.
     pub fn deliver(&mut self, now: Instant, delivery: &Delivery) {
         let (source, destination) = (self.seen(delivery.source), self.seen(delivery.destination));
         let datagram = Datagram::new(source, destination, &delivery.payload);
-        if let Received::Data { stream, component, payload, .. } = self.agent.handle_datagram(now, &datagram) {
-            self.received.push(ReceivedData { at: now, stream, component, payload: payload.into() });
+        if let Received::Data { stream, component, pair, payload, .. } = self.agent.handle_datagram(now, &datagram) {
+            let payload = payload.into();
+            let arrived = Some((delivery.destination, delivery.source));
+            self.received.push(ReceivedData { at: now, stream, component, pair, arrived, payload });
         }
     }
 
@@ -281,12 +299,7 @@ impl Peer {
             }
             while let Some(event) = self.agent.poll_event() {
                 is_done = false;
-                if let Event::LocalCandidate { stream, candidate, .. } = &event {
-                    self.signals.push(Signal::Candidate(*stream, Candidate::clone(candidate)));
-                } else if let Event::EndOfCandidates { stream, ufrag, .. } = &event {
-                    self.signals.push(Signal::EndOfCandidates(*stream, ufrag.clone()));
-                }
-                self.events.push((now, event));
+                self.note_event(now, event);
                 outputs += 1;
             }
             if is_done {
@@ -306,6 +319,45 @@ impl Peer {
             assert!(self.sockets.contains(&sent.source), "{} was never a socket", sent.source);
         }
         self.checked = self.sent.len();
+    }
+
+    /// Polls one datagram into a buffer with so many bytes of room, and puts it on the network.
+    pub(super) fn poll_transmit(&mut self, now: Instant, network: &mut Network, room: usize) {
+        self.buffer.clear();
+        let transmit = self.agent.poll_transmit(now, &mut (&mut self.buffer).limit(room));
+        if let Some(transmit) = transmit {
+            assert_eq!(transmit.len, self.buffer.len(), "a transmit is as long as what was written");
+            if transmit.connection.is_none() {
+                self.invariants.note_sent(now, &self.agent, &self.buffer);
+            }
+            self.put(now, &transmit, network);
+        } else {
+            assert!(self.buffer.is_empty(), "nothing is written that is not sent");
+        }
+        self.buffer.clear();
+    }
+
+    /// Polls one event.
+    pub(super) fn poll_event(&mut self, now: Instant) {
+        if let Some(event) = self.agent.poll_event() {
+            self.note_event(now, event);
+        }
+    }
+
+    /// Polls what is to be done about one connection, and does it.
+    pub(super) fn poll_connection(&mut self, network: &mut Network) {
+        if let Some(request) = self.agent.poll_connection() {
+            self.do_request(network, request);
+        }
+    }
+
+    fn note_event(&mut self, now: Instant, event: Event) {
+        if let Event::LocalCandidate { stream, candidate, .. } = &event {
+            self.signals.push(Signal::Candidate(*stream, Candidate::clone(candidate)));
+        } else if let Event::EndOfCandidates { stream, ufrag, .. } = &event {
+            self.signals.push(Signal::EndOfCandidates(*stream, ufrag.clone()));
+        }
+        self.events.push((now, event));
     }
 
     /// Sends application data on the pair in use; gives the name of the packet, if it is one.

@@ -250,6 +250,24 @@ impl Server {
         self.scripted.push(Scripted { method, code, left: times, is_signed: false });
     }
 
+    /// Appends what it will do as text.
+    pub(super) fn write_state(&self, out: &mut String) {
+        use std::fmt::Write;
+        let _ =
+            write!(out, "{:?}{:?}{:?}{:?}{:?}", self.nonce, self.is_alive, self.next_port, self.held, self.scripted);
+    }
+
+    pub(super) fn forget_served(&mut self) {
+        self.served.clear();
+    }
+
+    /// Forgets all errors that it was told to answer with, and whom it refuses.
+    pub fn forgive(&mut self) {
+        self.scripted.clear();
+        self.refused_peers.clear();
+        self.alternate = None;
+    }
+
     /// Refuses permissions for a peer with 403.
     pub fn refuse_peer(&mut self, ip: IpAddr) {
         self.refused_peers.push(ip);

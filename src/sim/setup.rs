@@ -136,6 +136,9 @@ pub struct PairSetup {
     pub link: Link,
     /// What the clock shows at the start.
     pub epoch: Instant,
+    /// Whether the sides are polled only when their timers say so, and not after each input: what an agent has to say has
+    /// to show in [`poll_timeout`](crate::Agent::poll_timeout).
+    pub follows_timer: bool,
 }
 
 impl PairSetup {
@@ -151,6 +154,7 @@ impl PairSetup {
             servers: Vec::new(),
             link: Link::with_delay(Duration::from_millis(25)),
             epoch: Instant::ZERO,
+            follows_timer: false,
         }
     }
 

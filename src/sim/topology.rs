@@ -166,6 +166,15 @@ impl Topology {
         Ok(())
     }
 
+    /// Appends what its NATs remember and which of its interfaces are up as text.
+    pub(super) fn write_state(&self, out: &mut std::string::String) {
+        use std::fmt::Write;
+        self.nats.iter().for_each(|nat| nat.write_state(out));
+        for interface in self.hosts.iter().flat_map(|host| &host.interfaces) {
+            let _ = write!(out, "{}{}", interface.ip, interface.up);
+        }
+    }
+
     /// Forgets nothing more, and what has expired at once.
     pub(super) fn freeze(&mut self, now: Instant) {
         self.nats.iter_mut().for_each(|nat| nat.freeze(now));

@@ -501,4 +501,53 @@ impl Connections {
     pub(crate) fn ids(&self) -> Vec<ConnectionId> {
         self.iter().map(|connection| connection.id).collect()
     }
+
+    /// Counts the indexes anew from the connections; says what differs from them.
+    #[cfg(feature = "sim")]
+    pub(crate) fn audit(&self) -> Result<(), alloc::string::String> {
+        use alloc::format;
+        let mut opening: BTreeMap<IpAddr, usize> = BTreeMap::new();
+        if self.slots.len() > 2000 {
+            return Err(format!("there are {} connections, and no end of them", self.slots.len()));
+        }
+        for (slot, entry) in (0_u32..).zip(&self.slots) {
+            let is_free = self.free.contains(&slot);
+            let Some(connection) = entry.as_ref() else {
+                if !is_free {
+                    return Err(format!("the empty slot {slot} of the connections is not free"));
+                }
+                continue;
+            };
+            if is_free || connection.id.slot != slot {
+                return Err(format!("{:?} is in slot {slot}", connection.id));
+            }
+            if connection.stage == Stage::Opening {
+                *opening.entry(connection.remote.ip()).or_default() += 1;
+            }
+            if (connection.stage == Stage::Queued) != self.queued.contains(&connection.id) {
+                return Err(format!("{:?} is {:?}, and queued or not", connection.id, connection.stage));
+            }
+        }
+        let mut accepted_of: BTreeMap<IpAddr, usize> = BTreeMap::new();
+        for connection in self.iter().filter(|one| one.carrier().is_some_and(|carrier| carrier.is_accepted)) {
+            *accepted_of.entry(site(connection.remote.ip())).or_default() += 1;
+        }
+        if (self.accepted, &self.accepted_of) != (accepted_of.values().sum(), &accepted_of) {
+            let kept = (self.accepted, &self.accepted_of);
+            return Err(format!("{kept:?} connections were accepted, and there are {accepted_of:?}"));
+        }
+        let kept: BTreeMap<_, _> =
+            self.opening.iter().filter(|(_, count)| **count > 0).map(|(ip, n)| (*ip, *n)).collect();
+        if kept != opening {
+            return Err(format!("{kept:?} connections are being opened, and there are {opening:?}"));
+        }
+        if let Some((_, id)) = self.by_path.iter().find(|(_, id)| self.get(**id).is_none()) {
+            return Err(format!("a path of {id:?}, which is gone"));
+        }
+        let first = self.iter().fold(None, |next, connection| earliest(next, connection.deadline));
+        if first != self.deadline {
+            return Err(format!("the connections are due at {:?}, and the first is at {first:?}", self.deadline));
+        }
+        Ok(())
+    }
 }

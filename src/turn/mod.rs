@@ -188,6 +188,12 @@ pub(crate) struct Allocation {
 }
 
 impl Allocation {
+    /// The transactions under way.
+    #[cfg(feature = "sim")]
+    pub(crate) fn transactions(&self) -> impl Iterator<Item = TransactionId> {
+        self.exchanges.iter().map(|exchange| exchange.id)
+    }
+
     /// The longest request: what a buffer has room for whose owner follows the documentation.
     const LONGEST: usize = 1500;
     /// The request that releases an allocation is sent twice over UDP, and waited for three RTOs in all.

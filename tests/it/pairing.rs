@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use nilas::sim::SideName;
+use nilas::sim::{SideName, WireRequest};
 use nilas::{
     ApplicationNominates, CandidateKind, CandidatePairState, Config, Event, PairPriority, Priority,
     RemoteCandidateOutcome, Role,
@@ -10,6 +10,7 @@ use nilas::{
 
 use crate::help::{ms, requests, secs, setup};
 use crate::lone::{Lone, address, component, hasty, host_priority, letter, remote};
+use crate::script::{BEST, LOCAL, OTHER, Script, socket};
 
 /// Req: 8445-6.1.2.2-a
 #[test]
@@ -417,4 +418,30 @@ fn a_peer_reflexive_local_candidate_is_never_checked_from() {
     assert_eq!(lone.agent.pairs().count(), 3, "the reflexive candidate is paired with nothing else");
     assert!(lone.events.iter().all(|event| !matches!(event, Event::LocalCandidate { candidate, .. }
         if candidate.kind() == CandidateKind::PeerReflexive)));
+}
+
+/// Req: 8445-7.2.5.3.2-a
+#[test]
+fn valid_pairs_stay_in_order_when_the_nat_shows_another_address() {
+    let mut script = Script::new(Role::Controlling, Config::default(), |remote| remote);
+    let (now, stream) = (script.now, script.stream);
+    script.agent.add_server_reflexive(now, stream, socket(LOCAL), socket("192.0.2.7:7000"), None).unwrap();
+    script.drain();
+    let next_check = |script: &mut Script, to: &str, is_it: fn(&WireRequest) -> bool| {
+        for _ in 0..500 {
+            script.run_for(ms(10));
+            if let Some((_, request)) = script.requests_to(to).into_iter().rev().find(|(_, request)| is_it(request)) {
+                return request.id;
+            }
+        }
+        panic!("no such check to {to}");
+    };
+    for to in [BEST, OTHER] {
+        let id = next_check(&mut script, to, |_| true);
+        assert!(script.answer_as(to, id, "192.0.2.1:7001"));
+    }
+    // The better pair is nominated, and the NAT shows the server-reflexive address meanwhile, which is worse.
+    let nomination = next_check(&mut script, BEST, |request| request.use_candidate);
+    assert!(script.answer_as(BEST, nomination, "192.0.2.7:7000"));
+    assert_eq!(nilas::sim::audit(&script.agent), Ok(()));
 }

@@ -2,8 +2,11 @@
 
 use nilas::sim::{Link, Wire};
 use nilas::{Config, ConnectionState, Event, NominationChoice, Role};
+use proptest::strategy::{Strategy, ValueTree};
+use proptest::test_runner::TestRunner;
 
 use crate::help::{ms, requests, secs};
+use crate::ops::packet_op;
 use crate::wild::{Profile, World};
 
 const SEEDS: u64 = 120;
@@ -45,6 +48,21 @@ fn an_aggressive_peer_and_we_end_in_the_highest_pair_and_only_ever_move_upward()
         assert_agreement(&world, &what);
         assert_upward(&world, &what);
         assert!(requests(&world.us.sent).iter().all(|(_, request, _)| !request.use_candidate));
+    }
+}
+
+#[test]
+fn whatever_happens_to_packets_we_and_a_peer_of_the_field_end_on_one_pair() {
+    let mut runner = TestRunner::deterministic();
+    let scenario = proptest::collection::vec(packet_op(), 1..60);
+    let profiles = [Profile::Aggressive5245, Profile::Controlled5245, Profile::Libwebrtc];
+    for seed in 0..60 {
+        let ops = scenario.new_tree(&mut runner).unwrap().current();
+        let profile = profiles[seed as usize % profiles.len()];
+        let mut world = World::new(profile, seed, Link::with_delay(ms(40)), (2, 2), Config::default());
+        ops.iter().for_each(|op| world.perform(op));
+        world.run_for(secs(60));
+        assert_agreement(&world, &format!("{profile:?}, seed {seed}, {ops:?}"));
     }
 }
 

@@ -103,6 +103,12 @@ impl Script {
         new
     }
 
+    /// Our credentials, those of the peer, and the ID of its next check.
+    pub(crate) fn parties(&mut self) -> (Credentials, Credentials, [u8; 12]) {
+        self.next_id = self.next_id.wrapping_add(1);
+        (self.ours.clone(), self.theirs.clone(), [self.next_id; 12])
+    }
+
     pub(crate) fn hear(&mut self, from: &str, bytes: &[u8]) -> bool {
         let (source, destination) = (socket(from), socket(LOCAL));
         let datagram = Datagram::new(source, destination, bytes);

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use nilas::sim::{HostId, Link, MessageBuilder, Network, Peer, Wire};
+use nilas::sim::{HostId, Link, MessageBuilder, Network, Op, Peer, SideName, Wire};
 use nilas::{
     Agent, Candidate, CandidateKind, ComponentId, Config, Credentials, Event, Foundation, Instant, PairId,
     PairPriority, Priority, RemoteDescription, Role, Seed, StreamId,
@@ -321,6 +321,20 @@ impl World {
             }
         }
         self.network.advance_to(end);
+    }
+
+    /// Plays a letter of the alphabet, as far as there is room for it: L is our side.
+    pub(crate) fn perform(&mut self, op: &Op) {
+        let now = self.network.now();
+        match op {
+            Op::Advance(time) => self.run_for(ms(u64::from(*time))),
+            Op::Call(SideName::L, call) => {
+                call.perform(&mut self.us.agent, now);
+                self.us.drain(now, &mut self.network);
+            }
+            _ if op.disturb(&mut self.network) => self.run_for(ms(0)),
+            _ => {}
+        }
     }
 
     /// Our selected pair as the other side sees it.

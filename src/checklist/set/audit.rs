@@ -20,6 +20,9 @@ impl ChecklistSet {
         free.sort_unstable();
         free.dedup();
         compare("free slots", self.slots.iter().filter(|slot| slot.is_none()).count(), free.len())?;
+        for pair in self.iter().filter(|pair| pair.group.is_some()) {
+            compare("pairs of one path", Some(pair.id), self.find(&pair.path))?;
+        }
         for (path, id) in &self.by_path {
             let is_it = self.get(*id).is_some_and(|pair| pair.path == *path);
             compare("pairs found by path", is_it, true)?;
