@@ -382,6 +382,10 @@ impl Agent {
         let Some((before, remote, stream)) = lost.map(|pair| (pair.path, pair.remote, pair.stream)) else {
             return;
         };
+        if self.set.find(&bound).is_some_and(|other| self.set.get(other).is_some_and(|pair| pair.path != before)) {
+            // Another pair has this path by itself: it is checked on it, and data goes there once it works.
+            return;
+        }
         for pair in self.pairs_on(&before) {
             self.set.move_to(pair, bound);
         }
