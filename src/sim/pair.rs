@@ -257,8 +257,21 @@ impl Pair {
     #[must_use]
     pub fn next_step(&self) -> Option<Instant> {
         let signal = self.signalling.first_key_value().map(|((at, _), _)| *at);
-        let times = [self.network.next_delivery(), signal, self.l.agent.poll_timeout(), self.r.agent.poll_timeout()];
+        let (l, r) = (self.l.agent.poll_timeout(), self.r.agent.poll_timeout());
+        let times = [self.network.next_delivery(), signal, l, r, self.next_wake()];
         times.into_iter().flatten().min().map(|at| at.max(self.now()))
+    }
+
+    /// When the sides are woken next without having asked for it.
+    fn next_wake(&self) -> Option<Instant> {
+        let interval = self.setup.wakes_every?;
+        let count = self.elapsed().as_nanos().checked_div(interval.as_nanos())? + 1;
+        Some(after(self.epoch, interval.saturating_mul(u32::try_from(count).unwrap_or(u32::MAX))))
+    }
+
+    fn is_wake(&self) -> bool {
+        let rest = |interval: Duration| self.elapsed().as_nanos().checked_rem(interval.as_nanos());
+        self.setup.wakes_every.and_then(rest) == Some(0)
     }
 
     /// Moves the clock to `now`, and lets happen what is due: what arrives first, then signals, then timers.
@@ -316,7 +329,8 @@ impl Pair {
                 self.take_message(to, message);
             }
             for side in [SideName::L, SideName::R] {
-                if self.peer(side).agent.poll_timeout().is_some_and(|at| at <= now) {
+                let is_due = self.peer(side).agent.poll_timeout().is_some_and(|at| at <= now);
+                if is_due || rounds == 1 && self.is_wake() {
                     is_quiet = false;
                     self.peer_mut(side).agent.handle_timeout(now);
                     self.drain(side);
@@ -453,7 +467,18 @@ impl Pair {
             && !self.signalling.values().any(is_mine)
     }
 
-    /// The same, not polled yet.
+    /// Takes back what a side has said of itself and the other side has not heard yet; whether there is such a thing. What was
+    /// heard is answered, and that answer is one to a restart: nobody takes that back.
+    pub(super) fn withdraw_description(&mut self, side: SideName, stream: StreamId) -> bool {
+        let count = self.signalling.len();
+        self.signalling.retain(|_, (to, message)| {
+            let is_it = matches!(message, Message::Description(of, _) if *of == stream);
+            *to != side.other() || !is_it
+        });
+        self.signalling.len() < count
+    }
+
+    /// The same as [`restart`](Self::restart), not polled yet.
     #[expect(clippy::expect_used, reason = "tests name their own streams")]
     pub(super) fn begin_restart(&mut self, side: SideName, stream: StreamId) {
         let now = self.now();
@@ -496,7 +521,11 @@ impl Pair {
         let now = self.now();
         let setup = self.side_setup(side).clone();
         let mut port = 5000;
-        for stream in self.streams.clone() {
+        let agent = &self.peer(side).agent;
+        // A storm may have taken one away before the side begins.
+        let streams: Vec<StreamId> =
+            self.streams.iter().copied().filter(|stream| agent.stream_state(*stream).is_some()).collect();
+        for stream in streams {
             for component in (1..=setup.components).filter_map(ComponentId::new) {
                 for ip in &setup.addresses {
                     self.add_tcp(side, stream, component, *ip, port - 5000);

@@ -79,6 +79,8 @@ pub struct Peer {
     /// sockets of IPv6 do, see [`SideSetup::mapped_sockets`](super::SideSetup::mapped_sockets).
     pub refused_addresses: usize,
     pub(super) is_mapped: bool,
+    /// The base and the remote address of each pair that an event has named, as they were when that was polled first.
+    pub(super) paths: BTreeMap<PairId, (SocketAddr, SocketAddr)>,
     host: HostId,
     sockets: Vec<SocketAddr>,
     ends: BTreeMap<ConnectionId, StreamSocketId>,
@@ -103,6 +105,7 @@ impl Peer {
             streamed: Vec::new(),
             refused_addresses: 0,
             is_mapped: false,
+            paths: BTreeMap::new(),
             host,
             sockets: Vec::new(),
             ends: BTreeMap::new(),
@@ -352,6 +355,10 @@ impl Peer {
     }
 
     fn note_event(&mut self, now: Instant, event: Event) {
+        let (Self { paths, agent, .. }, named) = (&mut *self, pair_of(&event));
+        if let Some(pair) = named.filter(|pair| !paths.contains_key(pair)).and_then(|pair| agent.pair(pair)) {
+            paths.insert(pair.id, (pair.base, pair.remote_address));
+        }
         if let Event::LocalCandidate { stream, candidate, .. } = &event {
             self.signals.push(Signal::Candidate(*stream, Candidate::clone(candidate)));
         } else if let Event::EndOfCandidates { stream, ufrag, .. } = &event {
@@ -431,4 +438,21 @@ impl Peer {
             && streams.all(|stream| self.agent.selected_pair(stream, ComponentId::RTP).is_some())
             && self.agent.state().is_connected()
     }
+}
+
+/// The pair that an event names.
+const fn pair_of(event: &Event) -> Option<PairId> {
+    let (Event::PathHealthChanged { pair, .. }
+    | Event::ConsentEnded { pair, .. }
+    | Event::PairAdded { pair, .. }
+    | Event::PairStateChanged { pair, .. }
+    | Event::PairCandidatesChanged { pair, .. }
+    | Event::PairValidityChanged { pair, .. }
+    | Event::PairNominated { pair }
+    | Event::PairNominationLost { pair }
+    | Event::PairRemoved { pair }) = event
+    else {
+        return if let Event::SelectedPairChanged { pair, .. } = event { *pair } else { None };
+    };
+    Some(*pair)
 }

@@ -70,6 +70,11 @@ impl Pair {
                     self.begin_restart(side, stream);
                 }
             }
+            (Call::Rollback, Some(stream)) => {
+                if self.peer(side).agent.is_restarting(stream) && self.withdraw_description(side, stream) {
+                    call.perform(&mut self.peer_mut(side).agent, now);
+                }
+            }
             (Call::Gather, Some(_)) if !self.is_closed(side) => self.gather(side),
             _ => call.perform(&mut self.peer_mut(side).agent, now),
         }

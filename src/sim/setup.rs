@@ -139,6 +139,9 @@ pub struct PairSetup {
     /// Whether the sides are polled only when their timers say so, and not after each input: what an agent has to say has
     /// to show in [`poll_timeout`](crate::Agent::poll_timeout).
     pub follows_timer: bool,
+    /// How often the sides are told the time and polled besides, when they have not asked for it; `None` for never. What an
+    /// agent has to say before [`poll_timeout`](crate::Agent::poll_timeout) comes out then.
+    pub wakes_every: Option<Duration>,
 }
 
 impl PairSetup {
@@ -155,6 +158,7 @@ impl PairSetup {
             link: Link::with_delay(Duration::from_millis(25)),
             epoch: Instant::ZERO,
             follows_timer: false,
+            wakes_every: None,
         }
     }
 

@@ -442,7 +442,7 @@ impl Drop for Replay<'_> {
     }
 }
 
-fn random_nat(dice: &mut Dice, public: IpAddr) -> NatConfig {
+pub(super) fn random_nat(dice: &mut Dice, public: IpAddr) -> NatConfig {
     let mapping = dice.of(&[
         Mapping::EndpointIndependent,
         Mapping::EndpointIndependent,

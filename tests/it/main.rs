@@ -84,6 +84,7 @@ mod tcp;
 mod tcp_limits;
 mod tcp_sim;
 mod topologies;
+mod transcripts;
 mod trickle;
 mod triggered;
 mod unruly;
