@@ -7,6 +7,7 @@ use std::string::String;
 use super::Agent;
 use super::stream_data::{Component, Stream};
 use crate::check::Purpose;
+use crate::config::limits;
 use crate::pair::{CandidatePair, CandidatePairState, PairId};
 use crate::stun::TransactionId;
 
@@ -41,6 +42,13 @@ impl Agent {
         }
         let (events, most) = (self.outbox.events.len(), self.outbox.events.capacity());
         require!(events <= most, "{events} events wait, which are more than {most}");
+        let (changes, pairs) = self.set.change_count();
+        let (told, room) = (self.ledger.pair_count(), self.outbox.events.capacity());
+        require!(told <= pairs + room, "{told} pairs were told, of {pairs}");
+        require!(
+            changes <= 2 * (pairs + told) + 130,
+            "{changes} changes of {pairs} pairs wait to be told, {told} were"
+        );
         // Every watched pair is asked at the most every 150 ms, and each question is remembered for 30 s.
         let (open, most) = (self.transactions.len(), 512 * (self.set.iter().count() + 4));
         require!(open <= most, "{open} transactions are more than {most}");
@@ -57,6 +65,17 @@ impl Agent {
         require!(locals <= config.max_peer_reflexive, "{id:?}: {locals} peer-reflexive local candidates");
         let early = stream.early.len() + stream.pending.as_ref().map_or(0, |pending| pending.early.len());
         require!(early <= 2 * config.max_early_checks, "{id:?}: {early} early checks");
+        for (what, count, most) in [
+            ("descriptions of the peer", stream.remote.len(), limits::FORKS),
+            ("removed candidates", stream.removed.len(), limits::REMOVED),
+            ("vetoed pairs", stream.vetoed.len(), limits::REMOVED),
+            ("5-tuples without consent", stream.revoked.len(), limits::REVOCATIONS),
+            ("deferred candidates", stream.deferred.len(), limits::DEFERRED_CANDIDATES),
+            ("names", stream.unresolved.len(), limits::UNRESOLVED_NAMES),
+            ("held events", stream.held.as_ref().map_or(0, |held| held.len()), config.max_events),
+        ] {
+            require!(count <= most, "{id:?}: {count} {what}");
+        }
         stream.components.iter().try_for_each(|component| self.audit_component(stream, component))
     }
 

@@ -43,8 +43,8 @@ struct Page {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Edition {
     generation: u32,
-    locals: u32,
-    remotes: u32,
+    locals: u64,
+    remotes: u64,
 }
 
 #[derive(Clone, Debug)]
@@ -154,6 +154,12 @@ impl Page {
 }
 
 impl Ledger {
+    /// How many pairs were told whose end was not.
+    #[cfg(feature = "sim")]
+    pub(super) fn pair_count(&self) -> usize {
+        self.pairs.len()
+    }
+
     /// Tells what has become of a pair; `None` if it is gone.
     fn tell_pair(
         &mut self,
@@ -229,7 +235,11 @@ impl Agent {
             }
         }
         while let Some(id) = self.set.next_change() {
-            ledger.tell_pair(id, self.set.get(id), tell)?;
+            let told = ledger.tell_pair(id, self.set.get(id), tell);
+            if ledger.pairs.contains_key(&id) {
+                self.set.note_told(id);
+            }
+            told?;
             self.set.forget_change();
         }
         // A candidate outlives its pairs.

@@ -362,6 +362,13 @@ impl Agent {
         }
         if let Some(known) = data.remotes.find(candidate.component(), transport, address) {
             let id = known.id;
+            if !known.is_signalled && !self.make_room_for_remote(stream, &candidate) {
+                // It stays what the checks of the peer have shown.
+                return Outcome::TooMany;
+            }
+            let Some(known) = self.stream(stream).and_then(|data| data.remotes.get(id)) else {
+                return Outcome::TooMany;
+            };
             if !known.is_signalled || known.candidate.priority() < candidate.priority() {
                 self.adopt(stream, id, candidate, peer);
             }

@@ -25,6 +25,11 @@ pub(crate) struct Revocation {
 pub(crate) struct Revocations(Vec<Revocation>);
 
 impl Revocations {
+    #[cfg(feature = "sim")]
+    pub(crate) fn len(&self) -> usize {
+        self.0.len()
+    }
+
     pub(crate) fn add(&mut self, revocation: Revocation) {
         if self.0.contains(&revocation) {
             return;

@@ -108,17 +108,17 @@ struct Slot {
 pub(crate) struct LocalCandidates {
     list: Vec<LocalCandidate>,
     slots: Vec<Slot>,
-    revision: u32,
+    revision: u64,
 }
 
 impl LocalCandidates {
     /// Another number after each change.
-    pub(crate) const fn revision(&self) -> u32 {
+    pub(crate) const fn revision(&self) -> u64 {
         self.revision
     }
 
     const fn revise(&mut self) {
-        self.revision = self.revision.wrapping_add(1);
+        self.revision += 1;
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = &LocalCandidate> {
@@ -416,17 +416,17 @@ pub(crate) struct RemoteCandidates {
     list: Vec<RemoteCandidate>,
     by_address: BTreeMap<(ComponentId, Transport, SocketAddr), CandidateId>,
     signalled: usize,
-    revision: u32,
+    revision: u64,
 }
 
 impl RemoteCandidates {
     /// Another number after each change.
-    pub(crate) const fn revision(&self) -> u32 {
+    pub(crate) const fn revision(&self) -> u64 {
         self.revision
     }
 
     const fn revise(&mut self) {
-        self.revision = self.revision.wrapping_add(1);
+        self.revision += 1;
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = &RemoteCandidate> {

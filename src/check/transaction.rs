@@ -19,17 +19,17 @@ use crate::time::{Instant, after};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct TransactionKey {
     slot: u32,
-    serial: u32,
+    serial: u64,
 }
 
 impl TransactionKey {
     #[cfg(feature = "sim")]
-    pub(crate) const fn new(slot: u32, serial: u32) -> Self {
+    pub(crate) const fn new(slot: u32, serial: u64) -> Self {
         Self { slot, serial }
     }
 
     #[cfg(test)]
-    pub(crate) const fn for_tests(serial: u32) -> Self {
+    pub(crate) const fn for_tests(serial: u64) -> Self {
         Self { slot: 0, serial }
     }
 }
@@ -111,11 +111,14 @@ pub(crate) struct TransactionTable {
 
 #[derive(Clone, Debug)]
 struct Slot {
-    serial: u32,
+    serial: u64,
     transaction: Option<Transaction>,
 }
 
 impl TransactionTable {
+    /// How many timers that no longer hold are let be in any case.
+    const SPARE_TIMERS: usize = 64;
+
     pub(crate) const fn new(schedule: Schedule) -> Self {
         Self { schedule, slots: Vec::new(), free: Vec::new(), by_id: HashTable::new(), timers: BinaryHeap::new() }
     }
@@ -142,7 +145,7 @@ impl TransactionTable {
         let transaction = self.get_mut(key).filter(|t| !t.is_cancelled && t.sent() == 0)?;
         let due = after(now, transaction.way.send(Duration::MAX));
         (transaction.first_sent, transaction.due) = (now, Some(due));
-        self.timers.push(Reverse((due, key)));
+        self.arm(due, key);
         self.get(key)
     }
 
@@ -165,13 +168,13 @@ impl TransactionTable {
         let (bits_of, due) = (transaction.start.id.bits(), transaction.due);
         let mut key = TransactionKey { slot, serial: 0 };
         if let Some(entry) = self.slots.get_mut(slot as usize) {
-            entry.serial = entry.serial.wrapping_add(1);
+            entry.serial += 1;
             key.serial = entry.serial;
             entry.transaction = Some(transaction);
         }
         let slots = &self.slots;
         self.by_id.insert_unique(bits_of, slot, |&slot| bits(slots, slot));
-        self.timers.extend(due.map(|due| Reverse((due, key))));
+        due.into_iter().for_each(|due| self.arm(due, key));
         key
     }
 
@@ -245,7 +248,7 @@ impl TransactionTable {
         let end = after(transaction.first_sent, schedule.patience_with(transaction.start.rto));
         transaction.is_cancelled = true;
         transaction.due = Some(end);
-        self.timers.push(Reverse((end, key)));
+        self.arm(end, key);
         self.drop_stale_timers();
     }
 
@@ -253,7 +256,7 @@ impl TransactionTable {
     pub(crate) fn wait_until(&mut self, key: TransactionKey, at: Instant) {
         if let Some(transaction) = self.get_mut(key).filter(|t| !t.is_cancelled && t.due.is_none()) {
             transaction.due = Some(at);
-            self.timers.push(Reverse((at, key)));
+            self.arm(at, key);
         }
     }
 
@@ -263,7 +266,7 @@ impl TransactionTable {
         let transaction = self.get_mut(key).filter(|t| !t.is_cancelled && t.due.is_none())?;
         let due = after(now, transaction.way.send(cap));
         transaction.due = Some(due);
-        self.timers.push(Reverse((due, key)));
+        self.arm(due, key);
         self.get(key)
     }
 
@@ -334,6 +337,21 @@ impl TransactionTable {
             return Err(format!("the transactions are due at {:?}, and the first is at {first:?}", self.deadline()));
         }
         Ok(())
+    }
+
+    /// Adds a timer. Those that no longer hold are dropped once they are more than half of all: a check over TCP that was
+    /// answered at once leaves one of 39.5 s.
+    fn arm(&mut self, at: Instant, key: TransactionKey) {
+        self.timers.push(Reverse((at, key)));
+        if self.timers.len() > 2 * self.by_id.len() + Self::SPARE_TIMERS {
+            let slots = &self.slots;
+            self.timers.retain(|Reverse((at, key))| {
+                let entry = slots.get(key.slot as usize).filter(|entry| entry.serial == key.serial);
+                entry
+                    .and_then(|entry| entry.transaction.as_ref())
+                    .is_some_and(|transaction| transaction.due == Some(*at))
+            });
+        }
     }
 
     /// Keeps the first timer that of a live transaction, so that `deadline` tells the truth.
@@ -448,6 +466,37 @@ mod tests {
         assert!(table.repeat(hour, key, CAP).is_some());
         assert!(table.poll_due(hour).is_none());
         assert_eq!(table.deadline(), Some(after(hour, Duration::from_secs(1))));
+    }
+
+    #[test]
+    fn of_too_many_transactions_the_oldest_that_is_superseded_goes_and_none_that_is_not() {
+        let (mut table, mut random) = table(7, 16);
+        let now = Instant::ZERO;
+        let live = start(&mut table, &mut random, now);
+        let mut keys = Vec::new();
+        for number in 0..u32::try_from(limits::TRANSACTIONS).unwrap() + 10 {
+            let key = start(&mut table, &mut random, after(now, Duration::from_millis(number.into())));
+            table.cancel(key);
+            keys.push(key);
+            assert!(table.len() <= limits::TRANSACTIONS);
+            assert!(table.timers.len() <= 2 * table.len() + TransactionTable::SPARE_TIMERS);
+        }
+        let gone = keys.iter().take_while(|key| table.get(**key).is_none()).count();
+        assert_eq!((gone, table.len()), (11, limits::TRANSACTIONS));
+        assert!(keys.iter().skip(gone).all(|key| table.get(*key).is_some()) && table.get(live).is_some());
+    }
+
+    #[test]
+    fn timers_that_no_longer_hold_are_no_more_than_those_that_do() {
+        let (mut table, mut random) = table(7, 16);
+        let kept = start(&mut table, &mut random, Instant::ZERO);
+        let deadline = table.deadline();
+        for _ in 0..10_000 {
+            let key = start(&mut table, &mut random, Instant::ZERO);
+            table.remove(key);
+            assert!(table.timers.len() <= 4 + TransactionTable::SPARE_TIMERS, "{}", table.timers.len());
+        }
+        assert_eq!((table.deadline(), table.len(), table.get(kept).is_some()), (deadline, 1, true));
     }
 
     #[test]

@@ -6,6 +6,7 @@
 //!
 //! Nothing here looks at all pairs to find the next one: the lists are sorted, and the set keeps count.
 
+mod changes;
 mod group;
 mod set;
 #[cfg(test)]

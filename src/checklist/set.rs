@@ -3,11 +3,12 @@
 #[cfg(feature = "sim")]
 mod audit;
 
-use alloc::collections::{BTreeMap, VecDeque};
+use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
 use smallvec::SmallVec;
 
+use super::changes::Changes;
 use super::group::{GroupKey, Groups};
 use super::{Checklist, ChecklistState, Turn};
 use crate::candidate::CandidateId;
@@ -36,7 +37,12 @@ pub(crate) struct ChecklistSet {
     /// Nothing is checked for the time being.
     is_paused: bool,
     /// Pairs that were made, removed or touched, each once, if somebody wants to know what has changed.
-    changes: Option<VecDeque<PairId>>,
+    changes: Option<Changes>,
+}
+
+/// Whether there is this pair.
+fn is_in(slots: &[Option<CandidatePair>], id: PairId) -> bool {
+    slots.get(id.slot as usize).and_then(Option::as_ref).is_some_and(|pair| pair.id == id)
 }
 
 /// A pair to be made.
@@ -73,21 +79,39 @@ impl ChecklistSet {
 
     /// Whether changes are kept for [`next_change`](Self::next_change).
     pub(crate) fn log_changes(&mut self, wanted: bool) {
-        self.changes = wanted.then(VecDeque::new);
+        self.changes = wanted.then(Changes::default);
+    }
+
+    /// How many changes are kept, and how many pairs there are.
+    #[cfg(feature = "sim")]
+    pub(crate) fn change_count(&self) -> (usize, usize) {
+        (self.changes.as_ref().map_or(0, Changes::len), self.slots.len() - self.free.len())
     }
 
     /// The next pair that may have changed or is gone, until it is [forgotten](Self::forget_change).
     pub(crate) fn next_change(&self) -> Option<PairId> {
-        self.changes.as_ref()?.front().copied()
+        self.changes.as_ref()?.next()
     }
 
     /// Goes on to the next pair that may have changed.
     pub(crate) fn forget_change(&mut self) {
-        let Some(id) = self.changes.as_mut().and_then(VecDeque::pop_front) else { return };
-        let pair = self.slots.get_mut(id.slot as usize).and_then(Option::as_mut).filter(|pair| pair.id == id);
-        if let Some(pair) = pair {
+        let slots = &self.slots;
+        let Some(id) = self.changes.as_mut().and_then(|changes| changes.forget(|id| is_in(slots, id))) else { return };
+        if let Some(pair) = self.peek_mut(id) {
             pair.is_noted = false;
         }
+    }
+
+    /// Records that somebody was told of a pair, and wants to hear of its end.
+    pub(crate) fn note_told(&mut self, id: PairId) {
+        if let Some(pair) = self.peek_mut(id) {
+            pair.is_told = true;
+        }
+    }
+
+    /// A pair, which is not noted.
+    fn peek_mut(&mut self, id: PairId) -> Option<&mut CandidatePair> {
+        self.slots.get_mut(id.slot as usize)?.as_mut().filter(|pair| pair.id == id)
     }
 
     pub(crate) fn add_list(&mut self, stream: StreamId) {
@@ -124,7 +148,7 @@ impl ChecklistSet {
         let pair = self.slots.get_mut(id.slot as usize)?.as_mut().filter(|pair| pair.id == id)?;
         if let Some(changes) = self.changes.as_mut().filter(|_| !pair.is_noted) {
             pair.is_noted = true;
-            changes.push_back(id);
+            changes.note(id);
         }
         Some(pair)
     }
@@ -257,12 +281,13 @@ impl ChecklistSet {
             role_conflicts: 0,
             server_errors: 0,
             is_noted: self.changes.is_some(),
+            is_told: false,
             stats: PairStats::default(),
         };
         if let Some(place) = self.slots.get_mut(slot as usize) {
             *place = Some(pair);
         }
-        self.changes.iter_mut().for_each(|changes| changes.push_back(id));
+        self.changes.iter_mut().for_each(|changes| changes.note(id));
         id
     }
 
@@ -304,8 +329,9 @@ impl ChecklistSet {
         self.dequeue(id);
         self.leave_state(id);
         let pair = self.slots.get_mut(id.slot as usize)?.take_if(|pair| pair.id == id)?;
-        if let Some(changes) = self.changes.as_mut().filter(|_| !pair.is_noted) {
-            changes.push_back(id);
+        let slots = &self.slots;
+        if let Some(changes) = &mut self.changes {
+            changes.end(id, pair.is_noted, pair.is_told, |id| is_in(slots, id));
         }
         self.free.push(id.slot);
         if self.by_path.get(&pair.path) == Some(&id) {

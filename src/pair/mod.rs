@@ -209,6 +209,8 @@ pub(crate) struct CandidatePair {
     pub(crate) server_errors: u8,
     /// It waits to be looked at for what has changed.
     pub(crate) is_noted: bool,
+    /// Somebody was told of it.
+    pub(crate) is_told: bool,
     pub(crate) stats: PairStats,
 }
 

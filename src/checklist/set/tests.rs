@@ -139,3 +139,15 @@ fn a_pair_that_waits_for_its_permission_takes_no_turn_and_is_checked_once_it_may
     set.release(held);
     assert_eq!(set.next(), Some(held));
 }
+
+#[test]
+fn sixteen_nominating_transactions_of_a_pair_are_remembered() {
+    let mut set = set(1);
+    let id = insert(&mut set, &new(A, 1, 50, 0));
+    let pair = set.get_mut(id).expect("it is there");
+    let number = |n: u8| crate::stun::TransactionId([n; 12]);
+    assert!((0..17).all(|n| pair.is_new_nomination(number(n))));
+    assert!((1..17).all(|n| !pair.is_new_nomination(number(n))), "those that are repeated are not new");
+    assert!(pair.is_new_nomination(number(0)), "the oldest was forgotten");
+    assert_eq!(pair.nominating_transactions.len(), 16);
+}
