@@ -6,6 +6,7 @@ use core::fmt;
 use core::str::FromStr;
 
 use crate::candidate::is_ice_char;
+use crate::config::limits;
 use crate::random::Random;
 
 /// Username fragment: 4 to 256 of letters, digits, `+` and `/` (RFC 8839 §5.4).
@@ -81,7 +82,7 @@ impl ParseCredentialError {
 }
 
 /// Longest username fragment and password (RFC 8839 §5.4).
-const MAX_LEN: usize = 256;
+const MAX_LEN: usize = limits::CREDENTIAL;
 
 fn check(text: &str, part: CredentialPart) -> Result<(), ParseCredentialError> {
     use ParseCredentialError as E;

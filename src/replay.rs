@@ -2,6 +2,7 @@
 
 use alloc::vec::Vec;
 
+use crate::config::limits;
 use crate::stun::TransactionId;
 
 /// A memory of transactions: what was recorded is known through at least [`WINDOW`](Self::WINDOW) later ones, without
@@ -21,7 +22,7 @@ pub(crate) struct ReplayMemory {
 
 impl ReplayMemory {
     /// Through how many later ones a transaction is known at the least.
-    pub(crate) const WINDOW: usize = 4096;
+    pub(crate) const WINDOW: usize = limits::REPLAY_WINDOW;
     const WORDS: usize = 512;
     const HALF: usize = Self::WORDS / 2;
 

@@ -2,6 +2,8 @@
 
 use core::fmt;
 
+use crate::config::limits;
+
 /// Names a data stream of one agent; never used again for another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct StreamId(pub(crate) u32);
@@ -22,7 +24,7 @@ impl ComponentId {
     /// RTCP on a port of its own: component 2.
     pub const RTCP: Self = Self(2);
     /// The highest number that a component has.
-    pub const MAX: Self = Self(256);
+    pub const MAX: Self = Self(limits::COMPONENTS);
 
     /// The component with this number; `None` outside 1 to 256.
     #[must_use]

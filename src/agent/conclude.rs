@@ -13,7 +13,7 @@ use super::{Agent, ConnectionState, Role, StateReason};
 use crate::candidate::CandidateKind;
 use crate::check::{Mapping, Transaction};
 use crate::checklist::ChecklistState;
-use crate::config::NominationChoice;
+use crate::config::{NominationChoice, limits};
 use crate::consent::PathHealth;
 use crate::event::Event;
 use crate::nomination::{BetterPairs, NominationDecision, NominationView, ValidPair};
@@ -25,7 +25,7 @@ type Place = (StreamId, ComponentId);
 
 impl Agent {
     /// How often conclusions are drawn from conclusions before one goes on at the next poll.
-    const MOST_PASSES: usize = 32;
+    const MOST_PASSES: usize = limits::PASSES;
 
     /// Draws the conclusions from what has changed, and from what they change, until nothing changes any more.
     pub(super) fn evaluate(&mut self) {

@@ -103,9 +103,6 @@ pub(crate) struct EventQueue {
 }
 
 impl EventQueue {
-    /// Which part of the queue one kind has.
-    const SHARE: usize = 8;
-
     #[cfg(any(test, feature = "sim"))]
     pub(crate) fn len(&self) -> usize {
         self.list.len()
@@ -141,7 +138,7 @@ impl EventQueue {
         match weight {
             Weight::Shared(kind) => {
                 let is_full = !self.has_room();
-                if is_full || self.share(kind) >= (most / Self::SHARE).max(1) {
+                if is_full || self.share(kind) >= (most / limits::EVENTS_SHARE).max(1) {
                     // The newest of a kind tells more than the oldest.
                     if !self.drop_first(|other| other == weight) {
                         return 1;
@@ -152,7 +149,10 @@ impl EventQueue {
             Weight::Listed if !self.has_room() => return 1,
             Weight::Table if self.list.len() >= most / 2 => return 1,
             Weight::State if self.list.len() >= most => {
-                if !self.drop_first(|other| matches!(other, Weight::Shared(_))) {
+                // Of nothing but states the latest say what is true.
+                let has_room = self.drop_first(|other| matches!(other, Weight::Shared(_)))
+                    || self.drop_first(|other| other == Weight::State);
+                if !has_room {
                     return 1;
                 }
                 lost = 1;
@@ -207,10 +207,19 @@ impl EventQueue {
 
 #[cfg(test)]
 mod tests {
+    use alloc::boxed::Box;
+    use alloc::collections::BTreeSet;
+    use alloc::sync::Arc;
     use alloc::vec::Vec;
+    use core::net::SocketAddr;
+    use core::time::Duration;
 
     use super::*;
     use crate::agent::{GatheringState, Role, StateReason};
+    use crate::candidate::CandidateId;
+    use crate::connection::{ConnectionEnd, ConnectionId};
+    use crate::consent::PathHealth;
+    use crate::pair::{CandidatePairState, PairId};
     use crate::stream::{ComponentId, StreamId};
     use crate::time::Instant;
 
@@ -244,7 +253,7 @@ mod tests {
         let at = Instant::ZERO;
         let others = [
             Outgoing::Event(Event::RoleChanged { role: Role::Controlled, at }),
-            Outgoing::LocalCandidate { stream: StreamId(0), id: crate::candidate::CandidateId(0), generation: 0 },
+            Outgoing::LocalCandidate { stream: StreamId(0), id: CandidateId(0), generation: 0 },
             icmp(0),
         ];
         for outgoing in others.iter().cycle().take(1000) {
@@ -261,6 +270,96 @@ mod tests {
         assert_eq!((closed, queue.len()), ([0; 3], MOST + 3));
         while queue.pop_front().is_some() {}
         assert_eq!(queue.shares, [0; Kind::COUNT]);
+    }
+
+    /// One event of each kind that somebody can bring about over and over.
+    fn floods() -> Vec<Outgoing> {
+        let (stream, component, at) = (StreamId(0), ComponentId::RTP, Instant::ZERO);
+        let (pair, id) = (PairId { serial: 0, slot: 0 }, CandidateId(0));
+        let local: SocketAddr = "192.0.2.1:1".parse().unwrap();
+        let (url, text): (Arc<str>, Box<str>) = ("turn:a".into(), "".into());
+        let health = PathHealth::Suspect;
+        let (answered_at, heard_at, sent_at, next_state_at) = (at, at, None, None);
+        let connection = ConnectionId { serial: 0, slot: 0 };
+        let reason = ConnectionEnd::Lost;
+        let name: Arc<str> = "name.local".into();
+        let state = CandidatePairState::Waiting;
+        let events = [
+            Event::IceCandidateError { url: url.clone(), base: None, code: 1, text: text.clone(), at },
+            Event::PathHealthChanged {
+                stream,
+                component,
+                pair,
+                health,
+                at,
+                answered_at,
+                heard_at,
+                sent_at,
+                next_state_at,
+            },
+            Event::SelectedPairChanged { stream, component, pair: None, at },
+            Event::ConsentEnded { stream, component, pair, answered_at: None, at, is_revoked: false },
+            Event::RoleChanged { role: Role::Controlled, at },
+            Event::ConnectionEnded { connection, stream, component, local, remote: local, reason, at },
+            Event::RelayLost { stream, component, url: url.clone(), base: local, code: 1, text, at },
+            Event::RelayReleased { url, base: local, at },
+            Event::RegisterName { name: name.clone(), address: local.ip() },
+            Event::ResolveName { name },
+            Event::TooManyRemoteCandidates { stream, limit: 1 },
+            Event::PacingLimited { stream, proposed: Duration::ZERO, used: Duration::ZERO },
+            Event::LocalCandidateRemoved { stream, id },
+            Event::RemoteCandidateRemoved { stream, id },
+            Event::PairAdded { pair, stream, component, local: id, remote: id },
+            Event::PairStateChanged { pair, state },
+            Event::PairRemoved { pair },
+        ];
+        let mut all: Vec<Outgoing> = events.into_iter().map(Outgoing::Event).collect();
+        all.push(icmp(0));
+        all.push(Outgoing::LocalCandidate { stream, id, generation: 0 });
+        all
+    }
+
+    #[test]
+    fn no_flood_of_whatever_kind_costs_a_change_of_state_or_the_close() {
+        let floods = floods();
+        let kinds = floods.iter().filter_map(|one| match Weight::of(one) {
+            Weight::Shared(kind) => Some(kind as usize),
+            Weight::Listed | Weight::Table | Weight::State | Weight::Final => None,
+        });
+        assert_eq!(kinds.collect::<BTreeSet<_>>().len(), Kind::COUNT);
+        let all_at_once = core::iter::once(floods.clone());
+        for flood in floods.into_iter().map(|one| Vec::from([one])).chain(all_at_once) {
+            let mut queue = EventQueue::default();
+            let mut expected = Vec::new();
+            for round in 0..8 {
+                for outgoing in flood.iter().cycle().take(10 * MOST) {
+                    let _ = queue.push(MOST, outgoing.clone());
+                }
+                let current = if round % 2 == 0 { ConnectionState::Connected } else { ConnectionState::Disconnected };
+                assert_eq!(queue.push(MOST, state(current)), 0, "{flood:?}");
+                expected.push(current);
+            }
+            assert_eq!(queue.push(MOST, state(ConnectionState::Closed)), 0, "{flood:?}");
+            expected.push(ConnectionState::Closed);
+            assert!(queue.len() <= MOST + 1);
+            let told = core::iter::from_fn(|| queue.pop_front()).filter_map(|outgoing| match outgoing {
+                Outgoing::Event(Event::ConnectionStateChanged { current, .. }) => Some(current),
+                Outgoing::Event(_) | Outgoing::LocalCandidate { .. } => None,
+            });
+            assert_eq!(told.collect::<Vec<_>>(), expected, "{flood:?}");
+        }
+    }
+
+    #[test]
+    fn of_nothing_but_states_the_latest_are_kept() {
+        let mut queue = EventQueue::default();
+        let lost: u64 = (0..3 * MOST).map(|_| queue.push(MOST, state(ConnectionState::Disconnected))).sum();
+        assert_eq!((queue.push(MOST, state(ConnectionState::Connected)), queue.len()), (1, MOST));
+        assert_eq!(lost, 2 * MOST as u64);
+        let last = core::iter::from_fn(|| queue.pop_front()).last();
+        let is_it =
+            |event: &Event| matches!(event, Event::ConnectionStateChanged { current: ConnectionState::Connected, .. });
+        assert!(matches!(&last, Some(Outgoing::Event(event)) if is_it(event)));
     }
 
     #[test]

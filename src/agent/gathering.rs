@@ -144,6 +144,7 @@ impl Agent {
     pub(super) fn stop_gathering_from(&mut self, transport: Transport, base: SocketAddr) {
         let is_over_tcp = transport == Transport::Tcp;
         self.gatherer.remove(|task| task.base == base && (task.kind == TaskKind::StreamBinding) == is_over_tcp);
+        self.gatherer.mapped.retain(|(_, of, _)| is_over_tcp || *of != base);
         self.is_dirty = true;
     }
 
@@ -366,14 +367,12 @@ pub(super) fn end_of(added: &Result<CandidateId, AddLocalCandidateError>) -> End
 
 /// Whether a TURN server can be asked with the credentials that there are for it.
 fn check_credentials(server: &IceServer) -> Result<(), GatherError> {
-    /// The most bytes that USERNAME holds (RFC 8489 §14.3).
-    const MAX_USERNAME: usize = 508;
     if server.kind() != IceServerKind::Turn || server.is_anonymous() {
         return Ok(());
     }
     match server.username().zip(server.credential()) {
         None => Err(GatherError::MissingCredentials(server.url().into())),
-        Some((username, _)) if username.len() > MAX_USERNAME => {
+        Some((username, _)) if username.len() > limits::SERVER_USERNAME => {
             Err(GatherError::UnusableCredentials(server.url().into()))
         }
         Some(_) => Ok(()),
@@ -391,5 +390,5 @@ fn task_address(agent: &Agent, task: TaskId) -> Option<SocketAddr> {
 
 /// A server's text without what a terminal might act upon, and not longer than RFC 8489 §14.8 allows.
 fn printable(text: &str) -> Box<str> {
-    text.chars().filter(|c| !c.is_control()).take(127).collect::<String>().into()
+    text.chars().filter(|c| !c.is_control()).take(limits::ERROR_TEXT).collect::<String>().into()
 }

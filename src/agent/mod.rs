@@ -253,7 +253,7 @@ impl Agent {
     ///
     /// # Errors
     /// * [`ComponentCount`](AddStreamError::ComponentCount) unless there are 1 to 256 components.
-    /// * [`TooMany`](AddStreamError::TooMany) if there are [`MAX_STREAMS`](Self::MAX_STREAMS).
+    /// * [`TooMany`](AddStreamError::TooMany) if there are [`MAX_STREAMS`](Self::MAX_STREAMS), or four billion were made.
     /// * [`Closed`](AddStreamError::Closed) after [`close`](Self::close).
     pub fn add_stream(&mut self, components: u16) -> Result<StreamId, AddStreamError> {
         if self.is_closed {

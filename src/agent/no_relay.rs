@@ -24,7 +24,7 @@ impl Relays {
         true
     }
 
-    pub(super) const fn find(&self, _base: SocketAddr, _server: SocketAddr) -> Option<u32> {
+    pub(super) const fn find(&self, _base: SocketAddr, _server: SocketAddr) -> Option<u64> {
         None
     }
 
@@ -59,7 +59,7 @@ impl Agent {
         None
     }
 
-    pub(super) const fn handle_from_server<'a>(&self, _id: u32, _datagram: &Datagram<'a>) -> Received<'a> {
+    pub(super) const fn handle_from_server<'a>(&self, _id: u64, _datagram: &Datagram<'a>) -> Received<'a> {
         Received::Dropped(DropReason::UnknownDestination)
     }
 

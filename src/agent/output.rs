@@ -11,7 +11,7 @@ use super::stream_data::Attempt;
 use super::{Agent, Renomination, Role};
 use crate::candidate::{CandidateKind, Priority};
 use crate::check::{Purpose, Start, TransactionKey, TransactionTable};
-use crate::config::RtoFormula;
+use crate::config::{RtoFormula, limits};
 use crate::event::Event;
 use crate::pair::{CandidatePair, CandidatePairState, PairId, Path};
 use crate::stun::{Request, Scratch, TransactionId, write_error, write_keepalive, write_request, write_success};
@@ -20,7 +20,7 @@ use crate::transmit::{Transmit, Transport};
 
 impl Agent {
     /// Longest datagram that the agent writes by itself, in bytes: what any IPv4 path carries (RFC 8489 §6.1).
-    pub const MAX_DATAGRAM: usize = 548;
+    pub const MAX_DATAGRAM: usize = limits::DATAGRAM;
 
     /// Appends the next datagram to `buf`, and says where it goes; `None` if there is none for the time being.
     ///
@@ -357,7 +357,7 @@ impl Agent {
             let mut tries = 0;
             if let Some(component) = self.component_mut(place) {
                 if let Some(attempt) = component.attempt.as_mut() {
-                    attempt.tries += 1;
+                    attempt.tries = attempt.tries.saturating_add(1);
                     attempt.latest = Some(key);
                     tries = attempt.tries;
                     component.highest_value = component.highest_value.max(Some(attempt.value));

@@ -28,7 +28,7 @@ use crate::transmit::Transport;
 use crate::turn::{Allocation, Families, Terms, TurnEvent};
 
 /// Names a relay of an agent; never used again for another.
-pub(super) type RelayId = u32;
+pub(super) type RelayId = u64;
 
 /// An allocation, and where it is used.
 #[derive(Clone, Debug)]
@@ -120,7 +120,7 @@ impl Relays {
     /// Most requests remembered against loops of redirections.
     const MOST_ASKED: usize = limits::ASKED_SERVERS;
     /// How long a server that was asked is not redirected to (RFC 8489 §10, RFC 8656 §7.4).
-    const ASKED_FOR: Duration = Duration::from_secs(300);
+    const ASKED_FOR: Duration = limits::ASKED_FOR;
 
     pub(super) fn is_empty(&self) -> bool {
         self.list.is_empty()
@@ -198,12 +198,16 @@ impl Relays {
     /// Remembers that a server was asked from a base; `false` if that was not long ago.
     fn note_asked(&mut self, now: Instant, base: SocketAddr, server: SocketAddr) -> bool {
         self.asked.retain(|(.., until)| *until > now);
-        let is_new = !self.asked.iter().any(|(from, to, _)| (*from, *to) == (base, server));
+        let known = self.asked.iter().position(|(from, to, _)| (*from, *to) == (base, server));
+        // One that is asked over and over takes no room from others.
+        known.into_iter().for_each(|place| {
+            self.asked.remove(place);
+        });
         if self.asked.len() >= Self::MOST_ASKED {
             self.asked.remove(0);
         }
         self.asked.push((base, server, after(now, Self::ASKED_FOR)));
-        is_new
+        known.is_none()
     }
 }
 
@@ -215,9 +219,9 @@ impl Agent {
     /// An allocation that has lasted so long was a good one: what happened before it does not count.
     const LASTING: Duration = Duration::from_secs(60);
     /// How often servers may name another one instead of themselves (RFC 8489 §10 leaves it open).
-    const MOST_HOPS: u8 = 5;
+    const MOST_HOPS: u8 = limits::REDIRECTIONS;
     /// How many further connections are opened to a server that takes ours for another (RFC 8656 §7.4).
-    const MOST_MISMATCHES: u8 = 2;
+    const MOST_MISMATCHES: u8 = limits::MISMATCHES;
     const RETRY_MOST: Duration = Duration::from_secs(600);
     /// How often a server is questioned about a peer that is silent, if it may be.
     const QUESTION: Duration = Duration::from_secs(3);
@@ -231,12 +235,12 @@ impl Agent {
         let known = self.relays.list.values().find(is_same);
         if known.is_some_and(|known| !known.candidates.is_empty()) {
             // It is held since an earlier gathering, and its candidates are signalled again without asking.
-            self.gatherer.finish(task, self.now, End::Answered);
+            self.end_task(task, End::Answered);
             return;
         }
         let is_taken = ice_server.transport() == Transport::Udp && self.relays.find(base, server).is_some();
         if self.relays.list.len() >= Relays::MOST || is_taken {
-            self.gatherer.finish(task, self.now, End::Refused(0, "too many allocations".into()));
+            self.end_task(task, End::Refused(0, "too many allocations".into()));
             return;
         }
         self.relays.note_asked(self.now, base, server);
@@ -267,6 +271,12 @@ impl Agent {
         });
         self.connect_relay(id);
         self.relays.touch(id);
+    }
+
+    /// Ends a task of gathering, which may be the end of all, or something to tell.
+    fn end_task(&mut self, task: TaskId, end: End) {
+        self.gatherer.finish(task, self.now, end);
+        self.is_dirty = true;
     }
 
     /// Forgets a relay, and closes its connection.
@@ -354,7 +364,7 @@ impl Agent {
         let is_of_use = self.relays.list.get(&id).is_some_and(|relay| !relay.candidates.is_empty());
         if let Some(task) = task {
             let refused = || End::Refused(0, TAKEN.into());
-            self.gatherer.finish(task, now, if is_of_use { End::Answered } else { refused() });
+            self.end_task(task, if is_of_use { End::Answered } else { refused() });
         } else if !is_of_use {
             self.tell_relay_error(id, 0, TAKEN.into());
         }
@@ -437,7 +447,7 @@ impl Agent {
                 return;
             }
             let end = if code == Allocation::UNREACHABLE { End::Silent } else { End::Refused(code, text) };
-            self.gatherer.finish(task, self.now, end);
+            self.end_task(task, end);
             return;
         }
         self.tell_relay_error(id, code, text);
@@ -685,4 +695,32 @@ const TAKEN: &str = "the relayed address is in use by another candidate";
 
 fn family_text(family: u8) -> Box<str> {
     if family == 2 { "no relayed IPv6 address".into() } else { "no relayed IPv4 address".into() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn server(number: u16) -> SocketAddr {
+        SocketAddr::from(([192, 0, 2, 1], number))
+    }
+
+    /// Req: 8489-10-c
+    #[test]
+    fn a_server_that_was_asked_is_remembered_for_five_minutes_and_of_too_many_the_latest() {
+        let (mut relays, base) = (Relays::default(), server(0));
+        let start = Instant::ZERO;
+        assert!(relays.note_asked(start, base, server(1)));
+        let late = |seconds| after(start, Duration::from_secs(seconds));
+        assert!(!relays.note_asked(late(299), base, server(1)));
+        assert!(relays.note_asked(late(299), server(9), server(1)), "from another base it is another question");
+        assert!(!relays.note_asked(late(598), base, server(1)));
+        assert!(relays.note_asked(late(900), base, server(1)), "it was forgotten");
+        for number in 2..66 {
+            assert!(relays.note_asked(late(901), base, server(number)));
+            assert!(relays.asked.len() <= 64);
+        }
+        assert!((2..66).all(|number| !relays.note_asked(late(902), base, server(number))));
+        assert!(relays.note_asked(late(902), base, server(1)), "the oldest was forgotten");
+    }
 }

@@ -12,6 +12,7 @@ use crate::candidate::{Candidate, CandidateId, CandidateKind, Foundation, LocalC
 use crate::check::client::{self, Verdict};
 use crate::check::{Purpose, Transaction, TransactionKey};
 use crate::checklist::{GroupKey, NewPair};
+use crate::config::limits;
 use crate::gather::masked;
 use crate::pair::{CandidatePairState, PairId, PairPriority, Path};
 use crate::stats::DropReason;
@@ -21,9 +22,9 @@ use crate::time::after;
 
 impl Agent {
     /// How often a check is repeated because the peer had a problem of its own (RFC 8489 §6.3.4).
-    const MAX_SERVER_ERRORS: u8 = 4;
+    const MAX_SERVER_ERRORS: u8 = limits::SERVER_ERRORS;
     /// How often a check is repeated because the peer claims the same role: a conflict is settled by the first few.
-    const MAX_ROLE_CONFLICTS: u8 = 10;
+    const MAX_ROLE_CONFLICTS: u8 = limits::ROLE_CONFLICTS;
 
     /// Finds what a response answers, authenticates it, judges it, and lets it take effect.
     pub(super) fn handle_response(&mut self, arrival: Arrival, message: Message<'_>) -> Result<(), DropReason> {

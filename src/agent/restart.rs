@@ -149,7 +149,8 @@ impl Agent {
         let first_candidate = CandidateId(self.next_candidate);
         let Some(data) = self.stream_mut(stream) else { return Err(UnknownStream(stream)) };
         let generation = data.next_generation;
-        data.next_generation += 1;
+        // Each takes a call of the application, which draws credentials: nobody makes four billion of them.
+        data.next_generation = data.next_generation.saturating_add(1);
         data.pending = Some(Pending {
             generation,
             local: Keyed::new(credentials.clone()),

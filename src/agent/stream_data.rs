@@ -101,7 +101,7 @@ impl Attempt {
         if !self.is_affirming {
             return rto;
         }
-        let doublings = (self.tries + 1).saturating_sub(Self::TRIES_BEFORE_FALLBACK).min(8);
+        let doublings = self.tries.saturating_add(1).saturating_sub(Self::TRIES_BEFORE_FALLBACK).min(8);
         rto.saturating_mul(1 << doublings).min(Self::MOST_PATIENCE.max(rto))
     }
 }

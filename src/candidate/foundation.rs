@@ -1,6 +1,8 @@
 //! Foundations: which candidates are alike enough that one check tells about the others (RFC 8445 §5.1.1.3).
 
 use core::fmt;
+
+use crate::config::limits;
 use core::str::FromStr;
 
 /// Foundation of a candidate: 1 to 32 of letters, digits, `+` and `/` (RFC 8839 §5.1).
@@ -24,7 +26,7 @@ pub enum ParseFoundationError {
 
 impl Foundation {
     /// Most characters that a foundation has.
-    pub const MAX_LEN: usize = 32;
+    pub const MAX_LEN: usize = limits::FOUNDATION;
 
     /// Its characters.
     #[must_use]

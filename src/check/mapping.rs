@@ -10,6 +10,7 @@
 use core::net::SocketAddr;
 use core::time::Duration;
 
+use crate::config::limits;
 use crate::pair::PairId;
 use crate::time::{Instant, after};
 
@@ -33,7 +34,7 @@ pub(crate) struct Mapping {
 
 impl Mapping {
     const MOST_WANTED: u32 = 4;
-    const MOST_ALLOWED: u32 = 8;
+    const MOST_ALLOWED: u32 = limits::MAPPING_NOMINATIONS;
     const GROWTH: Duration = Duration::from_secs(60);
 
     /// The path that is about to be nominated for the first time, as the latest answer has shown it.

@@ -32,13 +32,14 @@ pub use server::{IceServer, IceServerKind, ParseIceServerError, RelayProtocol};
 
 use crate::candidate::CandidateId;
 use crate::check::Retransmission;
+use crate::config::limits;
 use crate::stream::{ComponentId, StreamId};
 use crate::stun::TransactionId;
 use crate::time::{Instant, after};
 
 /// Names a task; never used again for another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct TaskId(u32);
+pub(crate) struct TaskId(u64);
 
 /// What a task asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -88,7 +89,7 @@ pub(crate) struct Task {
     pub(crate) address: SocketAddr,
     pub(crate) server: Arc<IceServer>,
     /// Number of the server in its gathering.
-    entry: u32,
+    entry: u64,
     /// The first answer has not come yet.
     is_open: bool,
     /// How often the server had a problem of its own.
@@ -104,7 +105,7 @@ pub(crate) struct Task {
 /// How a server is doing in one gathering.
 #[derive(Clone, Debug)]
 struct Entry {
-    id: u32,
+    id: u64,
     server: Arc<IceServer>,
     /// Its tasks whose first answer has not come yet.
     open: usize,
@@ -148,9 +149,9 @@ pub(crate) struct Gatherer {
     tasks: BTreeMap<TaskId, Task>,
     entries: Vec<Entry>,
     /// The number of the first server of the current gathering.
-    first_entry: u32,
-    next_entry: u32,
-    next_task: u32,
+    first_entry: u64,
+    next_entry: u64,
+    next_task: u64,
     /// Tasks that wait for their turn.
     waiting: VecDeque<TaskId>,
     /// Requests to send again.
@@ -174,8 +175,6 @@ impl Gatherer {
         })
     }
 
-    /// How often a request is made anew because the server had a problem of its own (RFC 8489 §6.3.4).
-    const MAX_SERVER_ERRORS: u8 = 4;
     /// Code of a server that cannot be reached (W3C `RTCPeerConnectionIceErrorEvent`).
     pub(crate) const UNREACHABLE: u16 = 701;
 
@@ -441,7 +440,7 @@ impl Gatherer {
     pub(crate) fn retry(&mut self, id: TaskId, now: Instant) -> bool {
         let Some(task) = self.tasks.get_mut(&id) else { return false };
         let Step::Running(request) = task.step else { return false };
-        if !task.is_open || task.server_errors >= Self::MAX_SERVER_ERRORS {
+        if !task.is_open || task.server_errors >= limits::SERVER_ERRORS {
             return false;
         }
         let later = after(now, request.way.rto().saturating_mul(1 << task.server_errors));

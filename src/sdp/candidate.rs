@@ -19,6 +19,7 @@ use super::{BLANKS, is_word, is_word_or_empty, number, strip_prefix_ignore_case}
 use crate::candidate::{
     Candidate, CandidateAddress, CandidateKind, Foundation, ParseFoundationError, Priority, TcpType,
 };
+use crate::config::limits;
 use crate::stream::ComponentId;
 use crate::transmit::Transport;
 
@@ -262,7 +263,7 @@ impl Candidate {
 }
 
 /// Most bytes of a line, prefix and line end included. Lines in use have less than 300.
-const MAX_LINE: usize = 4096;
+const MAX_LINE: usize = limits::CANDIDATE_LINE;
 
 /// The port of an active TCP candidate and of a hidden address (RFC 6544 §4.5, RFC 8839 §5.1).
 const DISCARD: u16 = 9;
@@ -491,7 +492,7 @@ fn is_host_name(text: &str) -> bool {
 }
 
 /// Most characters of a host name with a dot at its end (RFC 1035 §2.3.4).
-const MAX_NAME: usize = 254;
+const MAX_NAME: usize = limits::HOST_NAME;
 
 fn with_port(address: CandidateAddress, port: u16) -> CandidateAddress {
     match address {

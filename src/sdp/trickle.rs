@@ -285,7 +285,7 @@ impl TrickleReceiver {
         let mut items = Vec::new();
         for (media, subject) in said.media.iter().zip(&subjects) {
             let Subject::Section(index) = *subject else {
-                self.ignored += media.candidates.len();
+                self.ignored = self.ignored.saturating_add(media.candidates.len());
                 continue;
             };
             let Some(section) = self.sections.get_mut(index) else { continue };
@@ -297,7 +297,7 @@ impl TrickleReceiver {
                 if section.admits(candidate) {
                     items.push(TrickleItem::Candidate { mid: mid.clone(), candidate: candidate.clone() });
                 } else {
-                    self.ignored += 1;
+                    self.ignored = self.ignored.saturating_add(1);
                 }
             }
             if media.end_of_candidates && !section.ended {

@@ -122,7 +122,7 @@ impl<K: Ord + Clone> Doorman<K> {
         }
         let ticket = self.lobby.enter(remote.ip(), key.clone());
         let deadline = (after(now, Self::PATIENCE), self.next);
-        self.next = self.next.wrapping_add(1);
+        self.next += 1;
         self.by_deadline.insert(deadline, key.clone());
         self.guests.insert(key, Guest { deadline, ticket, bytes: Vec::new() });
         Ok(())

@@ -30,7 +30,7 @@ pub(crate) enum Owner {
     Server(Enquiry),
     /// The relay of this name (RFC 8656 §3.1).
     #[cfg(feature = "turn")]
-    Relay(u32, ServerFramer),
+    Relay(u64, ServerFramer),
 }
 
 /// A question to a STUN server.

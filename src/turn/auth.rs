@@ -4,6 +4,7 @@ use alloc::boxed::Box;
 use alloc::string::String;
 use core::fmt;
 
+use crate::config::limits;
 use crate::stun::server::{ServerMessage, ServerWriter, kinds};
 use crate::stun::{Class, Integrity, IntegrityKey, userhash};
 
@@ -160,7 +161,7 @@ impl Auth {
 
     /// Takes realm and nonce of an error in; gives whether it is a realm that the server was not asked in.
     fn take_challenge(&mut self, message: &ServerMessage<'_>) -> Result<bool, Challenge> {
-        let is_bounded = |value: &&[u8]| value.len() <= MAX_TEXT;
+        let is_bounded = |value: &&[u8]| value.len() <= limits::CHALLENGE_TEXT;
         let realm = message.get(kinds::REALM).filter(is_bounded);
         let nonce = message.get(kinds::NONCE).filter(is_bounded);
         let Some((realm, nonce)) = realm.zip(nonce) else { return Err(Challenge::Unusable) };
@@ -170,7 +171,7 @@ impl Auth {
             match message.get(kinds::PASSWORD_ALGORITHMS) {
                 // Somebody on the way may have taken it out (RFC 8489 §9.2.5).
                 None | Some([]) => return Err(Challenge::Unusable),
-                Some(list) if list.len() > MAX_ALGORITHMS => return Err(Challenge::TooLong),
+                Some(list) if list.len() > limits::PASSWORD_ALGORITHMS => return Err(Challenge::TooLong),
                 Some(list) => list,
             }
         } else {
@@ -289,15 +290,11 @@ fn offered(mut list: &[u8]) -> (bool, bool) {
 
 /// The text of an error, of a length that can be kept.
 pub(crate) fn bounded(text: &str) -> String {
-    text.chars().filter(|c| !c.is_control()).take(128).collect()
+    text.chars().filter(|c| !c.is_control()).take(limits::ERROR_TEXT).collect()
 }
 
 const MD5: u16 = 1;
 const SHA256: u16 = 2;
-/// Longest realm and nonce, in bytes (RFC 8489 §14.9, §14.10).
-const MAX_TEXT: usize = 763;
-/// Longest list of password algorithms, in bytes: two are defined, of four bytes each (RFC 8489 §18.5).
-const MAX_ALGORITHMS: usize = 128;
 /// What is told of a challenge that no request has room to answer.
 const TOO_LONG: &str = "no request has room for what the server wants to hear";
 

@@ -114,8 +114,6 @@ impl Wish {
 
     /// Whether it is asked once more after this error.
     fn may_retry(&mut self, code: u16, was_signed: bool, is_new_realm: bool) -> bool {
-        /// Most 438 in a row (RFC 8489 §9.2.5 leaves it open).
-        const MAX_STALE: u8 = 3;
         match code {
             401 if !was_signed => true,
             401 => {
@@ -126,7 +124,7 @@ impl Wish {
             }
             _ => {
                 self.stale += 1;
-                self.stale < MAX_STALE
+                self.stale < limits::STALE_NONCES
             }
         }
     }
@@ -195,7 +193,7 @@ impl Allocation {
     }
 
     /// The longest request: what a buffer has room for whose owner follows the documentation.
-    const LONGEST: usize = 1500;
+    const LONGEST: usize = limits::SERVER_REQUEST;
     /// The request that releases an allocation is sent twice over UDP, and waited for three RTOs in all.
     const RELEASE: (u8, u32) = (2, 2);
     /// How long a release may take in all, be it that there is no room or no turn to send it.

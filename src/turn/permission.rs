@@ -305,7 +305,7 @@ pub(crate) struct Channels {
 impl Channels {
     /// The numbers that there are (RFC 8656 §12).
     const FIRST: u16 = 0x4000;
-    const LAST: u16 = 0x4fff;
+    const LAST: u16 = Self::FIRST + limits::CHANNELS - 1;
     /// How long a binding lasts (RFC 8656 §12).
     const LIFETIME: Duration = Duration::from_secs(600);
     /// How long number and address are left alone after that (RFC 8656 §12).

@@ -35,6 +35,7 @@ mod hostile;
 mod keepalive;
 mod late_network;
 mod limits;
+mod limits_of_tables;
 mod limits_of_trust;
 mod lite;
 mod lite_silence;

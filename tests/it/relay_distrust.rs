@@ -454,6 +454,29 @@ fn servers_that_send_us_on_and_on_are_given_up() {
     assert_eq!((servers.len(), asked.len(), codes(&solo)), (6, 12, vec![300]), "the server, and five in its place");
 }
 
+#[test]
+fn an_agent_has_64_relays_at_a_time() {
+    let mut solo = Solo::with(Role::Controlling, Config::default().with_ta(ms(5)));
+    for text in ["198.51.100.1:5001", "198.51.100.1:5002"] {
+        solo.add_socket(text);
+    }
+    let servers: Vec<IceServer> = (1..33).map(user).collect();
+    solo.agent.gather(solo.now, &servers).unwrap();
+    solo.drain();
+    let mut ways = std::collections::BTreeSet::new();
+    let mut seen = 0;
+    for _ in 0..200 {
+        solo.run_for(ms(5));
+        for out in &solo.out[seen..] {
+            ways.extend(Asked::of(out).filter(|asked| asked.method == ALLOCATE).map(|_| (out.source, out.destination)));
+        }
+        seen = solo.out.len();
+    }
+    let refused =
+        errors(&solo).iter().filter(|(code, text)| (*code, text.as_str()) == (0, "too many allocations")).count();
+    assert_eq!((ways.len(), refused), (64, 32));
+}
+
 /// Req: 8445-5.1.1.2-f
 #[test]
 fn a_relayed_address_that_there_is_already_is_told_and_given_back() {

@@ -184,6 +184,10 @@ fn an_address_with_a_colon_is_ipv6_and_any_other_is_ipv4_or_a_name() {
     for name in ["x.local", "a.b.local", "host.example", "4e.example"] {
         assert_eq!(address(name), Ok(CandidateAddress::Name { host: name.into(), port: 7 }));
     }
+    let long = |length: usize| "a.".repeat(length / 2);
+    assert!(address(&long(254)).is_ok());
+    assert_eq!(address(&long(256)), Err(E::Address { at: 10 }));
+    assert_eq!(address(&(long(254) + "a")), Err(E::Address { at: 10 }));
     for wrong in ["1:2", "192.0.2.256", "192.0.2", "1.2.3.4.5", "fe80::1%", "[::1]", "a..b", ".a", "a/b", "é.local"] {
         assert_eq!(address(wrong), Err(E::Address { at: 10 }), "{wrong}");
     }

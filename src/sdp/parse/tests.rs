@@ -437,6 +437,13 @@ fn there_is_a_limit_to_sections_and_candidates() {
 }
 
 #[test]
+fn of_many_notes_the_first_64_are_kept_and_all_counted() {
+    let lines = "m=audio 9 x 0\r\n".to_owned() + &"a=mid:a\r\n".repeat(101);
+    let description = parse(&lines);
+    assert_eq!((description.notes.len(), description.notes_count), (64, 100));
+}
+
+#[test]
 fn of_a_repeated_attribute_the_last_counts_and_names_are_taken_in_any_case() {
     let one = parse("a=ICE-UFRAG: 8hhY\r\na=ice-ufrag:9iiZ \r\na=Ice-Options:ice2\r\na=ice-options:trickle\r\n");
     assert_eq!(one.ufrag.map(|ufrag| ufrag.to_string()), Some("9iiZ".into()));
