@@ -705,7 +705,6 @@ mod tests {
         SocketAddr::from(([192, 0, 2, 1], number))
     }
 
-    /// Req: 8489-10-c
     #[test]
     fn a_server_that_was_asked_is_remembered_for_five_minutes_and_of_too_many_the_latest() {
         let (mut relays, base) = (Relays::default(), server(0));

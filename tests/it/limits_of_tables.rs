@@ -120,7 +120,6 @@ fn of_removed_candidates_of_the_peer_and_of_vetoed_pairs_the_oldest_are_forgotte
     }
 }
 
-/// Req: 8838-9-a
 #[test]
 fn of_a_generation_to_come_32_candidates_are_kept() {
     let mut solo = Solo::checking(Role::Controlling);
