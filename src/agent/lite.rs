@@ -89,11 +89,14 @@ impl Agent {
     fn is_fresh(&mut self, place: (StreamId, ComponentId), transaction: TransactionId, path: &Path) -> bool {
         let nominated = self.component(place).and_then(|component| component.nominated);
         let is_there = nominated.and_then(|id| self.set.get(id)).is_some_and(|pair| pair.path == *path);
-        let Some(component) = self.component_mut(place) else { return false };
+        let (stream, component) = place;
+        let Ok(index) = self.streams.binary_search_by_key(&stream, |data| data.id) else { return false };
+        let data = self.streams.get_mut(index);
+        let Some(component) = data.and_then(|data| data.component_mut(component)) else { return false };
         let is_fresh = is_there || !component.replays.knows(transaction);
         if is_fresh {
             // A replay takes no room: it must not make the memory forget others.
-            component.replays.record(transaction);
+            component.replays.record(transaction, &self.random);
         }
         is_fresh
     }

@@ -234,13 +234,15 @@ fn an_old_nomination_that_is_replayed_does_not_redirect_a_lite_agent() {
         let _ = probe.receive_from(address("192.0.2.66:666"), bytes);
         assert_eq!(goes_to(&probe), solo.remote);
     }
-    let moved = (0..50).filter(|_| {
+    let moved = (0..400).map(|_| {
         let bytes = nominate(&mut solo);
         let mut probe = solo.clone();
         let _ = probe.receive_from(address("192.0.2.77:777"), &bytes);
         goes_to(&probe) != solo.remote
     });
-    assert!(moved.count() >= 45);
+    let moved: Vec<bool> = moved.collect();
+    let refused = |some: &[bool]| some.iter().filter(|moved| !**moved).count();
+    assert!(refused(&moved[..50]) <= 5 && refused(&moved) < 32, "{} of {}", refused(&moved), moved.len());
 }
 
 /// Req: 8445-9-d
