@@ -13,6 +13,12 @@ pub struct ConnectionId {
     pub(crate) slot: u32,
 }
 
+impl crate::queue::Slotted for ConnectionId {
+    fn slot(self) -> u32 {
+        self.slot
+    }
+}
+
 impl fmt::Display for ConnectionId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.serial.fmt(f)

@@ -128,6 +128,7 @@ mod gather;
 pub mod guide;
 mod nomination;
 mod pair;
+mod queue;
 mod random;
 mod replay;
 mod route;
@@ -145,6 +146,7 @@ mod traffic_class;
 mod transmit;
 #[cfg(feature = "turn")]
 mod turn;
+mod work;
 
 pub use agent::{
     AcceptConnectionError, AddLocalCandidateError, AddRemoteCandidateError, AddStreamError, Agent, ConnectionState,

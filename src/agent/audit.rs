@@ -28,15 +28,15 @@ impl Agent {
         self.connections.audit()?;
         self.streams.iter().try_for_each(|stream| self.audit_stream(stream))?;
         self.set.iter().map(|pair| pair.id).try_for_each(|id| self.audit_pair(id))?;
-        for id in &self.outbox.consent {
-            let is_queued = self.consent(*id).is_some_and(|consent| consent.is_queued);
+        for id in self.outbox.consent.iter() {
+            let is_queued = self.consent(id).is_some_and(|consent| consent.is_queued);
             require!(is_queued, "a consent check of pair {id} is queued that nobody wants");
         }
-        for id in &self.outbox.probes {
-            require!(self.set.get(*id).is_some(), "pair {id} is gone, and queued to be checked again");
+        for id in self.outbox.probes.iter() {
+            require!(self.set.get(id).is_some(), "pair {id} is gone, and queued to be checked again");
         }
-        for key in &self.outbox.repeats {
-            let pair = self.transactions.get(*key).map(|transaction| transaction.start.pair);
+        for key in self.outbox.repeats.iter() {
+            let pair = self.transactions.get(key).map(|transaction| transaction.start.pair);
             let is_there = pair.is_none_or(|id| self.set.get(id).is_some());
             require!(is_there, "a check of pair {pair:?} is repeated, which is gone");
         }

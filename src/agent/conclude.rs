@@ -436,9 +436,7 @@ impl Agent {
     /// Stops to check the other pairs of a component (RFC 8445 §8.1.2).
     fn retire(&mut self, place: Place, keep: impl Fn(&CandidatePair) -> bool) {
         let (removed, cancelled) = self.set.retire(place, keep);
-        for pair in removed {
-            self.let_go(pair);
-        }
+        self.let_all_go(removed);
         for key in cancelled {
             self.transactions.cancel(key);
         }

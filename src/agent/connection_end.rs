@@ -91,6 +91,7 @@ impl Agent {
         let remote = self.set.find(&carrier.path).and_then(|id| self.set.get(id)).map(|pair| pair.remote);
         let is_hit = |pair: &&CandidatePair| pair.stream == carrier.stream && Some(pair.remote) == remote;
         let hit: Vec<PairId> = self.set.iter().filter(is_hit).map(|pair| pair.id).collect();
+        self.leave_valid_lists(&hit);
         for id in hit {
             self.set.give_up(id);
             self.discard(id);
@@ -98,7 +99,7 @@ impl Agent {
     }
 
     pub(super) fn pairs_on(&self, path: &Path) -> SmallVec<[PairId; 2]> {
-        self.set.iter().filter(|pair| pair.path == *path).map(|pair| pair.id).collect()
+        self.set.all_on(path).collect()
     }
 
     /// Deals with the pairs of a path whose connection is gone. One that is in use is suspected, and gets its connection
@@ -169,10 +170,11 @@ impl Agent {
     pub(super) fn expire_connections(&mut self) {
         while let Some(id) = self.connections.poll_due(self.now) {
             let Some(connection) = self.connections.get(id) else { continue };
+            let in_use = self.watched_paths();
             let reason = match (connection.stage, connection.carrier()) {
                 (Stage::Queued | Stage::Opening, _) => ConnectionEnd::TimedOut,
                 (Stage::Open, Some(carrier)) if carrier.path.flow.is_none() => ConnectionEnd::Silent,
-                (Stage::Open, Some(carrier)) if !self.is_wanted(carrier) => ConnectionEnd::Unused,
+                (Stage::Open, Some(carrier)) if !self.is_wanted(carrier, &in_use) => ConnectionEnd::Unused,
                 (Stage::Open, _) => continue,
             };
             self.end_connection(id, reason);
@@ -187,10 +189,18 @@ impl Agent {
         }
     }
 
+    /// The paths of the pairs that are watched, in order.
+    fn watched_paths(&self) -> SmallVec<[Path; 2]> {
+        let mut paths: SmallVec<[Path; 2]> =
+            self.watched().filter_map(|id| self.set.get(id)).map(|pair| pair.path).collect();
+        paths.sort_unstable();
+        paths
+    }
+
     /// Whether a connection carries a pair that is in use, or may yet be (RFC 6544 §8).
-    fn is_wanted(&self, carrier: &Carrier) -> bool {
-        let is_carried = |path: &Path| carrier.path == *path || carrier.former == Some(*path);
-        if self.watched().filter_map(|id| self.set.get(id)).any(|pair| is_carried(&pair.path)) {
+    fn is_wanted(&self, carrier: &Carrier, in_use: &[Path]) -> bool {
+        let mut carried = [Some(carrier.path), carrier.former].into_iter().flatten();
+        if carried.any(|path| in_use.binary_search(&path).is_ok()) {
             return true;
         }
         let Some(pair) = self.set.find(&carrier.path).and_then(|id| self.set.get(id)) else {
@@ -210,11 +220,11 @@ impl Agent {
 
     /// Gives connections that nobody needs a while to live.
     pub(super) fn tidy_connections(&mut self) {
-        for path in self.connections.redials() {
-            if !self.watched().any(|id| self.set.get(id).is_some_and(|pair| pair.path == path)) {
-                self.connections.forget_redial(&path);
-            }
+        if self.connections.is_idle() {
+            return;
         }
+        let in_use = self.watched_paths();
+        self.connections.keep_redials(|path| in_use.binary_search(path).is_ok());
         self.tidy_enquiries();
         for id in self.connections.ids() {
             let Some(connection) = self.connections.get(id) else { continue };
@@ -222,7 +232,7 @@ impl Agent {
             if carrier.path.flow.is_none() || connection.stage != Stage::Open {
                 continue;
             }
-            let is_wanted = self.is_wanted(carrier);
+            let is_wanted = self.is_wanted(carrier, &in_use);
             if is_wanted || !connection.is_limited() {
                 let data = self.stream(carrier.stream);
                 let is_revoked = carrier
@@ -240,13 +250,16 @@ impl Agent {
     /// Ends the connections of a candidate that is gone.
     pub(super) fn drop_connections(&mut self, which: impl Fn(&Carrier) -> bool) {
         let is_hit = |id: &ConnectionId| self.connections.get(*id).and_then(Connection::carrier).is_some_and(&which);
-        let gone: Vec<ConnectionId> = self.connections.ids().into_iter().filter(is_hit).collect();
+        let mut gone: Vec<ConnectionId> = self.connections.ids().into_iter().filter(is_hit).collect();
+        self.connections.sort_for_the_end(&mut gone);
         gone.into_iter().for_each(|id| self.end_connection(id, ConnectionEnd::Unused));
     }
 
     /// Closes all connections of candidates. Those of relays go when their servers were told.
     pub(super) fn close_connections(&mut self) {
-        for id in self.connections.ids() {
+        let mut all = self.connections.ids();
+        self.connections.sort_for_the_end(&mut all);
+        for id in all {
             let is_ours = |owner: &Owner| matches!(owner, Owner::Candidates(_) | Owner::Server(_));
             if self.connections.get(id).is_some_and(|connection| is_ours(&connection.owner)) {
                 self.connections.close(self.now, id);

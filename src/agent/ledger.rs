@@ -13,6 +13,7 @@
 use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
 use alloc::sync::Arc;
+use alloc::vec::Vec;
 use core::net::SocketAddr;
 
 use super::Agent;
@@ -140,12 +141,14 @@ impl Page {
         tell: &mut impl FnMut(Event) -> Result<(), Full>,
     ) -> Result<(), Full> {
         let is_local = |id: &CandidateId| data.is_some_and(|data| data.locals.get(*id).is_some());
-        while let Some(id) = self.locals.keys().copied().find(|id| !is_local(id)) {
+        let gone: Vec<CandidateId> = self.locals.keys().copied().filter(|id| !is_local(id)).collect();
+        for id in gone {
             tell(Event::LocalCandidateRemoved { stream, id })?;
             self.locals.remove(&id);
         }
         let is_remote = |id: &CandidateId| data.is_some_and(|data| data.remotes.get(*id).is_some());
-        while let Some(id) = self.remotes.keys().copied().find(|id| !is_remote(id)) {
+        let gone: Vec<CandidateId> = self.remotes.keys().copied().filter(|id| !is_remote(id)).collect();
+        for id in gone {
             tell(Event::RemoteCandidateRemoved { stream, id })?;
             self.remotes.remove(&id);
         }
@@ -253,7 +256,8 @@ impl Agent {
         if ledger.streams.len() > self.streams.len() {
             let streams = &self.streams;
             let is_there = |id: &StreamId| streams.binary_search_by_key(id, |data| data.id).is_ok();
-            while let Some(id) = ledger.streams.keys().copied().find(|id| !is_there(id)) {
+            let gone: Vec<StreamId> = ledger.streams.keys().copied().filter(|id| !is_there(id)).collect();
+            for id in gone {
                 if let Some(page) = ledger.streams.get_mut(&id) {
                     page.tell_gone(id, None, tell)?;
                 }

@@ -187,7 +187,7 @@ impl Agent {
                 component.nominate(id, now, next_pair);
             }
         }
-        self.sort_valid_lists();
+        self.sort_valid_list(place);
         self.is_dirty = true;
     }
 

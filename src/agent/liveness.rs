@@ -150,7 +150,7 @@ impl Agent {
                 if let Some(pair) = self.set.get_mut(id) {
                     pair.consent = None;
                 }
-                self.outbox.consent.retain(|queued| *queued != id);
+                self.outbox.consent.remove(&id);
             }
             for (id, pace) in &wanted {
                 is_hurried |= self.watch(*id, *pace);

@@ -52,6 +52,8 @@ mod stream_data;
 mod stream_gathering;
 mod streams;
 mod view;
+#[cfg(test)]
+mod work_tests;
 mod wrap;
 
 use alloc::collections::BTreeMap;

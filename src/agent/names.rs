@@ -1,5 +1,6 @@
 //! Names in the place of addresses: ours, which hide them, and those of the peer (draft-ietf-mmusic-mdns-ice-candidates).
 
+use alloc::collections::BTreeSet;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::net::{IpAddr, SocketAddr};
@@ -73,10 +74,9 @@ impl Agent {
             return Arc::clone(name);
         }
         if self.names.len() >= limits::NAMES {
-            let streams = &self.streams;
-            let is_used =
-                |ip: &IpAddr| streams.iter().any(|data| data.locals.iter().any(|local| local.base.ip() == *ip));
-            self.names.retain(|ip, _| is_used(ip));
+            let locals = self.streams.iter().flat_map(|data| data.locals.iter());
+            let used: BTreeSet<IpAddr> = locals.map(|local| local.base.ip()).collect();
+            self.names.retain(|ip, _| used.contains(ip));
         }
         let name: Arc<str> = mdns::new_name(&mut self.random).into();
         self.names.insert(address, Arc::clone(&name));

@@ -8,6 +8,7 @@ use crate::check::TransactionKey;
 use crate::config::limits;
 use crate::event::Event;
 use crate::pair::{PairId, Path};
+use crate::queue::Queue;
 use crate::stream::StreamId;
 use crate::stun::{ErrorReply, Integrity, TransactionId};
 
@@ -58,11 +59,11 @@ impl Outgoing {
 pub(crate) struct Outbox {
     pub(crate) replies: VecDeque<Reply>,
     /// Transactions that are due to be sent again.
-    pub(crate) repeats: VecDeque<TransactionKey>,
+    pub(crate) repeats: Queue<TransactionKey>,
     /// Pairs of which a consent check is due.
-    pub(crate) consent: VecDeque<PairId>,
+    pub(crate) consent: Queue<PairId>,
     /// Failed pairs that are to be checked again, once.
-    pub(crate) probes: VecDeque<PairId>,
+    pub(crate) probes: Queue<PairId>,
     pub(crate) events: EventQueue,
 }
 
@@ -79,16 +80,12 @@ impl Outbox {
 
     /// Queues a consent check, once for each pair.
     pub(crate) fn queue_consent(&mut self, pair: PairId) {
-        if !self.consent.contains(&pair) {
-            self.consent.push_back(pair);
-        }
+        self.consent.push_back(pair);
     }
 
     /// Queues a check of a failed pair, once for each pair.
     pub(crate) fn queue_probe(&mut self, pair: PairId) {
-        if !self.probes.contains(&pair) {
-            self.probes.push_back(pair);
-        }
+        self.probes.push_back(pair);
     }
 
     pub(crate) fn has_datagrams(&self) -> bool {

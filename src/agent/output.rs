@@ -94,6 +94,11 @@ impl Agent {
         loop {
             let key = self.outbox.repeats.pop_front()?;
             let cap = self.longest_interval();
+            // Nothing leaves for a pair that is gone, whatever became of its check.
+            let pair = self.transactions.get(key).map(|transaction| transaction.start.pair);
+            if pair.is_none_or(|pair| self.set.get(pair).is_none()) {
+                continue;
+            }
             let Some(transaction) = self.transactions.repeat(self.now, key, cap) else { continue };
             let (start, now) = (transaction.start, self.now);
             if let Some(pair) = self.set.get_mut(start.pair) {

@@ -629,7 +629,7 @@ impl Agent {
                 self.set.amend(known, |pair| {
                     (pair.local, pair.remote, pair.priority, pair.group) = (local, remote, priority, Some(group));
                 });
-                self.sort_valid_lists();
+                self.sort_valid_list((stream, component));
             }
             return Some(known);
         }

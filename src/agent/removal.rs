@@ -19,6 +19,7 @@ use crate::pair::{CandidatePair, PairId, Path};
 use crate::stream::{ComponentId, StreamId};
 use crate::time::Instant;
 use crate::transmit::Transport;
+use crate::work;
 
 impl Agent {
     /// Removes a local candidate. With a host candidate go its socket, the reflexive candidates based on it, and all pairs
@@ -134,7 +135,26 @@ impl Agent {
     /// Forgets pairs.
     pub(super) fn forget_pairs(&mut self, which: impl Fn(&CandidatePair) -> bool) {
         let gone: Vec<PairId> = self.set.iter().filter(|pair| which(pair)).map(|pair| pair.id).collect();
-        gone.into_iter().for_each(|id| self.forget_pair(id));
+        self.forget_all(&gone);
+    }
+
+    /// Forgets these pairs: each costs no more than if it were the only one.
+    pub(super) fn forget_all(&mut self, gone: &[PairId]) {
+        self.leave_valid_lists(gone);
+        gone.iter().for_each(|id| self.forget_pair(*id));
+    }
+
+    /// Takes pairs off the valid lists, all at once: one by one each would take a look at all the others.
+    pub(super) fn leave_valid_lists(&mut self, gone: &[PairId]) {
+        if gone.len() < 2 {
+            return;
+        }
+        gone.iter().for_each(|id| self.set.invalidate(*id));
+        let set = &self.set;
+        for component in self.streams.iter_mut().flat_map(|stream| &mut stream.components) {
+            work::many(component.valid.len());
+            component.valid.retain(|id| set.get(*id).is_some_and(|pair| pair.is_valid));
+        }
     }
 
     /// Forgets a pair, if it is there still.
@@ -144,17 +164,31 @@ impl Agent {
         }
     }
 
+    /// Lets go of pairs that have left the checklists together.
+    pub(super) fn let_all_go(&mut self, departed: impl IntoIterator<Item = Departed>) {
+        let set = &self.set;
+        for component in self.streams.iter_mut().flat_map(|stream| &mut stream.components) {
+            work::many(component.valid.len());
+            component.valid.retain(|id| set.get(*id).is_some());
+        }
+        for mut one in departed {
+            one.0.is_valid = false;
+            self.let_go(one);
+        }
+    }
+
     /// Lets go of a pair that has left the checklists. This is the only way out: whatever names a pair forgets it here.
     ///
     /// The selected pair is left to the conclusions, which tell that it has changed.
     pub(super) fn let_go(&mut self, departed: Departed) {
         let pair = departed.0;
         let (id, place) = (pair.id, (pair.stream, pair.component));
-        if let Some(key) = pair.state.transaction() {
+        let check = pair.state.transaction();
+        if let Some(key) = check {
             self.transactions.remove(key);
         }
-        self.leave_queues(id);
-        self.leave_use(place, id);
+        self.leave_queues(place, id, check);
+        self.leave_component(place, id, pair.is_valid);
         if let Some(checked) = pair.produced_by.and_then(|checked| self.set.get_mut(checked)) {
             checked.produced.take_if(|produced| *produced == id);
         }
@@ -170,27 +204,37 @@ impl Agent {
 
     /// Takes a pair off the valid list, and out of every use that its component makes of it. It may stay on its checklist.
     pub(super) fn leave_use(&mut self, place: (StreamId, ComponentId), id: PairId) {
+        let was_valid = self.set.get(id).is_some_and(|pair| pair.is_valid);
         if let Some(pair) = self.set.get_mut(id) {
             pair.consent = None;
             pair.is_valid = false;
             pair.is_nominated = false;
         }
-        self.outbox.consent.retain(|queued| *queued != id);
+        self.leave_component(place, id, was_valid);
+    }
+
+    /// Has a component forget a pair, which was on its valid list or not.
+    fn leave_component(&mut self, place: (StreamId, ComponentId), id: PairId, was_valid: bool) {
+        self.outbox.consent.remove(&id);
         let attempt = self.component(place).and_then(|component| component.attempt);
         if attempt.is_some_and(|attempt| attempt.valid == id || attempt.checked == id) {
             self.drop_attempt(place);
         }
         if let Some(component) = self.component_mut(place) {
-            component.let_go(id);
+            component.let_go(id, was_valid);
         }
     }
 
     /// Takes a pair out of whatever waits to be sent for it, but for consent.
-    pub(super) fn leave_queues(&mut self, id: PairId) {
-        self.outbox.probes.retain(|queued| *queued != id);
-        let transactions = &self.transactions;
-        let is_of = |key: TransactionKey| transactions.get(key).is_some_and(|one| one.start.pair == id);
-        self.outbox.repeats.retain(|key| !is_of(*key));
+    ///
+    /// What is sent again for it is its check in progress, or the latest nomination.
+    pub(super) fn leave_queues(&mut self, place: (StreamId, ComponentId), id: PairId, check: Option<TransactionKey>) {
+        self.outbox.probes.remove(&id);
+        let attempt = self.component(place).and_then(|component| component.attempt);
+        let nomination = attempt.filter(|attempt| attempt.checked == id).and_then(|attempt| attempt.latest);
+        for key in check.into_iter().chain(nomination) {
+            self.outbox.repeats.remove(&key);
+        }
     }
 
     /// Gives pairs of one local candidate another one.

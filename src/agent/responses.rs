@@ -1,5 +1,6 @@
 //! Answers to our checks, and what follows from them (RFC 8445 §7.2.5).
 
+use alloc::collections::BTreeSet;
 use core::net::SocketAddr;
 use core::time::Duration;
 
@@ -177,8 +178,9 @@ impl Agent {
     fn show_as(&mut self, twin: PairId, local: CandidateId) -> PairId {
         let Some(pair) = self.set.get(twin).filter(|pair| pair.local != local) else { return twin };
         let Some((priority, _)) = self.rate(pair.stream, local, pair.remote) else { return twin };
+        let place = (pair.stream, pair.component);
         self.set.amend(twin, |pair| (pair.local, pair.priority) = (local, priority));
-        self.sort_valid_lists();
+        self.sort_valid_list(place);
         twin
     }
 
@@ -252,9 +254,10 @@ impl Agent {
     /// Forgets the addresses under which a NAT has shown us once, and that no pair has any more.
     fn forget_unused_reflexive(&mut self, stream: StreamId) {
         let set = &self.set;
-        let is_used = |id: CandidateId| set.iter().any(|pair| pair.stream == stream && pair.local == id);
+        let used: BTreeSet<CandidateId> =
+            set.iter().filter(|pair| pair.stream == stream).map(|pair| pair.local).collect();
         let Some(data) = self.streams.iter_mut().find(|data| data.id == stream) else { return };
-        data.locals.retain(|local| local.candidate.kind() != CandidateKind::PeerReflexive || is_used(local.id));
+        data.locals.retain(|local| local.candidate.kind() != CandidateKind::PeerReflexive || used.contains(&local.id));
     }
 
     /// Puts a pair on the valid list that the check of `checked` has shown to work.
@@ -284,13 +287,24 @@ impl Agent {
             component.valid.push(valid);
             component.first_valid_at.get_or_insert(now);
         }
-        self.sort_valid_lists();
+        self.sort_valid_list(place);
     }
 
+    /// Puts the valid list of a component in order.
+    pub(super) fn sort_valid_list(&mut self, (stream, component): (StreamId, ComponentId)) {
+        let set = &self.set;
+        let data = self.streams.binary_search_by_key(&stream, |data| data.id).ok();
+        let data = data.and_then(|place| self.streams.get_mut(place));
+        if let Some(component) = data.and_then(|data| data.component_mut(component)) {
+            component.sort_valid(|id| set.get(id).map(|pair| pair.priority));
+        }
+    }
+
+    /// The same for all of them.
     pub(super) fn sort_valid_lists(&mut self) {
         let set = &self.set;
         for component in self.streams.iter_mut().flat_map(|stream| &mut stream.components) {
-            component.valid.sort_by_key(|id| core::cmp::Reverse(set.get(*id).map(|pair| pair.priority)));
+            component.sort_valid(|id| set.get(id).map(|pair| pair.priority));
         }
     }
 

@@ -231,19 +231,16 @@ impl Agent {
             let set = &self.set;
             in_use.retain(|(_, id)| set.get(*id).map(|pair| pair.generation) == previous);
         }
-        for (_, id) in &in_use {
-            if let Some(key) = self.set.delist(*id) {
+        for (component, id) in &in_use {
+            let check = self.set.delist(*id);
+            if let Some(key) = check {
                 self.transactions.cancel(key);
             }
-            self.leave_queues(*id);
+            self.leave_queues((stream, *component), *id, check);
         }
-        let of_stream: SmallVec<[PairId; 16]> =
-            self.set.iter().filter(|pair| pair.stream == stream).map(|pair| pair.id).collect();
-        for id in of_stream {
-            if !in_use.iter().any(|(_, used)| *used == id) {
-                self.forget_pair(id);
-            }
-        }
+        let mut kept: SmallVec<[PairId; 2]> = in_use.iter().map(|(_, id)| *id).collect();
+        kept.sort_unstable();
+        self.forget_pairs(|pair| pair.stream == stream && kept.binary_search(&pair.id).is_err());
         let Some(data) = self.stream_mut(stream) else { return };
         let local = core::mem::replace(&mut data.local, pending.local);
         let before = core::mem::take(&mut data.remote);
@@ -270,7 +267,8 @@ impl Agent {
         data.unresolved.clear();
         data.is_revoked = false;
         for component in &mut data.components {
-            component.restart(in_use.iter().find(|(id, _)| *id == component.id).map(|(_, pair)| *pair));
+            let place = in_use.binary_search_by_key(&component.id, |(id, _)| *id).ok();
+            component.restart(place.and_then(|place| in_use.get(place)).map(|(_, pair)| *pair));
         }
         self.start_checks(stream, remote);
     }

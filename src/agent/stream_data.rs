@@ -2,6 +2,7 @@
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;
+use core::cmp::Reverse;
 use core::net::SocketAddr;
 use core::time::Duration;
 
@@ -18,12 +19,13 @@ use crate::check::{Mapping, Search, TransactionKey};
 use crate::config::limits;
 use crate::consent::PathHealth;
 use crate::credentials::{Credentials, Ufrag};
-use crate::pair::{PairId, Path};
+use crate::pair::{PairId, PairPriority, Path};
 use crate::replay::ReplayMemory;
 use crate::stream::{ComponentId, StreamId};
 use crate::stun::{IntegrityKey, TransactionId};
 use crate::time::Instant;
 use crate::traffic_class::TrafficClass;
+use crate::work;
 
 /// Credentials with the key that is made of the password.
 #[derive(Clone, Debug)]
@@ -229,9 +231,17 @@ impl Component {
         self.nominated_at.is_some()
     }
 
+    /// Puts the valid list in order.
+    pub(crate) fn sort_valid(&mut self, priority: impl Fn(PairId) -> Option<PairPriority>) {
+        self.valid.sort_by_key(|id| Reverse(priority(*id)));
+    }
+
     /// Forgets a pair in every use but as the selected one, the change of which is to be told.
-    pub(crate) fn let_go(&mut self, id: PairId) {
-        self.valid.retain(|valid| *valid != id);
+    pub(crate) fn let_go(&mut self, id: PairId, was_valid: bool) {
+        if was_valid {
+            work::many(self.valid.len());
+            self.valid.retain(|valid| *valid != id);
+        }
         self.spares.retain(|spare| *spare != id);
         self.detour.take_if(|detour| detour.pair == id);
         self.rival.take_if(|rival| rival.pair == id);

@@ -22,6 +22,12 @@ pub(crate) struct TransactionKey {
     serial: u64,
 }
 
+impl crate::queue::Slotted for TransactionKey {
+    fn slot(self) -> u32 {
+        self.slot
+    }
+}
+
 impl TransactionKey {
     #[cfg(feature = "sim")]
     pub(crate) const fn new(slot: u32, serial: u64) -> Self {

@@ -1,7 +1,6 @@
 //! Foundation groups: the pairs, over all checklists, of which one check tells about the others (RFC 8445 §6.1.2.6).
 
-use alloc::collections::BTreeMap;
-use alloc::vec::Vec;
+use alloc::collections::{BTreeMap, BTreeSet};
 
 use crate::pair::PairId;
 
@@ -15,7 +14,7 @@ pub(crate) struct GroupKey {
 /// The pairs of one foundation.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Group {
-    pub(crate) members: Vec<PairId>,
+    pub(crate) members: BTreeSet<PairId>,
     /// How many of them are Waiting or In-Progress.
     pub(crate) busy: usize,
     /// How many of them are Frozen.
@@ -29,7 +28,7 @@ pub(crate) struct Group {
 pub(crate) struct Groups {
     groups: BTreeMap<GroupKey, Group>,
     /// Groups with frozen members of which none is Waiting or In-Progress: a list that runs dry unfreezes one of each.
-    idle: Vec<GroupKey>,
+    idle: BTreeSet<GroupKey>,
 }
 
 impl Groups {
@@ -52,17 +51,15 @@ impl Groups {
         if is_over {
             self.groups.remove(&key);
         }
-        match (is_idle, self.idle.binary_search(&key)) {
-            (true, Err(place)) => self.idle.insert(place, key),
-            (false, Ok(place)) => {
-                self.idle.remove(place);
-            }
-            (true, Ok(_)) | (false, Err(_)) => {}
+        if is_idle {
+            self.idle.insert(key);
+        } else {
+            self.idle.remove(&key);
         }
     }
 
     /// The groups that nobody is busy with, in order of their keys.
-    pub(crate) fn idle(&self) -> &[GroupKey] {
+    pub(crate) const fn idle(&self) -> &BTreeSet<GroupKey> {
         &self.idle
     }
 }

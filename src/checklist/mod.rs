@@ -12,14 +12,16 @@ mod set;
 #[cfg(test)]
 mod work_tests;
 
-use alloc::collections::{BTreeSet, VecDeque};
+use alloc::collections::BTreeSet;
 use core::cmp::Reverse;
 
 pub(crate) use group::GroupKey;
 pub(crate) use set::{ChecklistSet, Departed, Insert, NewPair};
 
 use crate::pair::{CandidatePair, PairId, PairPriority};
+use crate::queue::Queue;
 use crate::stream::{ComponentId, StreamId};
+use crate::work;
 
 /// State of a checklist, or of all of them: of the ICE session (RFC 8445 §6.1.2.1, §6.1.3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -91,26 +93,6 @@ impl Turns {
     }
 }
 
-/// Counts steps, for the tests that show how the work grows with the number of pairs.
-pub(super) mod work {
-    #[cfg(test)]
-    std::thread_local! {
-        static STEPS: core::cell::Cell<u64> = const { core::cell::Cell::new(0) };
-    }
-
-    /// One more step: a look at a pair, or a change of an index.
-    pub(in crate::checklist) fn count() {
-        #[cfg(test)]
-        STEPS.with(|steps| steps.set(steps.get() + 1));
-    }
-
-    /// The steps since the last call.
-    #[cfg(test)]
-    pub(in crate::checklist) fn take() -> u64 {
-        STEPS.with(core::cell::Cell::take)
-    }
-}
-
 /// What one stream wants to check.
 #[derive(Clone, Debug)]
 pub(crate) struct Checklist {
@@ -118,9 +100,9 @@ pub(crate) struct Checklist {
     pub(crate) state: ChecklistState,
     waiting: Turns,
     frozen: Turns,
-    triggered: VecDeque<PairId>,
+    triggered: Queue<PairId>,
     /// Pairs that failed, the oldest first.
-    failed: VecDeque<PairId>,
+    failed: Queue<PairId>,
     /// Checks go on after the list is Completed: another pair may be nominated later.
     pub(crate) outlives_nomination: bool,
     /// How many pairs are In-Progress.
@@ -138,8 +120,8 @@ impl Checklist {
             state: ChecklistState::Running,
             waiting: Turns::default(),
             frozen: Turns::default(),
-            triggered: VecDeque::new(),
-            failed: VecDeque::new(),
+            triggered: Queue::default(),
+            failed: Queue::default(),
             outlives_nomination: false,
             in_progress: 0,
             held: 0,
@@ -162,7 +144,7 @@ impl Checklist {
 
     /// The pairs that have failed, the oldest failure first.
     pub(crate) fn failed(&self) -> impl Iterator<Item = PairId> + '_ {
-        self.failed.iter().copied()
+        self.failed.iter()
     }
 
     /// The pair that is given up first when there are too many.

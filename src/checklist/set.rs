@@ -3,7 +3,7 @@
 #[cfg(feature = "sim")]
 mod audit;
 
-use alloc::collections::BTreeMap;
+use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 
 use smallvec::SmallVec;
@@ -15,6 +15,7 @@ use crate::candidate::CandidateId;
 use crate::check::TransactionKey;
 use crate::pair::{CandidatePair, CandidatePairState, PairId, PairPriority, PairState, PairStats, Path};
 use crate::stream::{ComponentId, StreamId};
+use crate::work;
 
 /// All pairs of an agent, and the checklists that they are on.
 #[derive(Clone, Debug, Default)]
@@ -24,10 +25,12 @@ pub(crate) struct ChecklistSet {
     next_serial: u64,
     /// Pairs on a checklist by their addresses.
     by_path: BTreeMap<Path, PairId>,
+    /// All pairs whose path is a connection, which ends for all of them.
+    connected: BTreeSet<(Path, PairId)>,
     lists: SmallVec<[Checklist; 1]>,
     groups: Groups,
     /// Pairs that were made since states were last given: a batch is judged as a whole (RFC 8838 §12).
-    fresh: Vec<PairId>,
+    fresh: BTreeSet<PairId>,
     /// Index of the list whose turn is next.
     turn: usize,
     /// How many pairs are on the lists.
@@ -120,18 +123,24 @@ impl ChecklistSet {
 
     /// Takes a list out of the set whose pairs were removed before.
     pub(crate) fn remove_list(&mut self, stream: StreamId) {
-        let Some(place) = self.lists.iter().position(|list| list.stream == stream) else { return };
+        let Some(place) = self.place_of(stream) else { return };
         self.lists.remove(place);
         // Whose turn it is stays so.
         self.turn -= usize::from(place < self.turn);
     }
 
     pub(crate) fn list(&self, stream: StreamId) -> Option<&Checklist> {
-        self.lists.iter().find(|list| list.stream == stream)
+        self.lists.get(self.place_of(stream)?)
     }
 
     pub(crate) fn list_mut(&mut self, stream: StreamId) -> Option<&mut Checklist> {
-        self.lists.iter_mut().find(|list| list.stream == stream)
+        let place = self.place_of(stream)?;
+        self.lists.get_mut(place)
+    }
+
+    /// Lists are in the order of their streams.
+    fn place_of(&self, stream: StreamId) -> Option<usize> {
+        self.lists.binary_search_by_key(&stream, |list| list.stream).ok()
     }
 
     /// The state of the ICE session (RFC 8445 §6.1.3).
@@ -140,6 +149,7 @@ impl ChecklistSet {
     }
 
     pub(crate) fn get(&self, id: PairId) -> Option<&CandidatePair> {
+        work::count();
         self.slots.get(id.slot as usize)?.as_ref().filter(|pair| pair.id == id)
     }
 
@@ -153,14 +163,27 @@ impl ChecklistSet {
         Some(pair)
     }
 
+    /// Records that a pair is on no valid list any more, as the first step of what is done to it: that is what is noted.
+    pub(crate) fn invalidate(&mut self, id: PairId) {
+        if let Some(pair) = self.slots.get_mut(id.slot as usize).and_then(Option::as_mut).filter(|pair| pair.id == id) {
+            pair.is_valid = false;
+        }
+    }
+
     /// The pair on a checklist with these addresses.
     pub(crate) fn find(&self, path: &Path) -> Option<PairId> {
         self.by_path.get(path).copied()
     }
 
+    /// All pairs whose packets take this connection, on a checklist or beside.
+    pub(crate) fn all_on(&self, path: &Path) -> impl Iterator<Item = PairId> + '_ {
+        let (first, last) = (PairId { serial: 0, slot: 0 }, PairId { serial: u64::MAX, slot: u32::MAX });
+        self.connected.range((*path, first)..=(*path, last)).inspect(|_| work::count()).map(|(_, id)| *id)
+    }
+
     /// All pairs, oldest slot first.
     pub(crate) fn iter(&self) -> impl Iterator<Item = &CandidatePair> {
-        self.slots.iter().flatten()
+        self.slots.iter().inspect(|_| work::count()).flatten()
     }
 
     /// The number of the next pair.
@@ -209,10 +232,10 @@ impl ChecklistSet {
             list.frozen.insert(turn);
         }
         self.groups.update(new.group, |group| {
-            group.members.push(id);
+            group.members.insert(id);
             group.frozen += 1;
         });
-        self.fresh.push(id);
+        self.fresh.insert(id);
         Some((id, evicted))
     }
 
@@ -241,6 +264,9 @@ impl ChecklistSet {
         });
         let id = PairId { serial: self.next_serial, slot };
         self.next_serial += 1;
+        if new.path.flow.is_some() {
+            self.connected.insert((new.path, id));
+        }
         let pair = CandidatePair {
             id,
             stream: new.stream,
@@ -295,7 +321,7 @@ impl ChecklistSet {
     fn victim(&self, new: &NewPair, why: Insert) -> Option<PairId> {
         let is_free = |id: &PairId| self.get(*id).is_some_and(CandidatePair::may_go);
         let own = self.list(new.stream);
-        let failed = own.into_iter().chain(&self.lists).find_map(|list| list.failed.iter().copied().find(is_free));
+        let failed = own.into_iter().chain(&self.lists).find_map(|list| list.failed.iter().find(is_free));
         if failed.is_some() {
             return failed;
         }
@@ -334,13 +360,16 @@ impl ChecklistSet {
             changes.end(id, pair.is_noted, pair.is_told, |id| is_in(slots, id));
         }
         self.free.push(id.slot);
+        self.connected.remove(&(pair.path, id));
         if self.by_path.get(&pair.path) == Some(&id) {
             self.by_path.remove(&pair.path);
         }
         if let Some(key) = pair.group {
             self.listed -= 1;
-            self.fresh.retain(|fresh| *fresh != id);
-            self.groups.update(key, |group| group.members.retain(|member| *member != id));
+            self.fresh.remove(&id);
+            self.groups.update(key, |group| {
+                group.members.remove(&id);
+            });
             if let Some(list) = self.list_mut(pair.stream) {
                 list.listed -= 1;
             }
@@ -371,8 +400,10 @@ impl ChecklistSet {
         }
         let Some(key) = group else { return in_progress };
         self.listed -= 1;
-        self.fresh.retain(|fresh| *fresh != id);
-        self.groups.update(key, |group| group.members.retain(|member| *member != id));
+        self.fresh.remove(&id);
+        self.groups.update(key, |group| {
+            group.members.remove(&id);
+        });
         if let Some(list) = self.list_mut(stream) {
             list.listed -= 1;
         }
@@ -413,10 +444,9 @@ impl ChecklistSet {
             (CandidatePairState::Waiting, false) => list.waiting.remove(turn),
             (CandidatePairState::InProgress, _) => step(&mut list.in_progress),
             (CandidatePairState::Failed, true) => list.failed.push_back(id),
-            (CandidatePairState::Failed, false) => list.failed.retain(|failed| {
-                super::work::count();
-                *failed != id
-            }),
+            (CandidatePairState::Failed, false) => {
+                list.failed.remove(&id);
+            }
             (CandidatePairState::Succeeded, _) => {}
         }
     }
@@ -442,10 +472,14 @@ impl ChecklistSet {
         let behind = pair.group;
         if before != behind {
             if let Some(key) = before {
-                self.groups.update(key, |group| group.members.retain(|member| *member != id));
+                self.groups.update(key, |group| {
+                    group.members.remove(&id);
+                });
             }
             if let Some(key) = behind {
-                self.groups.update(key, |group| group.members.push(id));
+                self.groups.update(key, |group| {
+                    group.members.insert(id);
+                });
             }
         }
         if has_turn {
@@ -457,6 +491,9 @@ impl ChecklistSet {
     pub(crate) fn move_to(&mut self, id: PairId, path: Path) {
         let Some(pair) = self.get_mut(id) else { return };
         let before = core::mem::replace(&mut pair.path, path);
+        if self.connected.remove(&(before, id)) {
+            self.connected.insert((path, id));
+        }
         if self.by_path.get(&before) == Some(&id) {
             self.by_path.remove(&before);
             self.by_path.insert(path, id);
@@ -469,34 +506,33 @@ impl ChecklistSet {
         if self.fresh.is_empty() {
             return;
         }
-        let mut fresh = core::mem::take(&mut self.fresh);
+        let fresh = core::mem::take(&mut self.fresh);
         // Of each foundation it is one and the same for the whole batch.
         let mut topmost: BTreeMap<GroupKey, Option<PairId>> = BTreeMap::new();
-        for id in fresh.drain(..) {
+        for id in fresh {
             let Some(key) =
                 self.get(id).filter(|pair| pair.state.get() == CandidatePairState::Frozen).and_then(|pair| pair.group)
             else {
                 continue;
             };
             let Some(group) = self.groups.get(key) else { continue };
-            let mut is_topmost = || *topmost.entry(key).or_insert_with(|| self.topmost(&group.members)) == Some(id);
+            let mut is_topmost =
+                || *topmost.entry(key).or_insert_with(|| self.topmost(group.members.iter().copied())) == Some(id);
             if group.succeeded > 0 || is_topmost() {
                 self.change(id, PairState::unfreeze);
             }
         }
-        self.fresh = fresh;
     }
 
     /// The pair that represents its foundation: of the first list, the lowest component, then the highest priority.
-    fn topmost(&self, members: &[PairId]) -> Option<PairId> {
+    fn topmost(&self, members: impl Iterator<Item = PairId>) -> Option<PairId> {
         let rank = |id: &PairId| {
-            super::work::count();
             let pair = self.get(*id)?;
-            let list = self.lists.iter().position(|list| list.stream == pair.stream)?;
+            let list = self.place_of(pair.stream)?;
             Some((list, core::cmp::Reverse(Turn::of(pair))))
         };
         let by_component = |id: &PairId| self.get(*id).map(|pair| pair.component);
-        members.iter().copied().min_by_key(|id| {
+        members.min_by_key(|id| {
             let (list, turn) = rank(id).unzip();
             (list, by_component(id), turn)
         })
@@ -586,7 +622,7 @@ impl ChecklistSet {
         pair.is_queued = false;
         let stream = pair.stream;
         if let Some(list) = self.list_mut(stream) {
-            list.triggered.retain(|queued| *queued != id);
+            list.triggered.remove(&id);
         }
     }
 
@@ -628,9 +664,16 @@ impl ChecklistSet {
 
     /// Whether [`unfreeze_idle`](Self::unfreeze_idle) would find a pair.
     fn can_unfreeze(&self, stream: StreamId) -> bool {
-        let members =
+        let Some(list) = self.list(stream) else { return false };
+        let is_idle = |id: PairId| {
+            let key = self.get(id).and_then(|pair| pair.group);
+            key.is_some_and(|key| self.groups.idle().contains(&key))
+        };
+        // Those that are held are on the list, and have no turn.
+        let mut members =
             self.groups.idle().iter().filter_map(|key| self.groups.get(*key)).flat_map(|group| &group.members);
-        members.into_iter().any(|id| self.is_frozen_in(stream, *id))
+        list.frozen.0.iter().any(|turn| is_idle(turn.pair()))
+            || list.held > 0 && members.any(|id| self.is_frozen_in(stream, *id))
     }
 
     fn is_frozen_in(&self, stream: StreamId, id: PairId) -> bool {
@@ -672,7 +715,7 @@ impl ChecklistSet {
     /// The first of the queue of triggered checks. What is not on a checklist leaves the queue.
     fn next_triggered(&mut self, index: usize) -> Option<PairId> {
         loop {
-            let id = self.lists.get(index)?.triggered.front().copied()?;
+            let id = self.lists.get(index)?.triggered.front()?;
             if self.get(id).is_some_and(|pair| pair.group.is_some()) {
                 return Some(id);
             }
@@ -693,12 +736,11 @@ impl ChecklistSet {
 
     /// Unfreezes one pair of this list in each group that nobody is busy with (RFC 8445 §6.1.4.2, step 2).
     fn unfreeze_idle(&mut self, stream: StreamId) {
-        let idle: SmallVec<[GroupKey; 8]> = self.groups.idle().into();
+        let idle: SmallVec<[GroupKey; 8]> = self.groups.idle().iter().copied().collect();
         for key in idle {
             let Some(group) = self.groups.get(key) else { continue };
-            let candidates: SmallVec<[PairId; 8]> =
-                group.members.iter().copied().filter(|id| self.is_frozen_in(stream, *id)).collect();
-            if let Some(id) = self.topmost(&candidates) {
+            let candidates = group.members.iter().copied().filter(|id| self.is_frozen_in(stream, *id));
+            if let Some(id) = self.topmost(candidates) {
                 self.change(id, PairState::unfreeze);
             }
         }

@@ -2,12 +2,13 @@
 
 use core::net::SocketAddr;
 
-use super::{ChecklistSet, GroupKey, Insert, NewPair, work};
+use super::{ChecklistSet, GroupKey, Insert, NewPair};
 use crate::agent::Role;
 use crate::candidate::{CandidateId, Priority};
 use crate::pair::{PairId, PairPriority, PairState, Path};
 use crate::stream::{ComponentId, StreamId};
 use crate::transmit::Transport;
+use crate::work;
 use alloc::vec::Vec;
 
 fn rank(role: Role, n: u32) -> PairPriority {

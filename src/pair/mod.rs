@@ -30,6 +30,12 @@ pub struct PairId {
     pub(crate) slot: u32,
 }
 
+impl crate::queue::Slotted for PairId {
+    fn slot(self) -> u32 {
+        self.slot
+    }
+}
+
 impl fmt::Display for PairId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.serial.fmt(f)

@@ -1,6 +1,6 @@
 //! The connections of an agent: by name, and by the paths that they carry.
 
-use alloc::collections::{BTreeMap, VecDeque};
+use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 use core::net::{IpAddr, SocketAddr};
 use core::time::Duration;
@@ -15,11 +15,13 @@ use crate::config::limits;
 use crate::connection::{ConnectionId, ConnectionRequest, ConnectionSecurity};
 use crate::gather::TaskId;
 use crate::pair::Path;
+use crate::queue::Queue;
 use crate::stream::{ComponentId, StreamId};
 use crate::stun::TransactionId;
 use crate::time::{Instant, after, earliest};
 #[cfg(feature = "turn")]
 use crate::turn::stream::ServerFramer;
+use crate::work;
 
 /// What a connection is for.
 #[derive(Clone, Debug)]
@@ -106,6 +108,8 @@ pub(crate) struct Connection {
     deadline: Option<Instant>,
     /// That of one that was accepted, as long as nobody knows whose it is.
     ticket: Option<Ticket>,
+    /// The paths by which it is found.
+    paths: SmallVec<[Path; 1]>,
 }
 
 impl Connection {
@@ -157,14 +161,15 @@ pub(crate) struct Connections {
     /// How many there are that were accepted, and of each site.
     accepted: usize,
     accepted_of: BTreeMap<IpAddr, usize>,
-    queued: VecDeque<ConnectionId>,
-    requests: VecDeque<ConnectionRequest>,
+    queued: Queue<ConnectionId>,
+    /// Those to be opened, and those that are gone and to be closed.
+    requests: Queue<ConnectionId>,
     /// Connections that were opened, on which something is to be said first.
-    ready: VecDeque<ConnectionId>,
+    ready: Queue<ConnectionId>,
     /// The same to servers that are asked something.
-    enquiries: VecDeque<ConnectionId>,
-    /// The earliest deadline.
-    deadline: Option<Instant>,
+    enquiries: Queue<ConnectionId>,
+    /// When something is to be done about which.
+    deadlines: BTreeSet<(Instant, ConnectionId)>,
     /// Paths in use whose connection was lost.
     redials: Vec<Redial>,
     /// A buffer for frames that come in pieces.
@@ -184,7 +189,7 @@ impl Connections {
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Connection> {
-        self.slots.iter().flatten()
+        self.slots.iter().inspect(|_| work::count()).flatten()
     }
 
     /// The connection that carries this path.
@@ -266,18 +271,14 @@ impl Connections {
         let id = ConnectionId { serial: self.next_serial, slot };
         self.next_serial += 1;
         let framer = Framer::default();
-        match &owner {
-            Owner::Candidates(carrier) => {
-                self.by_path.insert(carrier.path, id);
-            }
-            Owner::Server(_) => {}
-            #[cfg(feature = "turn")]
-            Owner::Relay(..) => {}
-        }
-        let connection = Connection { id, local, remote, security, stage, owner, framer, deadline: None, ticket: None };
+        let paths = SmallVec::new();
+        let (deadline, ticket) = (None, None);
+        let connection = Connection { id, local, remote, security, stage, owner, framer, deadline, ticket, paths };
+        let path = connection.carrier().map(|carrier| carrier.path);
         if let Some(entry) = self.slots.get_mut(slot as usize) {
             *entry = Some(connection);
         }
+        path.into_iter().for_each(|path| self.alias(id, path));
         id
     }
 
@@ -291,7 +292,7 @@ impl Connections {
             let Some(connection) = self.get(id).filter(|connection| connection.stage == Stage::Queued) else {
                 continue;
             };
-            let (local, remote, security) = (connection.local, connection.remote, connection.security.clone());
+            let remote = connection.remote;
             let count = self.opening.entry(remote.ip()).or_default();
             if *count >= limits::OPENING_CONNECTIONS {
                 self.queued.push_back(id);
@@ -302,7 +303,7 @@ impl Connections {
                 connection.stage = Stage::Opening;
             }
             self.set_deadline(id, Some(after(now, Self::PATIENCE)));
-            self.requests.push_back(ConnectionRequest::Open { id, local, remote, security });
+            self.requests.push_back(id);
         }
     }
 
@@ -334,21 +335,31 @@ impl Connections {
 
     /// Forgets a connection.
     pub(crate) fn remove(&mut self, now: Instant, id: ConnectionId) -> Option<Connection> {
+        self.get(id)?;
+        self.requests.remove(&id);
+        self.take(now, id)
+    }
+
+    fn take(&mut self, now: Instant, id: ConnectionId) -> Option<Connection> {
         let entry = self.slots.get_mut(id.slot as usize)?;
         let connection = entry.take_if(|connection| connection.id == id)?;
         self.free.push(id.slot);
-        self.by_path.retain(|_, of| *of != id);
-        self.queued.retain(|of| *of != id);
-        self.ready.retain(|of| *of != id);
-        self.enquiries.retain(|of| *of != id);
+        for path in &connection.paths {
+            if self.by_path.get(path) == Some(&id) {
+                self.by_path.remove(path);
+            }
+        }
+        for queue in [&mut self.queued, &mut self.ready, &mut self.enquiries] {
+            queue.remove(&id);
+        }
         if let Some(ticket) = connection.ticket {
             self.lobby.leave(ticket);
         }
         if connection.carrier().is_some_and(|carrier| carrier.is_accepted) {
             self.forget_accepted(connection.remote.ip());
         }
-        if connection.deadline.is_some() {
-            self.find_deadline();
+        if let Some(at) = connection.deadline {
+            self.deadlines.remove(&(at, id));
         }
         if connection.stage == Stage::Opening {
             self.release(now, connection.remote.ip());
@@ -369,14 +380,12 @@ impl Connections {
 
     /// Forgets a connection, and asks the caller to close it.
     pub(crate) fn close(&mut self, now: Instant, id: ConnectionId) -> Option<Connection> {
-        let is_queued = self.get(id)?.stage == Stage::Queued;
-        let before = self.requests.len();
-        self.requests.retain(|request| !matches!(request, ConnectionRequest::Open { id: of, .. } if *of == id));
         // What was never asked for needs no end.
-        if !is_queued && self.requests.len() == before {
-            self.requests.push_back(ConnectionRequest::Close { id });
+        let is_queued = self.get(id)?.stage == Stage::Queued;
+        if !self.requests.remove(&id) && !is_queued {
+            self.requests.push_back(id);
         }
-        self.remove(now, id)
+        self.take(now, id)
     }
 
     /// Records that a connection carries this path from now on, and the one before as well.
@@ -388,7 +397,7 @@ impl Connections {
         if let Some(ticket) = connection.ticket.take() {
             self.lobby.leave(ticket);
         }
-        self.by_path.insert(path, id);
+        self.alias(id, path);
         self.set_deadline(id, None);
     }
 
@@ -405,6 +414,9 @@ impl Connections {
     /// Lets a connection be found by this path, too.
     pub(crate) fn alias(&mut self, id: ConnectionId, path: Path) {
         self.by_path.insert(path, id);
+        if let Some(connection) = self.get_mut(id).filter(|connection| !connection.paths.contains(&path)) {
+            connection.paths.push(path);
+        }
     }
 
     /// Records that something is to be said first on an open connection.
@@ -434,9 +446,14 @@ impl Connections {
         Some(due.path)
     }
 
-    /// The paths that want their connections back.
-    pub(crate) fn redials(&self) -> SmallVec<[Path; 1]> {
-        self.redials.iter().map(|redial| redial.path).collect()
+    /// Whether there is no connection, and none that is wanted back.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.slots.len() == self.free.len() && self.redials.is_empty()
+    }
+
+    /// Forgets the paths that do not want their connections back any more.
+    pub(crate) fn keep_redials(&mut self, is_wanted: impl Fn(&Path) -> bool) {
+        self.redials.retain(|redial| is_wanted(&redial.path));
     }
 
     /// A path works, or is not wanted any more.
@@ -446,11 +463,13 @@ impl Connections {
 
     /// The next thing to open or to close. Where many waited, there is room for others.
     pub(crate) fn poll_request(&mut self, now: Instant) -> Option<ConnectionRequest> {
-        let request = self.requests.pop_front()?;
+        let id = self.requests.pop_front()?;
         if self.requests.len() + 1 == limits::CONNECTION_REQUESTS {
             self.request_queued(now);
         }
-        Some(request)
+        let Some(connection) = self.get(id) else { return Some(ConnectionRequest::Close { id }) };
+        let (local, remote, security) = (connection.local, connection.remote, connection.security.clone());
+        Some(ConnectionRequest::Open { id, local, remote, security })
     }
 
     /// Whether nobody polls: nothing is opened or accepted until somebody does.
@@ -475,24 +494,25 @@ impl Connections {
 
     pub(crate) fn set_deadline(&mut self, id: ConnectionId, at: Option<Instant>) {
         let Some(connection) = self.get_mut(id) else { return };
-        if core::mem::replace(&mut connection.deadline, at) != at {
-            self.find_deadline();
+        let before = core::mem::replace(&mut connection.deadline, at);
+        if before == at {
+            return;
         }
-    }
-
-    fn find_deadline(&mut self) {
-        self.deadline = self.iter().fold(None, |next, connection| earliest(next, connection.deadline));
+        work::count();
+        if let Some(before) = before {
+            self.deadlines.remove(&(before, id));
+        }
+        self.deadlines.extend(at.map(|at| (at, id)));
     }
 
     /// When [`poll_due`](Self::poll_due) or [`poll_redial`](Self::poll_redial) has something.
     pub(crate) fn deadline(&self) -> Option<Instant> {
-        self.redials.iter().fold(self.deadline, |next, redial| earliest(next, redial.at))
+        self.redials.iter().fold(self.deadlines.first().map(|(at, _)| *at), |next, redial| earliest(next, redial.at))
     }
 
     /// A connection whose deadline has come; it has none any more.
     pub(crate) fn poll_due(&mut self, now: Instant) -> Option<ConnectionId> {
-        self.deadline.filter(|at| *at <= now)?;
-        let due = self.iter().find(|connection| connection.deadline.is_some_and(|at| at <= now))?.id;
+        let (_, due) = *self.deadlines.first().filter(|(at, _)| *at <= now)?;
         self.set_deadline(due, None);
         Some(due)
     }
@@ -500,6 +520,11 @@ impl Connections {
     /// All of them.
     pub(crate) fn ids(&self) -> Vec<ConnectionId> {
         self.iter().map(|connection| connection.id).collect()
+    }
+
+    /// Puts connections that are to end in the order in which that costs least: those first that wait for a place of others.
+    pub(crate) fn sort_for_the_end(&self, ids: &mut [ConnectionId]) {
+        ids.sort_by_key(|id| self.get(*id).is_some_and(|connection| connection.stage != Stage::Queued));
     }
 
     /// Counts the indexes anew from the connections; says what differs from them.
@@ -544,9 +569,10 @@ impl Connections {
         if let Some((_, id)) = self.by_path.iter().find(|(_, id)| self.get(**id).is_none()) {
             return Err(format!("a path of {id:?}, which is gone"));
         }
-        let first = self.iter().fold(None, |next, connection| earliest(next, connection.deadline));
-        if first != self.deadline {
-            return Err(format!("the connections are due at {:?}, and the first is at {first:?}", self.deadline));
+        let due: BTreeSet<_> =
+            self.iter().filter_map(|connection| Some((connection.deadline?, connection.id))).collect();
+        if due != self.deadlines {
+            return Err(format!("the connections are due at {:?}, and by themselves at {due:?}", self.deadlines));
         }
         Ok(())
     }

@@ -23,7 +23,7 @@ pub(crate) mod stream;
 mod tests;
 
 use alloc::boxed::Box;
-use alloc::collections::VecDeque;
+use alloc::collections::{BTreeSet, VecDeque};
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::net::{IpAddr, SocketAddr};
@@ -314,6 +314,8 @@ impl Allocation {
 
     /// Lets permissions and channels lapse but for those of these peers.
     pub(crate) fn keep_only(&mut self, addresses: &[IpAddr], peers: &[SocketAddr]) {
+        let addresses: BTreeSet<IpAddr> = addresses.iter().copied().collect();
+        let peers: BTreeSet<SocketAddr> = peers.iter().copied().collect();
         self.permissions.keep_only(|ip| addresses.contains(&ip));
         self.channels.keep_only(|peer| peers.contains(&peer));
     }

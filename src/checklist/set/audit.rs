@@ -48,12 +48,12 @@ impl ChecklistSet {
         compare("held", on_list().filter(is_held).count(), list.held)?;
         let is_awaited = |pair: &&CandidatePair| pair.state.get() == InProgress && !pair.is_retired;
         compare("in progress", on_list().filter(is_awaited).count(), list.in_progress)?;
-        let mut failed: Vec<_> = list.failed.iter().copied().collect();
+        let mut failed: Vec<_> = list.failed.iter().collect();
         failed.sort_unstable();
         let mut expected: Vec<_> = on_list().filter(|pair| pair.state.get() == Failed).map(|pair| pair.id).collect();
         expected.sort_unstable();
         compare("failed", expected, failed)?;
-        let mut triggered: Vec<_> = list.triggered.iter().copied().collect();
+        let mut triggered: Vec<_> = list.triggered.iter().collect();
         triggered.sort_unstable();
         let mut expected: Vec<_> = on_list().filter(|pair| pair.is_queued).map(|pair| pair.id).collect();
         expected.sort_unstable();
@@ -82,8 +82,8 @@ impl ChecklistSet {
             .collect();
         compare("groups", &expected, &found)?;
         let is_idle = |(_, frozen, busy, _): &(usize, usize, usize, usize)| *frozen > 0 && *busy == 0;
-        let idle: Vec<GroupKey> = expected.iter().filter(|(_, counts)| is_idle(counts)).map(|(key, _)| *key).collect();
-        compare("idle groups", idle.as_slice(), self.groups.idle())
+        let idle = expected.iter().filter(|(_, counts)| is_idle(counts)).map(|(key, _)| *key).collect();
+        compare("idle groups", &idle, self.groups.idle())
     }
 }
 
