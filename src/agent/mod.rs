@@ -72,7 +72,7 @@ pub use error::{
 };
 pub use input::Received;
 pub use role::Role;
-pub(crate) use role::{RoleVerdict, judge};
+pub(crate) use role::{RoleVerdict, Tiebreaker, judge};
 pub use sockets::SocketOptions;
 pub use state::{ConnectionState, GatheringState, StateReason};
 pub use statistics::{CandidateStats, TransportStats};
@@ -131,7 +131,7 @@ struct ReplyLimit {
 pub struct Agent {
     config: Arc<Config>,
     role: Role,
-    tiebreaker: u64,
+    tiebreaker: Tiebreaker,
     random: Random,
     streams: Vec<Stream>,
     sockets: BTreeMap<(Transport, SocketAddr), Socket>,
@@ -185,7 +185,7 @@ impl Agent {
         set.log_changes(config.pair_events);
         Ok(Self {
             role,
-            tiebreaker: random.u64(),
+            tiebreaker: Tiebreaker::new(random.u64()),
             random,
             streams: Vec::new(),
             sockets: BTreeMap::new(),
@@ -229,7 +229,7 @@ impl Agent {
     pub fn reseed(&mut self, seed: Seed) {
         self.random = Random::new(&seed);
         if self.streams.iter().all(|stream| stream.remote.is_empty()) {
-            self.tiebreaker = self.random.u64();
+            self.tiebreaker = Tiebreaker::new(self.random.u64());
         }
         for stream in &mut self.streams {
             if !stream.remote.is_empty() || stream.pending.is_some() {

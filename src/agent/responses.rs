@@ -7,7 +7,7 @@ use core::time::Duration;
 use super::input::Arrival;
 use super::pairing::{canonical, in_scope_of};
 use super::stream_data::Stream;
-use super::{Agent, Role};
+use super::{Agent, Role, Tiebreaker};
 use crate::candidate::address::judge;
 use crate::candidate::{Candidate, CandidateId, CandidateKind, Foundation, LocalCandidate, Priority};
 use crate::check::client::{self, Verdict};
@@ -317,7 +317,7 @@ impl Agent {
     /// Takes the role opposite to the one that was claimed, and checks again (RFC 8445 §7.2.5.1).
     fn handle_role_conflict(&mut self, key: TransactionKey, transaction: &Transaction) {
         if self.role == transaction.start.role {
-            self.tiebreaker = self.random.u64();
+            self.tiebreaker = Tiebreaker::new(self.random.u64());
             self.take_role(transaction.start.role.opposite());
         }
         if matches!(transaction.start.purpose, Purpose::Consent | Purpose::Probe) {

@@ -32,6 +32,27 @@ impl fmt::Display for Role {
     }
 }
 
+/// The number that decides a conflict of roles (RFC 8445 §5.2, §16.1). It is not printed: whoever knows it wins every conflict.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Tiebreaker(u64);
+
+impl Tiebreaker {
+    pub(crate) const fn new(number: u64) -> Self {
+        Self(number)
+    }
+
+    /// Its value, for the wire.
+    pub(crate) const fn get(self) -> u64 {
+        self.0
+    }
+}
+
+impl fmt::Debug for Tiebreaker {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Tiebreaker(..)")
+    }
+}
+
 /// What the role that a request claims means for our own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum RoleVerdict {
@@ -44,7 +65,8 @@ pub(crate) enum RoleVerdict {
 }
 
 /// Decides a role conflict (RFC 8445 §7.3.1.1).
-pub(crate) const fn judge(ours: Role, own: u64, claimed: Role, theirs: u64) -> RoleVerdict {
+pub(crate) const fn judge(ours: Role, own: Tiebreaker, claimed: Role, theirs: Tiebreaker) -> RoleVerdict {
+    let (own, theirs) = (own.get(), theirs.get());
     use Role::{Controlled, Controlling};
     match (ours, claimed) {
         (Controlling, Controlled) | (Controlled, Controlling) => RoleVerdict::Agree,
@@ -65,10 +87,18 @@ mod tests {
     fn the_higher_tiebreaker_is_or_stays_controlling() {
         use Role::{Controlled, Controlling};
         use RoleVerdict::{Agree, KeepAndReply487, Switch};
-        let verdicts = |ours, claimed| [(1, 2), (2, 2), (3, 2)].map(|(own, theirs)| judge(ours, own, claimed, theirs));
+        let verdicts = |ours, claimed| {
+            let judge = |(own, theirs)| judge(ours, Tiebreaker::new(own), claimed, Tiebreaker::new(theirs));
+            [(1, 2), (2, 2), (3, 2)].map(judge)
+        };
         assert_eq!(verdicts(Controlling, Controlling), [Switch, KeepAndReply487, KeepAndReply487]);
         assert_eq!(verdicts(Controlled, Controlled), [KeepAndReply487, Switch, Switch]);
         assert_eq!(verdicts(Controlling, Controlled), [Agree; 3]);
         assert_eq!(verdicts(Controlled, Controlling), [Agree; 3]);
+    }
+
+    #[test]
+    fn a_tiebreaker_is_not_printed() {
+        assert_eq!(std::format!("{:?}", Tiebreaker::new(1234)), "Tiebreaker(..)");
     }
 }

@@ -1,6 +1,6 @@
 //! What a request means (RFC 8445 §7.3): decided from the request and a few facts, before anything changes.
 
-use crate::agent::{Renomination, Role, RoleVerdict, judge};
+use crate::agent::{Renomination, Role, RoleVerdict, Tiebreaker, judge};
 use crate::stun::{Authenticated, ErrorReply, Message, NOMINATION, UnknownAttributes};
 
 /// What is to be done about a request.
@@ -32,7 +32,7 @@ pub(crate) struct Check {
 pub(crate) fn examine(
     request: &Authenticated<Message<'_>>,
     role: Role,
-    tiebreaker: u64,
+    tiebreaker: Tiebreaker,
     repairs_roles: bool,
     renomination: Option<Renomination>,
 ) -> Verdict {

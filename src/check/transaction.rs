@@ -8,7 +8,7 @@ use core::time::Duration;
 use hashbrown::HashTable;
 
 use super::retransmission::{Retransmission, Schedule};
-use crate::agent::{Renomination, Role};
+use crate::agent::{Renomination, Role, Tiebreaker};
 use crate::config::limits;
 use crate::consent;
 use crate::pair::PairId;
@@ -60,7 +60,7 @@ pub(crate) struct Start {
     pub(crate) pair: PairId,
     pub(crate) purpose: Purpose,
     pub(crate) role: Role,
-    pub(crate) tiebreaker: u64,
+    pub(crate) tiebreaker: Tiebreaker,
     pub(crate) priority: u32,
     pub(crate) use_candidate: bool,
     /// The value of the nomination, where both sides know what that is.
@@ -393,7 +393,7 @@ mod tests {
             pair: PairId { serial: 1, slot: 0 },
             purpose: Purpose::Check,
             role: Role::Controlling,
-            tiebreaker: 1,
+            tiebreaker: Tiebreaker::new(1),
             priority: 1,
             use_candidate: false,
             nomination: None,

@@ -9,7 +9,7 @@ use stun_types::message::{BINDING, MAGIC_COOKIE, MessageClass, MessageType};
 use super::attributes::{self, UnknownAttributes};
 use super::key::{Integrity, IntegrityKey};
 use super::{TransactionId, writer};
-use crate::agent::Role;
+use crate::agent::{Role, Tiebreaker};
 
 /// Class of a STUN message (RFC 8489 §5).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -263,10 +263,10 @@ impl<T> core::ops::Deref for Authenticated<T> {
 
 impl Authenticated<Message<'_>> {
     /// The role that the sender of a request is in, and its tiebreaker; `None` if it claims none or both.
-    pub(crate) const fn claimed_role(&self) -> Option<(Role, u64)> {
+    pub(crate) const fn claimed_role(&self) -> Option<(Role, Tiebreaker)> {
         match (self.message.controlling, self.message.controlled) {
-            (Some(tiebreaker), None) => Some((Role::Controlling, tiebreaker)),
-            (None, Some(tiebreaker)) => Some((Role::Controlled, tiebreaker)),
+            (Some(tiebreaker), None) => Some((Role::Controlling, Tiebreaker::new(tiebreaker))),
+            (None, Some(tiebreaker)) => Some((Role::Controlled, Tiebreaker::new(tiebreaker))),
             (Some(_), Some(_)) | (None, None) => None,
         }
     }

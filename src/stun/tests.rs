@@ -79,7 +79,7 @@ fn request<'a>(id: [u8; 12], to: &'a str, from: &'a str) -> Request<'a> {
         from,
         priority: 0x6eff_ffff,
         role: Role::Controlling,
-        tiebreaker: 7,
+        tiebreaker: crate::agent::Tiebreaker::new(7),
         use_candidate: true,
         nomination: None,
     }

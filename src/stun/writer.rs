@@ -9,7 +9,7 @@ use super::TransactionId;
 use super::attributes::{self, UnknownAttributes};
 use super::key::{Integrity, IntegrityKey};
 use super::message::xor_v6;
-use crate::agent::{Renomination, Role};
+use crate::agent::{Renomination, Role, Tiebreaker};
 
 /// A message being written, on the stack. There is room for any that ICE writes: the largest, a check with the longest
 /// username, has 372 bytes.
@@ -59,7 +59,7 @@ pub(crate) struct Request<'a> {
     pub(crate) from: &'a str,
     pub(crate) priority: u32,
     pub(crate) role: Role,
-    pub(crate) tiebreaker: u64,
+    pub(crate) tiebreaker: Tiebreaker,
     pub(crate) use_candidate: bool,
     /// The value of the nomination, where both sides know what that is.
     pub(crate) nomination: Option<(Renomination, u32)>,
@@ -102,7 +102,7 @@ pub(crate) fn write_request(out: &mut Scratch, request: &Request<'_>, key: &Inte
         Role::Controlled => attributes::ICE_CONTROLLED,
     };
     attribute(out, role, 8);
-    out.extend_from_slice(&request.tiebreaker.to_be_bytes());
+    out.extend_from_slice(&request.tiebreaker.get().to_be_bytes());
     if request.use_candidate {
         attribute(out, attributes::USE_CANDIDATE, 0);
     }
