@@ -406,10 +406,11 @@ impl Agent {
             match self.outbox.events.pop_front()? {
                 Outgoing::Event(event) => return Some(event),
                 Outgoing::LocalCandidate { stream, id, generation } => {
-                    self.announce(stream, id, generation);
+                    // One whose candidate or generation is gone is not told, and nothing comes of it.
                     let Some(data) = self.stream(stream) else { continue };
                     let Some((local, keyed)) = data.locals.get(id).zip(data.local_in(generation)) else { continue };
                     let candidate = Box::new(local.candidate.clone().with_extension("ufrag", keyed.ufrag()));
+                    self.announce(stream, id, generation);
                     return Some(Event::LocalCandidate { stream, id, generation, candidate });
                 }
             }

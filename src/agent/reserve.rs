@@ -93,8 +93,9 @@ impl Agent {
         let (local, remote) = (data.locals.get(pair.local)?, data.remotes.get(pair.remote)?);
         let consent = pair.consent.as_ref();
         let answered_at = consent.map(Consent::answered_at).or(pair.answered_at)?;
-        // One that nobody watches was alive when it answered last.
-        let is_fresh = after(answered_at, self.config.detection()) > self.now;
+        // One that nobody watches was alive when it answered last. Of the one in use, which without consent nobody asks, silence
+        // says nothing.
+        let is_fresh = component.nominated == Some(id) || after(answered_at, self.config.detection()) > self.now;
         let unwatched = if is_fresh { PathHealth::Healthy } else { PathHealth::Suspect };
         Some(PathQuality {
             pair: id,

@@ -1,9 +1,10 @@
 //! Keepalives: what a pair in use gets where there is no consent, and what keeps a NAT open.
 
 use nilas::sim::{MessageBuilder, NatConfig, Pair, PairSetup, PortAssignment, Sent, SideName, SideSetup, Wire};
-use nilas::{ComponentId, Config, ConnectionState, Datagram, Event, Instant, Received};
+use nilas::{ComponentId, Config, ConnectionState, Datagram, Event, Instant, Received, Renomination, Role};
 
 use crate::help::{ms, secs, setup, states};
+use crate::solo::{Solo, host};
 
 /// Two sides that ask for no consent, and have selected.
 fn connected(name: &str, addresses: u8) -> Pair {
@@ -168,4 +169,30 @@ fn a_nat_that_forgets_after_30_seconds_is_kept_open_by_consent_or_by_keepalives(
     // Without either the NAT does forget.
     let rare = Config::default().with_consent(false).with_keepalive_interval(secs(3600));
     assert_eq!(arrives_after_ten_minutes(&mut forgetful("S049", rare).build()), [0, 0]);
+}
+
+/// Nobody asks the pair in use, so that it says nothing if nothing is heard of it; one that was heard later is not better.
+#[test]
+fn without_consent_silence_moves_nobody_to_a_pair_that_was_heard_later() {
+    for draft in [Renomination::Draft2016, Renomination::Draft2026] {
+        let mut solo = Solo::with(Role::Controlling, Config::default().with_detection(secs(8)));
+        let hosts = ["203.0.113.1:6000", "203.0.113.1:6001"].map(host);
+        solo.describe_as(Some(draft), hosts.to_vec());
+        // The one in use has not been heard of for longer than the detection takes, the other one has.
+        for _ in 0..500 {
+            for (out, request) in solo.take_requests() {
+                let is_late = out.destination.port() == 6001 && solo.now < crate::help::at(3000);
+                if !is_late {
+                    let answer = solo.success(request.id, out.source);
+                    let _ = solo.receive_at(out.destination, out.source, &answer);
+                }
+            }
+            solo.run_for(ms(20));
+        }
+        solo.end_of_candidates();
+        let valid = solo.agent.pairs().filter(|pair| pair.is_valid).count();
+        assert_eq!((valid, solo.agent.stats().nominations), (2, 1), "{draft:?}");
+        let selected = solo.agent.selected_pair(solo.stream, ComponentId::RTP).unwrap();
+        assert_eq!(selected.remote_address.port(), 6000);
+    }
 }

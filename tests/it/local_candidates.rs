@@ -132,6 +132,22 @@ fn a_call_that_is_wrong_is_a_typed_error_and_changes_nothing() {
 }
 
 #[test]
+fn a_candidate_that_is_gone_before_it_is_taken_leaves_nothing_to_do() {
+    let mut lone = new(1);
+    add(&mut lone, 1, "192.0.2.1:5000").unwrap();
+    lone.take_events();
+    for _ in 0..3 {
+        let stream = lone.streams[0];
+        let other = address("192.0.2.2:5000");
+        let id = lone.agent.add_socket(lone.now, stream, component(1), Transport::Udp, other).unwrap();
+        lone.agent.remove_local_candidate(lone.now, stream, id).unwrap();
+        assert!(lone.agent.poll_transmit(lone.now, &mut Vec::new()).is_none());
+        assert_eq!(lone.agent.poll_event(), None);
+        assert!(lone.agent.poll_timeout().is_none_or(|at| at > lone.now), "it wants to be called at once");
+    }
+}
+
+#[test]
 fn a_socket_that_is_added_twice_keeps_its_name() {
     let mut lone = new(1);
     let (now, stream) = (lone.now, lone.streams[0]);

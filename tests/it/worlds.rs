@@ -8,13 +8,13 @@ use nilas::{ComponentId, ConnectionState, Instant};
 use crate::help::{ms, secs};
 
 /// Worlds that do not end as they should, each for a reason that is still to be mended: take one off when it is.
-const KNOWN: [u64; 8] = [
+const KNOWN: [u64; 5] = [
     // Two pairs are selected in a relayed world after a NAT has forgotten.
     120,
     // Nothing is told of the end of candidates before the next call, after a restart while a server is asked.
     142, 179, // A restart behind a NAT that maps by address.
     176, // A request to a TURN server waits for the next call, without consent.
-    61, 81, 151, 235,
+    81,
 ];
 
 /// So many worlds in each run of the tests; `cargo run --release --example worlds` runs as many as are wanted.
