@@ -15,6 +15,8 @@
 mod candidate_line;
 #[path = "../fuzz/run/datagram.rs"]
 mod datagram;
+#[path = "../fuzz/run/host.rs"]
+mod host;
 #[path = "../fuzz/run/sdp.rs"]
 mod sdp;
 #[path = "../fuzz/run/tcp_stream.rs"]
@@ -85,6 +87,27 @@ fn streams_of_random_steps_are_taken_alike_however_they_are_split() {
             })
             .collect();
         tcp_stream::run(&input);
+    }
+}
+
+/// Req: 7675-5.1-b
+/// Req: proj-flood-a
+#[test]
+fn whatever_an_application_calls_and_hears_the_agent_is_within_its_limits() {
+    replay("host", host::run);
+}
+
+#[test]
+fn whatever_an_application_calls_and_hears_at_random_the_agent_is_within_its_limits() {
+    let mut state = 11_u64;
+    for _ in 0..60 {
+        let input: Vec<u8> = (0..260)
+            .map(|_| {
+                state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+                (state >> 33) as u8
+            })
+            .collect();
+        host::run(&input);
     }
 }
 
