@@ -130,7 +130,8 @@ impl LocalCandidates {
         self.list.get(place)
     }
 
-    /// The candidate with this address, preferably one whose packets leave from `base`.
+    /// The candidate that a peer sees by this address when packets leave from `base`: one of that base, or another host, whose
+    /// address it is. A reflexive one of another base it is not: the NAT has given its address away.
     pub(crate) fn find(
         &self,
         component: ComponentId,
@@ -144,7 +145,11 @@ impl LocalCandidates {
         };
         let mut with_address = self.list.iter().filter(is_it);
         let first = with_address.next()?;
-        Some(if first.base == base { first } else { with_address.find(|local| local.base == base).unwrap_or(first) })
+        if first.base == base {
+            return Some(first);
+        }
+        let of_base = with_address.find(|local| local.base == base);
+        of_base.or(Some(first).filter(|first| first.is_host()))
     }
 
     /// The candidate with this address and base that makes another one redundant (RFC 8445 §5.1.3): of the same transport, and

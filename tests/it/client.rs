@@ -168,6 +168,27 @@ fn a_mapped_address_that_is_another_of_our_hosts_makes_the_pair_of_that_one_vali
     assert_eq!(solo.agent.pairs().count(), 2);
 }
 
+/// Req: 8445-7.2.5.3.2-a
+#[test]
+fn an_address_that_the_nat_has_given_from_one_socket_to_another_makes_the_pair_valid_that_was_checked() {
+    for role in [Role::Controlling, Role::Controlled] {
+        let mut solo = Solo::new(role);
+        let (other, mapped) = (address("198.51.100.9:5009"), address("192.0.2.9:4321"));
+        solo.add_socket("198.51.100.9:5009");
+        solo.agent.add_server_reflexive(solo.now, solo.stream, other, mapped, None).unwrap();
+        solo.drain();
+        solo.describe(vec![host("203.0.113.1:6000")]);
+        let check = solo.last();
+        assert_eq!(check.source, solo.local);
+        let answer = solo.success(check.request().id, mapped);
+        solo.receive(&answer);
+        let valid: Vec<_> = solo.agent.pairs().filter(|pair| pair.is_valid).collect();
+        let [valid] = valid.as_slice() else { panic!("{valid:?}") };
+        assert_eq!((valid.base, valid.local.socket_address()), (solo.local, Some(mapped)), "{role:?}");
+        assert_eq!(valid.local.kind(), CandidateKind::PeerReflexive);
+    }
+}
+
 /// Req: 8445-7.2.5.3.2-b
 #[test]
 fn the_valid_pair_of_a_peer_reflexive_remote_candidate_has_the_priority_of_its_check() {
