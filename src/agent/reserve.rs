@@ -78,9 +78,13 @@ impl Agent {
             SelectionDecision::Move(pair) if others.iter().any(|other| other.pair == pair) => {
                 self.start_nomination(place, pair, false);
             }
-            SelectionDecision::KeepUntil(at) => decide_at = Some(at).filter(|at| *at > self.now),
+            SelectionDecision::KeepUntil(at) => decide_at = Some(at),
             SelectionDecision::Keep | SelectionDecision::Move(_) => {}
         }
+        // What the policy sees of pairs that nobody watches changes by itself.
+        let unwatched = |one: &&PathQuality| one.health == PathHealth::Healthy && self.consent(one.pair).is_none();
+        let stale_at = others.iter().filter(unwatched).map(|one| after(one.answered_at, self.config.detection())).min();
+        let decide_at = earliest(decide_at, stale_at).filter(|at| *at > self.now);
         if let Some(component) = self.component_mut(place) {
             component.decide_at = decide_at;
         }

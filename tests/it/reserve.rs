@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use nilas::sim::{Pair, PairSetup, SideName};
+use nilas::sim::{Pair, PairSetup, SideName, SideSetup};
 use nilas::{
     ComponentId, Config, ConnectionState, Event, Instant, PairView, PathHealth, Renomination, SocketOptions, Transport,
 };
@@ -56,6 +56,24 @@ fn longest_gaps(pair: &mut Pair, time: Duration) -> [Duration; 2] {
         }
     }
     longest
+}
+
+#[test]
+fn without_consent_nobody_leaves_a_pair_for_one_that_comes_to_work_later() {
+    for draft in [Renomination::Draft2016, Renomination::Draft2026] {
+        let is_mute = |side: &mut SideSetup| side.config = side.config.clone().with_consent(false);
+        let mut pair = two_ways("mute").renomination(draft).left(is_mute).right(is_mute).build();
+        let (host, second) = (pair.host(SideName::L), pair.l.sockets()[1].ip());
+        pair.network.set_interface_up(host, second, false).unwrap();
+        assert!(pair.run_until_selected(secs(3)));
+        // Longer than an answer lets a pair count as alive, and then as long as rounds of failed pairs are apart.
+        pair.run_for(secs(12));
+        pair.network.set_interface_up(host, second, true).unwrap();
+        pair.run_for(secs(120));
+        let valid = pair.l.agent.pairs().filter(|pair| pair.is_valid).count();
+        assert_eq!((valid, pair.l.selections(), pair.r.selections()), (2, 1, 1), "{draft:?}");
+        assert!(pair.agrees());
+    }
 }
 
 /// S109
