@@ -194,6 +194,12 @@ impl Agent {
         self.gatherer.remove(|task| task.stream == stream && task.candidate.is_none());
     }
 
+    /// Ends what is asked of a server, which may have been the last that the end of the candidates has waited for.
+    pub(super) fn end_task(&mut self, task: TaskId, end: End) {
+        self.gatherer.finish(task, self.now, end);
+        self.is_dirty = true;
+    }
+
     /// Does what is due.
     pub(super) fn expire_gathering(&mut self) {
         if self.gatherer.deadline().is_none_or(|at| at > self.now) {
@@ -288,9 +294,9 @@ impl Agent {
             ServerAnswer::Refused(500..=599, _) if self.gatherer.retry(task, self.now) => {}
             // Whatever it is, ALTERNATE-SERVER included: without credentials it is not believed (RFC 8445 §5.1.1.2).
             ServerAnswer::Refused(code, text) => {
-                self.gatherer.finish(task, self.now, End::Refused(code, text.into()));
+                self.end_task(task, End::Refused(code, text.into()));
             }
-            ServerAnswer::Unusable => self.gatherer.finish(task, self.now, End::Silent),
+            ServerAnswer::Unusable => self.end_task(task, End::Silent),
         }
         Some(Ok(()))
     }
@@ -315,7 +321,7 @@ impl Agent {
         mapped: SocketAddr,
     ) {
         let added = self.add_server_reflexive(self.now, stream, base, mapped, Some(server.ip()));
-        self.gatherer.finish(task, self.now, end_of(&added));
+        self.end_task(task, end_of(&added));
         let Ok(candidate) = added else { return };
         self.confirm(stream, candidate);
         let is_new = self.gatherer.tasks().all(|other| other.id == task || other.candidate != Some(candidate));

@@ -273,12 +273,6 @@ impl Agent {
         self.relays.touch(id);
     }
 
-    /// Ends a task of gathering, which may be the end of all, or something to tell.
-    fn end_task(&mut self, task: TaskId, end: End) {
-        self.gatherer.finish(task, self.now, end);
-        self.is_dirty = true;
-    }
-
     /// Forgets a relay, and closes its connection.
     fn forget_relay(&mut self, id: RelayId) -> Option<Relay> {
         self.hang_up(id);

@@ -88,7 +88,7 @@ impl Agent {
             Some(ServerAnswer::Unusable) | None => End::Silent,
         };
         let is_of_use = end == End::Answered;
-        self.gatherer.finish(task, self.now, end);
+        self.end_task(task, end);
         if !is_of_use {
             self.end_connection(id, ConnectionEnd::Unused);
         }
@@ -97,7 +97,7 @@ impl Agent {
 
     /// Ends the asking of a server whose connection is over.
     pub(super) fn end_enquiry(&mut self, enquiry: &Enquiry) {
-        self.gatherer.finish(enquiry.task, self.now, End::Silent);
+        self.end_task(enquiry.task, End::Silent);
         self.is_dirty = true;
     }
 

@@ -349,6 +349,25 @@ fn peers_that_both_lost_their_relay_meet_again_after_a_restart() {
     exchange(&mut pair);
 }
 
+/// Req: 8838-13-a
+#[test]
+fn after_a_restart_the_end_of_candidates_is_told_without_another_call_where_the_relay_is_held() {
+    for follows_timer in [false, true] {
+        let mut setup = apart("held relay");
+        setup.follows_timer = follows_timer;
+        let mut pair = setup.build();
+        assert!(pair.run_until_selected(secs(5)));
+        pair.run_for(secs(1));
+        let stream = pair.stream();
+        let now = pair.now();
+        pair.restart(SideName::L, stream);
+        pair.run_for(ms(120));
+        let is_end = |(_, event): &&(_, Event)| matches!(event, Event::EndOfCandidates { generation: 1, .. });
+        let end = pair.l.events.iter().find(is_end).map(|(at, _)| *at);
+        assert!(end.is_some_and(|end| end <= now + ms(100)), "{end:?}");
+    }
+}
+
 /// Scenario: S152
 #[test]
 fn a_redirection_is_followed_and_a_circle_of_them_is_not() {
