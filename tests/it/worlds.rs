@@ -7,24 +7,26 @@ use nilas::{ComponentId, ConnectionState, Instant};
 
 use crate::help::{ms, secs};
 
-/// Worlds that do not end as they should, each for a reason that is still to be mended: take one off when it is.
-const KNOWN: [u64; 5] = [
-    // Two pairs are selected in a relayed world after a NAT has forgotten.
-    120,
-    // Nothing is told of the end of candidates before the next call, after a restart while a server is asked.
-    142, 179, // A restart behind a NAT that maps by address.
-    176, // A request to a TURN server waits for the next call, without consent.
-    81,
-];
+/// So many worlds in each run of the tests. `.ci/figures` runs 300, `cargo run --release --example worlds` as many as are wanted.
+const WORLDS: u64 = 60;
 
-/// So many worlds in each run of the tests; `cargo run --release --example worlds` runs as many as are wanted.
-const WORLDS: u64 = 300;
+/// Worlds beyond those that have found a fault, each of its own kind, or shown that the oracle was wrong.
+const MENDED: [u64; 9] = [
+    // Two pairs had one path, after a TCP peer had opened its connection anew.
+    201, // The end of the candidates waited for the next call, after a restart while a relay was held.
+    142, 179,
+    // A NAT had given an address of one socket to another one, whose pair was taken for that of the first.
+    176, // Without consent, the pair in use was left after 10 s for any other that had answered since.
+    61, 81, 151, 235,
+    // A NAT that had forgotten swapped the ports of two sockets, whose server then took the one for the other.
+    120,
+];
 
 #[test]
 fn random_worlds_end_as_their_topology_says() {
     let (mut connected, mut failed, mut stormy) = (0, 0, 0);
     let mut wrong = Vec::new();
-    for seed in (0..WORLDS).filter(|seed| !KNOWN.contains(seed)) {
+    for seed in (0..WORLDS).chain(MENDED) {
         let Ok(outcome) = catch_unwind(|| World::new(seed).run()) else {
             wrong.push(seed);
             continue;
@@ -41,7 +43,7 @@ fn random_worlds_end_as_their_topology_says() {
 /// S164
 #[test]
 fn a_world_is_the_same_each_time() {
-    for seed in (0..20).filter(|seed| !KNOWN.contains(seed)) {
+    for seed in 0..10 {
         let digest = |world: &World| world.run().digest;
         assert_eq!(digest(&World::new(seed)), digest(&World::new(seed)), "seed {seed}");
     }
@@ -87,6 +89,6 @@ fn compare(seed: u64, setup: &PairSetup) {
 #[test]
 fn an_agent_that_is_polled_only_when_its_timer_says_so_gets_as_far() {
     let is_wrong = |seed: &u64| catch_unwind(|| compare(*seed, World::new(*seed).setup())).is_err();
-    let wrong: Vec<u64> = (0..120).filter(is_wrong).filter(|seed| !KNOWN.contains(seed)).collect();
+    let wrong: Vec<u64> = (0..60).chain(MENDED).filter(is_wrong).collect();
     assert_eq!(wrong, [], "these worlds differ, or break an invariant");
 }
