@@ -1,33 +1,13 @@
 //! TCP connections as the agent sees them: it asks for them, and is told what becomes of them.
 
+use crate::types::ConnectionId;
 use alloc::boxed::Box;
 use core::fmt;
 use core::net::SocketAddr;
 
-/// Names a connection of one agent; never used again for another.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct ConnectionId {
-    /// Counts up with each connection.
-    pub(crate) serial: u64,
-    /// Where it is kept.
-    pub(crate) slot: u32,
-}
-
 impl crate::queue::Slotted for ConnectionId {
     fn slot(self) -> u32 {
         self.slot
-    }
-}
-
-impl fmt::Display for ConnectionId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.serial.fmt(f)
-    }
-}
-
-impl fmt::Debug for ConnectionId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "ConnectionId({})", self.serial)
     }
 }
 

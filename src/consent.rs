@@ -19,24 +19,10 @@ mod hint;
 use core::time::Duration;
 
 use self::hint::Hint;
-use crate::random::Random;
-use crate::time::{Instant, after, earliest};
+use crate::types::{Instant, PathHealth, Random, after, earliest};
 
 /// How long consent lasts after an answer (RFC 7675 §5.1).
 pub(crate) const EXPIRY: Duration = Duration::from_secs(30);
-
-/// How a path in use is doing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[non_exhaustive]
-pub enum PathHealth {
-    /// The peer answers.
-    Healthy,
-    /// An answer is missing; the path is probed, and used as before.
-    Suspect,
-    /// Nothing was heard for [`Config::with_detection`](crate::Config::with_detection). The path is still probed, and
-    /// data may be sent until consent expires.
-    Lost,
-}
 
 /// What a pair is watched for, and how often it is asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -447,7 +433,7 @@ impl Consent {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::random::Seed;
+    use crate::types::Seed;
 
     const BASE: Duration = Duration::from_secs(5);
     const DETECTION: Duration = Duration::from_secs(10);

@@ -7,7 +7,7 @@ use core::str::FromStr;
 
 use crate::candidate::is_ice_char;
 use crate::config::limits;
-use crate::random::Random;
+use crate::types::Random;
 
 /// Username fragment: 4 to 256 of letters, digits, `+` and `/` (RFC 8839 §5.4).
 ///
@@ -224,7 +224,7 @@ fn ice_chars(random: &mut Random, count: usize) -> Box<str> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::random::Seed;
+    use crate::types::Seed;
     use alloc::format;
     use alloc::string::ToString;
 

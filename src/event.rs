@@ -5,14 +5,14 @@ use alloc::sync::Arc;
 use core::net::{IpAddr, SocketAddr};
 use core::time::Duration;
 
-use crate::agent::{ConnectionState, GatheringState, Role, StateReason};
-use crate::candidate::{Candidate, CandidateId};
-use crate::connection::{ConnectionEnd, ConnectionId};
-use crate::consent::PathHealth;
+use crate::candidate::Candidate;
+use crate::connection::ConnectionEnd;
 use crate::credentials::Ufrag;
-use crate::pair::{CandidatePairState, PairId};
-use crate::stream::{ComponentId, StreamId};
-use crate::time::Instant;
+use crate::pair::CandidatePairState;
+use crate::types::{
+    CandidateId, ComponentId, ConnectionId, ConnectionState, GatheringState, Instant, PairId, PathHealth, Role,
+    StateReason, StreamId,
+};
 
 /// Something that happened. New kinds may come with any version.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -113,7 +113,6 @@ extern crate alloc;
 #[cfg(feature = "std")]
 extern crate std;
 
-mod address;
 mod agent;
 mod candidate;
 mod check;
@@ -129,7 +128,6 @@ pub mod guide;
 mod nomination;
 mod pair;
 mod queue;
-mod random;
 mod replay;
 mod route;
 mod sdp;
@@ -138,46 +136,37 @@ mod send_failure;
 #[cfg(feature = "sim")]
 pub mod sim;
 mod stats;
-mod stream;
 mod stun;
 mod tcp;
-mod time;
-mod traffic_class;
 mod transmit;
 #[cfg(feature = "turn")]
 mod turn;
+mod types;
 mod work;
 
 pub use agent::{
-    AcceptConnectionError, AddLocalCandidateError, AddRemoteCandidateError, AddStreamError, Agent, ConnectionState,
-    GatherError, GatheringState, LocalCandidateView, NominateError, PairView, PathReport, Received,
-    RemoteCandidateOutcome, RemoteCandidateView, RemoteDescription, RemoteDescriptionOutcome, RemoveCandidateError,
-    Renomination, Role, SendError, SetRemoteDescriptionError, SocketOptions, StateReason, UnknownPair, UnknownStream,
-    UnusableAddress,
+    AddLocalCandidateError, AddRemoteCandidateError, AddStreamError, Agent, CandidateListing, CandidateStats,
+    GatherError, LocalCandidateView, NominateError, PairView, PathReport, Received, RemoteCandidateOutcome,
+    RemoteCandidateView, RemoteDescription, RemoteDescriptionOutcome, RemoveCandidateError, SendError,
+    SetRemoteDescriptionError, TransportStats, UnknownPair, UnknownStream,
 };
-pub use agent::{CandidateListing, CandidateStats, TransportStats};
 pub use candidate::{
-    Candidate, CandidateAddress, CandidateId, CandidateKind, Foundation, HostAddress, ParseFoundationError, Priority,
-    RemoteFilter, TcpType, TransportOrder, TypePreferences,
+    Candidate, CandidateAddress, CandidateKind, Foundation, HostAddress, ParseFoundationError, Priority, RemoteFilter,
+    SocketOptions, TcpType, TransportOrder, TypePreferences, UnusableAddress,
 };
 pub use checklist::ChecklistState;
 pub use config::{Config, ConfigError, NominationChoice, RelayFamilies, RtoFormula};
-pub use connection::{ConnectionEnd, ConnectionEvent, ConnectionId, ConnectionRequest, ConnectionSecurity};
-pub use consent::PathHealth;
+pub use connection::{ConnectionEnd, ConnectionEvent, ConnectionRequest, ConnectionSecurity};
 pub use credentials::{CredentialPart, Credentials, ParseCredentialError, Password, Ufrag};
 pub use demux::{DataFilter, PacketKind};
 pub use event::Event;
 pub use gather::{
     AddressFilter, AddressMapping, CandidateTypes, IceServer, IceServerKind, MappingMode, ParseIceServerError,
-    RelayProtocol,
 };
 pub use nomination::{
     ApplicationNominates, BetterPairs, NominationDecision, NominationPolicy, NominationView, SettleWindow, ValidPair,
 };
-pub use pair::{CandidatePairState, PairId, PairPriority, PairStats};
-pub use random::Seed;
-#[cfg(feature = "os-rng")]
-pub use random::SeedError;
+pub use pair::{CandidatePairState, PairPriority, PairStats};
 pub use route::Route;
 pub use sdp::{
     AddIceCandidateError, AnswerError, AppendCandidateError, CredentialsChange, IceCandidateInit, IceDescription,
@@ -190,11 +179,14 @@ pub use selection::{
 };
 pub use send_failure::SendFailure;
 pub use stats::{AgentStats, DropReason};
-pub use stream::{ComponentId, StreamId};
-pub use tcp::{Admission, Doorman};
-pub use time::Instant;
-pub use traffic_class::{Ecn, TrafficClass};
-pub use transmit::{Datagram, Payload, Transmit, Transport};
+pub use tcp::{AcceptConnectionError, Admission, Doorman};
+pub use transmit::{Datagram, Payload, Transmit};
+#[cfg(feature = "os-rng")]
+pub use types::SeedError;
+pub use types::{
+    CandidateId, ComponentId, ConnectionId, ConnectionState, Ecn, GatheringState, Instant, PairId, PathHealth,
+    RelayProtocol, Renomination, Role, Seed, StateReason, StreamId, TrafficClass, Transport,
+};
 
 /// The examples of the README, compiled.
 #[cfg(doctest)]

@@ -4,8 +4,8 @@ use core::fmt;
 use core::time::Duration;
 
 use crate::candidate::CandidateKind;
-use crate::pair::{PairId, PairPriority};
-use crate::time::{Instant, after};
+use crate::pair::PairPriority;
+use crate::types::{Instant, PairId, after};
 
 /// Decides which valid pair a controlling agent nominates, and when (RFC 8445 §8.1.1).
 ///
@@ -138,8 +138,8 @@ impl NominationPolicy for ApplicationNominates {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::agent::Role;
     use crate::candidate::Priority;
+    use crate::types::Role;
 
     fn decide(
         local: CandidateKind,

@@ -123,7 +123,7 @@ mod tests {
     use alloc::vec::Vec;
 
     use super::*;
-    use crate::random::{Random, Seed};
+    use crate::types::{Random, Seed};
 
     impl Slotted for u32 {
         fn slot(self) -> u32 {

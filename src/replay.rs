@@ -4,8 +4,8 @@ use alloc::boxed::Box;
 use core::fmt;
 
 use crate::config::limits;
-use crate::random::Random;
 use crate::stun::TransactionId;
+use crate::types::Random;
 
 /// A memory of transactions: what was recorded is known through at least [`WINDOW`](Self::WINDOW) later ones, without
 /// exception; of others a few are taken for known.
@@ -361,7 +361,7 @@ mod tests {
     use alloc::vec::Vec;
 
     use super::*;
-    use crate::random::Seed;
+    use crate::types::Seed;
 
     fn random(name: &str) -> Random {
         Random::new(&Seed::from_name(name))

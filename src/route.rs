@@ -4,12 +4,7 @@ use core::net::SocketAddr;
 
 use bytes::BufMut;
 
-use crate::connection::ConnectionId;
-use crate::pair::PairId;
-use crate::stream::{ComponentId, StreamId};
-use crate::time::Instant;
-use crate::traffic_class::TrafficClass;
-use crate::transmit::Transport;
+use crate::types::{ComponentId, ConnectionId, Instant, PairId, StreamId, TrafficClass, Transport};
 
 /// The way that the data of a component takes at the moment, from [`Agent::route`](crate::Agent::route).
 ///

@@ -9,9 +9,8 @@ use core::fmt;
 use core::time::Duration;
 
 use crate::candidate::CandidateKind;
-use crate::consent::PathHealth;
-use crate::pair::{PairId, PairPriority};
-use crate::time::{Instant, after};
+use crate::pair::PairPriority;
+use crate::types::{Instant, PairId, PathHealth, after};
 
 /// Decides when a controlling agent nominates another pair of a component that has its selected pair.
 ///
@@ -206,8 +205,8 @@ impl SelectionPolicy for ApplicationSelects {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::agent::Role;
     use crate::candidate::Priority;
+    use crate::types::Role;
 
     fn at(ms: u64) -> Instant {
         after(Instant::ZERO, Duration::from_millis(ms))

@@ -1,31 +1,8 @@
 //! What crosses the boundary between the agent and the network.
 
-use core::fmt;
 use core::net::SocketAddr;
 
-use crate::connection::ConnectionId;
-use crate::pair::PairId;
-use crate::traffic_class::{Ecn, TrafficClass};
-
-/// Transport protocol of a datagram or candidate (RFC 8445 §5.1, RFC 6544 §4.5).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[non_exhaustive]
-pub enum Transport {
-    /// UDP: one datagram is one packet.
-    Udp,
-    /// TCP: packets are framed as RFC 4571 says.
-    Tcp,
-}
-
-impl fmt::Display for Transport {
-    /// Writes the lower-case token that browsers put in a candidate line.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Udp => "udp",
-            Self::Tcp => "tcp",
-        })
-    }
-}
+use crate::types::{ConnectionId, Ecn, PairId, TrafficClass, Transport};
 
 /// A datagram that arrived from the network.
 ///

@@ -8,8 +8,9 @@ use super::Agent;
 use super::stream_data::{Component, Stream};
 use crate::check::Purpose;
 use crate::config::limits;
-use crate::pair::{CandidatePair, CandidatePairState, PairId};
+use crate::pair::{CandidatePair, CandidatePairState};
 use crate::stun::TransactionId;
+use crate::types::PairId;
 
 /// Fails with a text unless the condition holds.
 macro_rules! require {

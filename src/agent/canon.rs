@@ -7,9 +7,8 @@ use core::fmt::Write;
 
 use super::Agent;
 use crate::check::TransactionKey;
-use crate::pair::PairId;
-use crate::stream::{ComponentId, StreamId};
 use crate::stun::TransactionId;
+use crate::types::{ComponentId, PairId, StreamId};
 
 /// The names that are drawn at random, in an order that does not depend on them.
 #[derive(Clone, Debug, Default)]

@@ -7,19 +7,17 @@ use alloc::boxed::Box;
 
 use smallvec::SmallVec;
 
-use super::state::{StreamFacts, stream_state};
+use super::Agent;
+use super::facts::{StreamFacts, stream_state};
 use super::stream_data::{Attempt, Component};
-use super::{Agent, ConnectionState, Role, StateReason};
 use crate::candidate::CandidateKind;
 use crate::check::{Mapping, Transaction};
 use crate::checklist::ChecklistState;
 use crate::config::{NominationChoice, limits};
-use crate::consent::PathHealth;
 use crate::event::Event;
 use crate::nomination::{BetterPairs, NominationDecision, NominationView, ValidPair};
-use crate::pair::{CandidatePair, Nomination, PairId, PairPriority};
-use crate::stream::{ComponentId, StreamId};
-use crate::time::after;
+use crate::pair::{CandidatePair, Nomination, PairPriority};
+use crate::types::{ComponentId, ConnectionState, PairId, PathHealth, Role, StateReason, StreamId, after};
 
 type Place = (StreamId, ComponentId);
 

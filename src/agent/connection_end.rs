@@ -9,12 +9,12 @@ use smallvec::SmallVec;
 use super::Agent;
 use crate::candidate::TcpType;
 use crate::check::{Purpose, Transaction, TransactionKey};
-use crate::connection::{ConnectionEnd, ConnectionId};
-use crate::consent::{self, PathHealth};
+use crate::connection::ConnectionEnd;
+use crate::consent;
 use crate::event::Event;
-use crate::pair::{CandidatePair, CandidatePairState, PairId, Path};
+use crate::pair::{CandidatePair, CandidatePairState};
 use crate::tcp::{Carrier, Connection, Owner, Stage};
-use crate::time::after;
+use crate::types::{ConnectionId, PairId, Path, PathHealth, after};
 
 impl Agent {
     /// How long a connection that no pair needs stays: late answers, and data of the peer. Where consent was taken back, it

@@ -4,21 +4,19 @@
 use core::net::SocketAddr;
 use core::time::Duration;
 
-use super::error::AcceptConnectionError;
 use super::input::{Arrival, Received};
-use super::pairing::{canonical, path};
 use super::{Agent, Socket};
 use crate::candidate::TcpType;
 use crate::check::{Purpose, TransactionKey};
 use crate::config::limits;
-use crate::connection::{ConnectionEnd, ConnectionEvent, ConnectionId, ConnectionRequest, ConnectionSecurity};
-use crate::consent::PathHealth;
-use crate::pair::{CandidatePair, Flow, PairId, Path};
+use crate::connection::{ConnectionEnd, ConnectionEvent, ConnectionRequest, ConnectionSecurity};
+use crate::pair::CandidatePair;
 use crate::stats::DropReason;
 use crate::stun::{Scratch, looks_like_stun};
-use crate::tcp::{Carrier, Connection, Frame, Owner, Stage};
-use crate::time::after;
-use crate::transmit::{Datagram, Transport};
+use crate::tcp::{AcceptConnectionError, Carrier, Connection, Frame, Owner, Stage};
+use crate::transmit::Datagram;
+use crate::types::address::canonical;
+use crate::types::{ConnectionId, Flow, PairId, Path, PathHealth, Transport, after};
 
 /// Whether a message of a pair can leave.
 #[derive(Clone, Copy, Debug)]
@@ -92,7 +90,7 @@ impl Agent {
         let (local, remote) = (canonical(local), canonical(remote));
         let socket = self.sockets.get(&(Transport::Tcp, local)).copied();
         let Socket { stream, component, .. } = socket.ok_or(E::UnknownAddress(local))?;
-        let path = path(Transport::Tcp, local, remote);
+        let path = Path::new(Transport::Tcp, local, remote);
         if let Err(refusal) = self.make_room_for(&path) {
             self.stats.connections_refused += 1;
             return Err(refusal);

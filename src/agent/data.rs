@@ -3,14 +3,12 @@
 use bytes::BufMut;
 
 use super::wrap::Leaving;
-use super::{Agent, ConnectionState, SendError, UnknownStream};
+use super::{Agent, SendError, UnknownStream};
 use crate::consent::{self, Consent};
-use crate::pair::{CandidatePair, PairId};
+use crate::pair::CandidatePair;
 use crate::route::Route;
-use crate::stream::{ComponentId, StreamId};
-use crate::time::{Instant, after};
-use crate::traffic_class::{Ecn, TrafficClass};
-use crate::transmit::{Payload, Transmit, Transport};
+use crate::transmit::{Payload, Transmit};
+use crate::types::{ComponentId, ConnectionState, Ecn, Instant, PairId, StreamId, TrafficClass, Transport, after};
 
 /// Where data may go.
 #[derive(Clone, Copy, Debug)]

@@ -4,13 +4,11 @@ use core::net::SocketAddr;
 
 use super::Agent;
 use super::stream_data::Stream;
-use crate::agent::Role;
 use crate::candidate::{Candidate, CandidateKind, LocalCandidate, TcpType};
 use crate::checklist::ChecklistState;
 use crate::pair::CandidatePair;
 use crate::sdp::{IceMedia, IceOptions, RemoteCandidate};
-use crate::stream::{ComponentId, StreamId};
-use crate::transmit::Transport;
+use crate::types::{ComponentId, Role, StreamId, Transport};
 
 /// Which local candidates a description lists once a pair of each component is nominated (RFC 8839 §4.4.1).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -3,9 +3,10 @@
 use alloc::vec::Vec;
 use core::time::Duration;
 
-use crate::candidate::{Candidate, CandidateId};
+use crate::candidate::Candidate;
 use crate::credentials::Credentials;
 use crate::sdp::IceOptions;
+use crate::types::{CandidateId, Renomination};
 
 /// The peer's description of a stream: what signalling has told (RFC 8445 §5.4, RFC 8839 §5).
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -93,33 +94,6 @@ impl RemoteDescription {
     pub fn with_candidates(mut self, candidates: Vec<Candidate>) -> Self {
         self.candidates = candidates;
         self
-    }
-}
-
-/// How a controlling agent may change its mind: it nominates another pair of a component, with a higher value, and both
-/// sides move to it. Both have to list the option (RFC 8839 §5.6); otherwise a component is nominated once (RFC 8445 §8.1.1).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[non_exhaustive]
-pub enum Renomination {
-    /// draft-thatcher-ice-renomination-01, option `renomination`: a value of 24 bits in the attribute that libwebrtc uses.
-    /// The largest value counts, and among nominations without one the last.
-    Draft2016,
-    /// draft-thatcher-tsvwg-renomination, option `renomination2`: the attribute NOMINATION with a value of 32 bits, of which
-    /// only one above all before counts.
-    Draft2026,
-}
-
-impl Renomination {
-    /// The one that these options list; the later draft if they list both.
-    #[must_use]
-    pub fn of(options: &IceOptions) -> Option<Self> {
-        if options.renomination2() {
-            Some(Self::Draft2026)
-        } else if options.renomination() {
-            Some(Self::Draft2016)
-        } else {
-            None
-        }
     }
 }
 

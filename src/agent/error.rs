@@ -1,11 +1,10 @@
 //! What can be wrong with a call. A call that fails changes nothing.
 
 use alloc::boxed::Box;
-use core::net::{IpAddr, SocketAddr};
+use core::net::SocketAddr;
 
-use crate::candidate::CandidateId;
-use crate::pair::PairId;
-use crate::stream::{ComponentId, StreamId};
+use crate::candidate::UnusableAddress;
+use crate::types::{CandidateId, ComponentId, PairId, StreamId};
 
 /// The agent has no stream of this name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -73,39 +72,6 @@ pub enum AddLocalCandidateError {
     Closed,
 }
 
-/// Why an address cannot be that of a candidate.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum UnusableAddress {
-    /// 0.0.0.0 or `::`.
-    #[error("it is unspecified")]
-    Unspecified,
-    /// Port 0.
-    #[error("its port is 0")]
-    PortZero,
-    /// 127.0.0.0/8 or `::1`; see [`Config::with_loopback`](crate::Config::with_loopback).
-    #[error("it is a loopback address")]
-    Loopback,
-    /// A multicast or broadcast address.
-    #[error("it is not a unicast address")]
-    NotUnicast,
-    /// A link-local address, 169.254.0.0/16 or `fe80::/10`, named by somebody who is not on that link.
-    #[error("it is a link-local address of elsewhere")]
-    LinkLocal,
-    /// A deprecated IPv4-compatible address, `::/96`.
-    #[error("it is a deprecated IPv4-compatible address")]
-    Ipv4Compatible,
-    /// An IPv4-mapped address, `::ffff:0:0/96`. It does not occur: such an address counts as the IPv4 address in it.
-    #[error("it is an IPv4-mapped address")]
-    Ipv4Mapped,
-    /// One that is left out by [`Config::with_address_filter`](crate::Config::with_address_filter).
-    #[error("it is left out by the configuration")]
-    Excluded,
-    /// A deprecated site-local address, `fec0::/10`.
-    #[error("it is a deprecated site-local address")]
-    SiteLocal,
-}
-
 /// Why candidates are not gathered.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -164,30 +130,6 @@ pub enum AddRemoteCandidateError {
     /// The end of the remote candidates was signalled (RFC 8838 §11).
     #[error("the end of the remote candidates was signalled")]
     AfterEndOfCandidates,
-    /// The agent is closed.
-    #[error("the agent is closed")]
-    Closed,
-}
-
-/// Why a connection of the peer was not accepted. It has to be closed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum AcceptConnectionError {
-    /// No TCP candidate that accepts connections has this address.
-    #[error("no candidate accepts connections at {0}")]
-    UnknownAddress(SocketAddr),
-    /// There are [`Config::with_max_connections`](crate::Config::with_max_connections) accepted connections, and none that
-    /// could make room.
-    #[error("there are {0} accepted connections already")]
-    TooMany(usize),
-    /// There are [`Config::with_max_connections_per_address`](crate::Config::with_max_connections_per_address) from the
-    /// same IPv4 address or IPv6 /64.
-    #[error("there are {0} accepted connections from that address already")]
-    TooManyFromAddress(usize),
-    /// Nobody at this address is talked to: [`Config::with_remote_filter`](crate::Config::with_remote_filter) leaves it out, or
-    /// it is a loopback or link-local address while that of the candidate is neither.
-    #[error("nobody at {0} is talked to")]
-    ExcludedAddress(IpAddr),
     /// The agent is closed.
     #[error("the agent is closed")]
     Closed,

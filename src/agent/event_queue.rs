@@ -7,10 +7,10 @@
 
 use alloc::collections::VecDeque;
 
-use super::ConnectionState;
 use super::outbox::Outgoing;
 use crate::config::limits;
 use crate::event::Event;
+use crate::types::ConnectionState;
 
 /// Kinds of events that have a share.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -215,13 +215,15 @@ mod tests {
     use core::time::Duration;
 
     use super::*;
-    use crate::agent::{GatheringState, Role, StateReason};
-    use crate::candidate::CandidateId;
-    use crate::connection::{ConnectionEnd, ConnectionId};
-    use crate::consent::PathHealth;
-    use crate::pair::{CandidatePairState, PairId};
-    use crate::stream::{ComponentId, StreamId};
-    use crate::time::Instant;
+    use crate::connection::ConnectionEnd;
+    use crate::pair::CandidatePairState;
+    use crate::types::CandidateId;
+    use crate::types::ConnectionId;
+    use crate::types::Instant;
+    use crate::types::PairId;
+    use crate::types::PathHealth;
+    use crate::types::{ComponentId, StreamId};
+    use crate::types::{GatheringState, Role, StateReason};
 
     const MOST: usize = 64;
 

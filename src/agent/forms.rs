@@ -7,10 +7,10 @@ use alloc::collections::BTreeSet;
 use core::net::SocketAddr;
 
 use super::wrap::Leaving;
-use crate::address::mapped;
 use crate::connection::ConnectionRequest;
 use crate::tcp::Owner;
-use crate::transmit::Transport;
+use crate::types::Transport;
+use crate::types::address::mapped;
 
 /// The sockets that were added in mapped form, by their plain addresses.
 #[derive(Clone, Debug, Default)]

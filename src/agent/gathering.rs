@@ -6,22 +6,19 @@ use alloc::boxed::Box;
 use alloc::string::{String, ToString};
 
 use super::outbox::Outgoing;
-use super::pairing::canonical;
 use super::stream_data::Stream;
-use super::{AddLocalCandidateError, Agent, GatherError, GatheringState};
+use super::{AddLocalCandidateError, Agent, GatherError};
+use crate::candidate::TcpType;
 #[cfg(feature = "turn")]
 use crate::candidate::address::judge;
-use crate::candidate::{CandidateId, TcpType};
-use crate::config::Config;
-use crate::config::limits;
+use crate::config::{Config, limits};
 use crate::event::Event;
 use crate::gather::{End, IceServer, IceServerKind, TaskId, TaskKind};
-use crate::pair::Path;
 use crate::stats::DropReason;
-use crate::stream::{ComponentId, StreamId};
 use crate::stun::{Scratch, ServerAnswer, TransactionId, read_answer, write_binding};
-use crate::time::{Instant, after};
-use crate::transmit::{Datagram, Transport};
+use crate::transmit::Datagram;
+use crate::types::address::canonical;
+use crate::types::{CandidateId, ComponentId, GatheringState, Instant, Path, StreamId, Transport, after};
 
 impl Agent {
     /// Most servers of one gathering.
@@ -353,7 +350,7 @@ impl Agent {
     /// When gathering needs attention.
     pub(super) fn gathering_deadline(&self) -> Option<Instant> {
         let start = self.gatherer.next().map(|_| self.pacer.next_start_from(self.now));
-        crate::time::earliest(self.gatherer.deadline(), start)
+        crate::types::earliest(self.gatherer.deadline(), start)
     }
 }
 

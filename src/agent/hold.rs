@@ -1,8 +1,7 @@
 //! Sessions that the user has not accepted yet.
 
 use super::Agent;
-use crate::stream::StreamId;
-use crate::time::{Instant, after};
+use crate::types::{Instant, StreamId, after};
 
 impl Agent {
     /// Withholds connectivity checks, or lets them go: candidates are gathered and signalled, and nothing is sent to the

@@ -1,17 +1,14 @@
 //! What comes in: datagrams and the passing of time. The order of work, one named step per line.
 
 use super::outbox::Reply;
-use super::pairing::{canonical, path};
 use super::{Agent, Socket};
-use crate::candidate::{CandidateId, LocalCandidate};
+use crate::candidate::LocalCandidate;
 use crate::check::{Due, Purpose};
-use crate::pair::{PairId, Path};
 use crate::stats::DropReason;
-use crate::stream::{ComponentId, StreamId};
 use crate::stun::{Class, ErrorReply, Integrity, Message, TransactionId, Unreadable, looks_like_stun, response_id};
-use crate::time::{Instant, after};
-use crate::traffic_class::TrafficClass;
-use crate::transmit::{Datagram, Transport};
+use crate::transmit::Datagram;
+use crate::types::address::canonical;
+use crate::types::{CandidateId, ComponentId, Instant, PairId, Path, StreamId, TrafficClass, Transport, after};
 
 /// What a datagram was.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -110,7 +107,7 @@ impl Agent {
             return Received::Dropped(DropReason::UnknownDestination);
         }
         let generation = self.stream(stream).map_or(0, |data| data.generation);
-        let path = path(datagram.transport, base, canonical(datagram.source));
+        let path = Path::new(datagram.transport, base, canonical(datagram.source));
         let id = response_id(datagram.payload).filter(|_| looks_like_stun(datagram.payload));
         if let Some(result) = id.and_then(|id| self.handle_server_answer(id, datagram)) {
             return result.map_or_else(Received::Dropped, |()| Received::Handled);

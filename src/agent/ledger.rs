@@ -19,10 +19,10 @@ use core::net::SocketAddr;
 use super::Agent;
 use super::outbox::Outgoing;
 use super::stream_data::Stream;
-use crate::candidate::{Candidate, CandidateId, CandidateKind, LocalCandidate};
+use crate::candidate::{Candidate, CandidateKind, LocalCandidate};
 use crate::event::Event;
-use crate::pair::{CandidatePair, CandidatePairState, PairId};
-use crate::stream::StreamId;
+use crate::pair::{CandidatePair, CandidatePairState};
+use crate::types::{CandidateId, PairId, StreamId};
 
 /// What was told.
 #[derive(Clone, Debug, Default)]

@@ -1,17 +1,14 @@
 //! What is different for a lite agent (RFC 8445 §2.5): it has host candidates only, sends no checks, and takes the pairs
 //! that its peer nominates.
 
+use super::Agent;
 use super::stream_data::{Component, EarlyCheck, Stream};
-use super::{Agent, StateReason};
 use crate::checklist::{GroupKey, NewPair};
-use crate::pair::{CandidatePair, Flow, Nomination, PairId, PairPriority, Path};
-use crate::stream::{ComponentId, StreamId};
+use crate::pair::{CandidatePair, Nomination, PairPriority};
 use crate::stun::TransactionId;
-use crate::time::after;
-use crate::transmit::Transport;
+use crate::types::{ComponentId, Flow, PairId, Path, StateReason, StreamId, Transport, after};
 
 use super::conclude::supersedes;
-use super::pairing::path_of;
 
 impl Agent {
     /// Takes a check of the peer: the path is the peer's, and if the check nominates, it is selected (RFC 8445 §7.3.2).
@@ -127,7 +124,7 @@ impl Agent {
         stream: StreamId,
         component: ComponentId,
         (transport, base): (Transport, core::net::SocketAddr),
-        remote: crate::candidate::CandidateId,
+        remote: crate::types::CandidateId,
     ) -> Option<PairId> {
         let data = self.stream(stream)?;
         let ours = data.locals.at_base(component, transport, base)?;
@@ -140,7 +137,7 @@ impl Agent {
             generation: data.generation,
             local: ours.id,
             remote,
-            path: path_of(flow, transport, base, theirs.address),
+            path: Path::of(flow, transport, base, theirs.address),
             priority,
             group: GroupKey { local: ours.foundation, remote: theirs.foundation },
         };

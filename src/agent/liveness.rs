@@ -6,13 +6,12 @@ use core::time::Duration;
 use smallvec::SmallVec;
 
 use super::stream_data::Component;
-use super::{Agent, Role, UnknownStream};
+use super::{Agent, UnknownStream};
 use crate::check::{Purpose, Start, Transaction};
-use crate::consent::{Consent, Demand, Pace, PathHealth};
+use crate::consent::{Consent, Demand, Pace};
 use crate::event::Event;
-use crate::pair::{CandidatePairState, PairId};
-use crate::stream::{ComponentId, StreamId};
-use crate::time::{Instant, after, earliest};
+use crate::pair::CandidatePairState;
+use crate::types::{ComponentId, Instant, PairId, PathHealth, Role, StreamId, after, earliest};
 
 impl Agent {
     /// How long nothing is heard on the pair in use before the peer's alarm is believed.

@@ -13,6 +13,7 @@ mod describe;
 mod description;
 mod error;
 mod event_queue;
+mod facts;
 mod forms;
 mod gathering;
 mod hold;
@@ -42,11 +43,9 @@ mod reserve;
 mod responses;
 mod restart;
 mod revocation;
-mod role;
 mod search;
 mod send_failure;
 mod sockets;
-mod state;
 mod statistics;
 mod stream_data;
 mod stream_gathering;
@@ -65,32 +64,28 @@ use core::time::Duration;
 #[cfg(feature = "sim")]
 pub(crate) use canon::DrawnNames;
 pub use describe::CandidateListing;
-pub use description::{RemoteCandidateOutcome, RemoteDescription, RemoteDescriptionOutcome, Renomination};
+pub use description::{RemoteCandidateOutcome, RemoteDescription, RemoteDescriptionOutcome};
 pub use error::{
-    AcceptConnectionError, AddLocalCandidateError, AddRemoteCandidateError, AddStreamError, GatherError, NominateError,
-    RemoveCandidateError, SendError, SetRemoteDescriptionError, UnknownPair, UnknownStream, UnusableAddress,
+    AddLocalCandidateError, AddRemoteCandidateError, AddStreamError, GatherError, NominateError, RemoveCandidateError,
+    SendError, SetRemoteDescriptionError, UnknownPair, UnknownStream,
 };
 pub use input::Received;
-pub use role::Role;
-pub(crate) use role::{RoleVerdict, Tiebreaker, judge};
-pub use sockets::SocketOptions;
-pub use state::{ConnectionState, GatheringState, StateReason};
 pub use statistics::{CandidateStats, TransportStats};
 pub use view::{LocalCandidateView, PairView, PathReport, RemoteCandidateView};
 
-use crate::candidate::{CandidateId, LocalFoundations, RemoteFoundations};
+use crate::candidate::{LocalFoundations, RemoteFoundations};
 use crate::check::{Pacer, TransactionTable};
 use crate::checklist::ChecklistSet;
 use crate::config::{Config, ConfigError, limits};
 use crate::credentials::{Credentials, Ufrag};
 use crate::event::Event;
 use crate::gather::Gatherer;
-use crate::random::{Random, Seed};
 use crate::stats::AgentStats;
-use crate::stream::{ComponentId, StreamId};
 use crate::tcp::Connections;
-use crate::time::{Instant, last};
-use crate::transmit::Transport;
+use crate::types::{
+    CandidateId, ComponentId, ConnectionState, GatheringState, Instant, Random, Role, Seed, StreamId, Tiebreaker,
+    Transport, last,
+};
 use forms::MappedSockets;
 use ledger::Ledger;
 use outbox::{Outbox, Outgoing};

@@ -18,13 +18,11 @@ use core::time::Duration;
 
 use smallvec::SmallVec;
 
+use super::Agent;
 use super::stream_data::{Detour, EarlyCheck, Rival};
-use super::{Agent, Role};
 use crate::candidate::CandidateKind;
-use crate::consent::PathHealth;
-use crate::pair::{CandidatePair, CandidatePairState, PairId};
-use crate::stream::{ComponentId, StreamId};
-use crate::time::{Instant, after, earliest};
+use crate::pair::{CandidatePair, CandidatePairState};
+use crate::types::{ComponentId, Instant, PairId, PathHealth, Role, StreamId, after, earliest};
 
 type Place = (StreamId, ComponentId);
 

@@ -7,13 +7,12 @@ use core::net::{IpAddr, SocketAddr};
 
 use smallvec::SmallVec;
 
-use super::pairing::canonical;
 use super::{Agent, RemoteCandidateOutcome};
 use crate::candidate::{Candidate, CandidateAddress, mdns};
 use crate::config::limits;
 use crate::event::Event;
-use crate::stream::StreamId;
-use crate::time::Instant;
+use crate::types::address::canonical;
+use crate::types::{Instant, StreamId};
 
 impl Agent {
     /// Says what a name of the peer stands for, which [`Event::ResolveName`] has asked for: its candidates are paired then.

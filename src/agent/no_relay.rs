@@ -7,11 +7,10 @@ use bytes::BufMut;
 use super::Agent;
 use super::input::Received;
 use super::wrap::Leaving;
-use crate::pair::{PairId, Path};
 use crate::route::Framing;
 use crate::stats::DropReason;
-use crate::time::Instant;
 use crate::transmit::{Datagram, Transmit};
+use crate::types::{Instant, PairId, Path};
 
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Relays {
@@ -67,7 +66,7 @@ impl Agent {
 
     pub(super) const fn prepare_relayed_pair(&self, _pair: PairId) {}
 
-    pub(super) const fn awaits_relay(&self, _stream: crate::stream::StreamId) -> bool {
+    pub(super) const fn awaits_relay(&self, _stream: crate::types::StreamId) -> bool {
         false
     }
 
@@ -83,8 +82,8 @@ impl Agent {
 
     pub(super) fn release_relays_of(
         &self,
-        _stream: crate::stream::StreamId,
-        _which: &impl Fn(crate::stream::ComponentId) -> bool,
+        _stream: crate::types::StreamId,
+        _which: &impl Fn(crate::types::ComponentId) -> bool,
     ) {
     }
 

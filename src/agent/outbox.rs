@@ -3,14 +3,12 @@
 use alloc::collections::VecDeque;
 
 use super::event_queue::EventQueue;
-use crate::candidate::CandidateId;
 use crate::check::TransactionKey;
 use crate::config::limits;
 use crate::event::Event;
-use crate::pair::{PairId, Path};
 use crate::queue::Queue;
-use crate::stream::StreamId;
 use crate::stun::{ErrorReply, Integrity, TransactionId};
+use crate::types::{CandidateId, PairId, Path, StreamId};
 
 /// An answer to a request, encoded when it is polled.
 #[derive(Clone, Debug)]

@@ -5,18 +5,18 @@ use core::time::Duration;
 
 use bytes::BufMut;
 
+use super::Agent;
 use super::connections::Carriage;
 use super::outbox::Outgoing;
 use super::stream_data::Attempt;
-use super::{Agent, Renomination, Role};
 use crate::candidate::{CandidateKind, Priority};
 use crate::check::{Purpose, Start, TransactionKey, TransactionTable};
 use crate::config::{RtoFormula, limits};
 use crate::event::Event;
-use crate::pair::{CandidatePair, CandidatePairState, PairId, Path};
+use crate::pair::{CandidatePair, CandidatePairState};
 use crate::stun::{Request, Scratch, TransactionId, write_error, write_keepalive, write_request, write_success};
-use crate::time::{Instant, earliest, last};
-use crate::transmit::{Transmit, Transport};
+use crate::transmit::Transmit;
+use crate::types::{Instant, PairId, Path, Renomination, Role, Transport, earliest, last};
 
 impl Agent {
     /// Longest datagram that the agent writes by itself, in bytes: what any IPv4 path carries (RFC 8489 §6.1).

@@ -2,10 +2,8 @@
 
 use super::error::UnknownPair;
 use super::stream_data::remember;
-use super::{Agent, NominateError, Role, UnknownStream};
-use crate::pair::{PairId, Path};
-use crate::stream::{ComponentId, StreamId};
-use crate::time::Instant;
+use super::{Agent, NominateError, UnknownStream};
+use crate::types::{ComponentId, Instant, PairId, Path, Role, StreamId};
 
 impl Agent {
     /// Nominates a valid pair, whatever the policies say (RFC 8445 §8.1.1). Nominating the one that is being nominated, or

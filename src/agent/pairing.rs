@@ -1,30 +1,27 @@
 //! Candidates of both sides, and the pairs made of them (RFC 8445 §5.1, §6.1.2, RFC 8838 §10 to §12).
 
-use core::net::{IpAddr, Ipv6Addr, SocketAddr, SocketAddrV6};
+use core::net::{IpAddr, SocketAddr};
 
 use smallvec::SmallVec;
 
 use super::outbox::Outgoing;
 use super::stream_data::{EarlyCheck, Keyed, Stream};
 use super::{
-    AddLocalCandidateError, AddRemoteCandidateError, Agent, GatheringState, RemoteCandidateOutcome, RemoteDescription,
-    Socket, SocketOptions, UnusableAddress,
+    AddLocalCandidateError, AddRemoteCandidateError, Agent, RemoteCandidateOutcome, RemoteDescription, Socket,
 };
-use crate::address::{is_mapped, plain, plain_ip};
 use crate::candidate::address::{Scope, judge, scope};
 use crate::candidate::{
-    Candidate, CandidateAddress, CandidateId, CandidateKind, Foundation, LocalCandidate, NewHost, Priority,
-    RemoteCandidate, TcpType,
+    Candidate, CandidateAddress, CandidateKind, Foundation, LocalCandidate, NewHost, Priority, RemoteCandidate,
+    SocketOptions, TcpType, UnusableAddress, check_host_address,
 };
 use crate::checklist::{GroupKey, Insert, NewPair};
-use crate::config::{Config, limits};
+use crate::config::limits;
 use crate::credentials::Credentials;
 use crate::event::Event;
 use crate::gather::{MappingMode, masked};
-use crate::pair::{Flow, PairId, PairPriority, Path};
-use crate::stream::{ComponentId, StreamId};
-use crate::time::{Instant, after};
-use crate::transmit::Transport;
+use crate::pair::PairPriority;
+use crate::types::address::{canonical, is_ipv6_link_local, is_mapped, plain_ip};
+use crate::types::{CandidateId, ComponentId, Flow, GatheringState, Instant, PairId, Path, StreamId, Transport, after};
 
 /// The port of a candidate that has none (RFC 6544 §4.5).
 pub(super) const DISCARD: u16 = 9;
@@ -52,7 +49,7 @@ impl Agent {
             // It has no port before there is a connection: what is signalled is 9 (RFC 6544 §4.5).
             address.set_port(DISCARD);
         }
-        check_local_address(address, &self.config).map_err(|why| E::UnusableAddress(address, why))?;
+        check_host_address(address, self.config.loopback).map_err(|why| E::UnusableAddress(address, why))?;
         if tcp_type == Some(TcpType::Active) {
             let known = self.stream(stream).and_then(|data| data.locals.at_base(component, transport, address));
             if let Some(known) = known {
@@ -64,7 +61,7 @@ impl Agent {
         }
         let mapped = self.config.address_mapping.of(address);
         if let Some((public, _)) = mapped {
-            check_local_address(public, &self.config).map_err(|why| E::UnusableAddress(public, why))?;
+            check_host_address(public, self.config.loopback).map_err(|why| E::UnusableAddress(public, why))?;
         }
         if !self.config.address_filter.allows(address.ip()) {
             return Err(E::UnusableAddress(address, UnusableAddress::Excluded));
@@ -186,7 +183,7 @@ impl Agent {
             return Err(E::ExcludedType);
         }
         let socket = socket.ok_or(E::UnknownBase(base))?;
-        check_local_address(mapped, &self.config).map_err(|why| E::UnusableAddress(mapped, why))?;
+        check_host_address(mapped, self.config.loopback).map_err(|why| E::UnusableAddress(mapped, why))?;
         if let Some(server) = server {
             let why = if mapped.ip().is_loopback() { UnusableAddress::Loopback } else { UnusableAddress::LinkLocal };
             judge(mapped.ip(), server).map_err(|_| E::UnusableAddress(mapped, why))?;
@@ -474,7 +471,7 @@ impl Agent {
             .locals
             .iter()
             .filter(|local| local.candidate.component() == component && !local.candidate.kind().is_reflexive());
-        bases.filter_map(|local| self.set.find(&path_of(flow, transport, local.base, remote.address))).collect()
+        bases.filter_map(|local| self.set.find(&Path::of(flow, transport, local.base, remote.address))).collect()
     }
 
     /// Takes what was signalled in the place of what the peer's checks have shown, in every pair (RFC 8838 §11).
@@ -619,7 +616,7 @@ impl Agent {
         }
         let component = ours.candidate.component();
         let flow = Flow { stream, component, generation: data.generation };
-        let path = path_of(flow, ours.candidate.transport(), ours.base, theirs.address);
+        let path = Path::of(flow, ours.candidate.transport(), ours.base, theirs.address);
         if self.is_vetoed(stream, path) || data.revoked.holds(data.generation, &path) {
             return None;
         }
@@ -679,70 +676,4 @@ pub(super) fn is_compatible(local: &LocalCandidate, remote: &RemoteCandidate) ->
         && local.base.is_ipv4() == remote.address.is_ipv4()
         && judge(remote.address.ip(), local.base.ip()).is_ok()
         && is_ipv6_link_local(local.base) == is_ipv6_link_local(remote.address)
-}
-
-/// The addresses between which packets go; a link-local peer is reached in the scope of our own address.
-pub(super) fn path(transport: Transport, base: SocketAddr, remote: SocketAddr) -> Path {
-    Path { transport, base, remote: in_scope_of(base, remote), flow: None }
-}
-
-/// The same for a component: over TCP it has connections of its own.
-pub(super) fn path_of(flow: Flow, transport: Transport, base: SocketAddr, remote: SocketAddr) -> Path {
-    let flow = Some(flow).filter(|_| transport == Transport::Tcp);
-    Path { flow, ..path(transport, base, remote) }
-}
-
-/// A link-local address in the scope of one of ours; any other as it is.
-pub(super) fn in_scope_of(base: SocketAddr, address: SocketAddr) -> SocketAddr {
-    match (base, address) {
-        (SocketAddr::V6(ours), SocketAddr::V6(theirs)) if is_ipv6_link_local(address) => {
-            SocketAddr::V6(SocketAddrV6::new(*theirs.ip(), theirs.port(), 0, ours.scope_id()))
-        }
-        _ => address,
-    }
-}
-
-fn is_ipv6_link_local(address: SocketAddr) -> bool {
-    matches!(address, SocketAddr::V6(v6) if v6.ip().is_unicast_link_local())
-}
-
-/// The address without what does not tell two of them apart: the mapped form of IPv4, the flow label, and the scope of all but
-/// link-local ones.
-pub(super) fn canonical(address: SocketAddr) -> SocketAddr {
-    match plain(address) {
-        SocketAddr::V4(v4) => SocketAddr::V4(v4),
-        SocketAddr::V6(v6) => {
-            let scope = if v6.ip().is_unicast_link_local() { v6.scope_id() } else { 0 };
-            SocketAddr::V6(SocketAddrV6::new(*v6.ip(), v6.port(), 0, scope))
-        }
-    }
-}
-
-/// Whether an address can be that of a candidate of this host (RFC 8445 §5.1.1.1).
-fn check_local_address(address: SocketAddr, config: &Config) -> Result<(), UnusableAddress> {
-    let ip = address.ip();
-    if address.port() == 0 {
-        return Err(UnusableAddress::PortZero);
-    }
-    if ip.is_unspecified() {
-        return Err(UnusableAddress::Unspecified);
-    }
-    if ip.is_loopback() {
-        return if config.loopback { Ok(()) } else { Err(UnusableAddress::Loopback) };
-    }
-    if ip.is_multicast() || matches!(ip, IpAddr::V4(v4) if v4.is_broadcast()) {
-        return Err(UnusableAddress::NotUnicast);
-    }
-    match ip {
-        IpAddr::V4(_) => Ok(()),
-        IpAddr::V6(v6) if is_ipv4_compatible(v6) => Err(UnusableAddress::Ipv4Compatible),
-        IpAddr::V6(v6) if v6.segments().first().is_some_and(|first| first & 0xffc0 == 0xfec0) => {
-            Err(UnusableAddress::SiteLocal)
-        }
-        IpAddr::V6(_) => Ok(()),
-    }
-}
-
-fn is_ipv4_compatible(ip: Ipv6Addr) -> bool {
-    ip.octets().starts_with(&[0; 12])
 }

@@ -4,8 +4,7 @@ use alloc::vec::Vec;
 
 use super::outbox::Outgoing;
 use super::{AddStreamError, Agent, UnknownStream};
-use crate::stream::StreamId;
-use crate::time::Instant;
+use crate::types::{Instant, StreamId};
 
 impl Agent {
     /// Adds a stream of the candidate pool: its candidates are gathered like those of any other, and kept alive, but their

@@ -14,18 +14,17 @@ use core::time::Duration;
 
 use smallvec::SmallVec;
 
-use super::pairing::canonical;
-use super::{Agent, GatheringState, Socket};
+use super::{Agent, Socket};
 use crate::candidate::address::judge;
-use crate::candidate::{Candidate, CandidateId, CandidateKind, Foundation, Priority};
+use crate::candidate::{Candidate, CandidateKind, Foundation, Priority};
 use crate::config::limits;
-use crate::connection::ConnectionId;
 use crate::event::Event;
 use crate::gather::{End, IceServer, TaskId};
-use crate::stream::{ComponentId, StreamId};
-use crate::time::{Instant, after, earliest};
-use crate::transmit::Transport;
 use crate::turn::{Allocation, Families, Terms, TurnEvent};
+use crate::types::address::canonical;
+use crate::types::{
+    CandidateId, ComponentId, ConnectionId, GatheringState, Instant, StreamId, Transport, after, earliest,
+};
 
 /// Names a relay of an agent; never used again for another.
 pub(super) type RelayId = u64;

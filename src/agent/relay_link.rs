@@ -14,19 +14,18 @@ use smallvec::SmallVec;
 
 use super::Agent;
 use super::input::Received;
-use super::pairing::canonical;
 use super::relay::{Cramped, Relay, RelayId};
 use super::wrap::Leaving;
-use crate::connection::{ConnectionId, ConnectionSecurity};
-use crate::pair::Path;
+use crate::connection::ConnectionSecurity;
 use crate::route::Framing;
 use crate::stats::DropReason;
 use crate::stun::{Scratch, TransactionId, write_keepalive};
 use crate::tcp::{Owner, Stage};
-use crate::time::after;
-use crate::transmit::{Datagram, Transmit, Transport};
+use crate::transmit::{Datagram, Transmit};
 use crate::turn::data::{FromServer, put_send_indication};
 use crate::turn::stream::{OutOfStep, ServerFrame, ServerFramer};
+use crate::types::address::canonical;
+use crate::types::{ConnectionId, Path, Transport, after};
 
 impl Agent {
     /// Opens the connection of a relay, where it needs one (RFC 8656 §3.1).
@@ -200,7 +199,7 @@ impl Agent {
         &mut self,
         id: RelayId,
         buf: &mut impl BufMut,
-        write: impl FnOnce(&mut Relay, &mut crate::random::Random) -> Option<Box<[u8]>>,
+        write: impl FnOnce(&mut Relay, &mut crate::types::Random) -> Option<Box<[u8]>>,
     ) -> Option<Transmit> {
         let patience = self.config.keepalive_interval;
         let now = self.now;

@@ -9,8 +9,8 @@ use smallvec::SmallVec;
 
 use super::Agent;
 use super::relay::{Relay, RelayId};
-use crate::consent::PathHealth;
-use crate::pair::{CandidatePairState, PairId, Path};
+use crate::pair::CandidatePairState;
+use crate::types::{PairId, Path, PathHealth};
 
 impl Agent {
     /// Whether a message may leave on a path: through a relay only with the permission of its server (RFC 8656 §11.1).

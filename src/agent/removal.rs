@@ -9,16 +9,14 @@ use smallvec::SmallVec;
 
 use super::Agent;
 use super::error::RemoveCandidateError;
-use super::pairing::in_scope_of;
 use super::revocation::Revocation;
 use super::stream_data::remember;
-use crate::candidate::{CandidateId, CandidateKind, LocalCandidate};
+use crate::candidate::{CandidateKind, LocalCandidate};
 use crate::check::TransactionKey;
 use crate::checklist::Departed;
-use crate::pair::{CandidatePair, PairId, Path};
-use crate::stream::{ComponentId, StreamId};
-use crate::time::Instant;
-use crate::transmit::Transport;
+use crate::pair::CandidatePair;
+use crate::types::address::in_scope_of;
+use crate::types::{CandidateId, ComponentId, Instant, PairId, Path, StreamId, Transport};
 use crate::work;
 
 impl Agent {

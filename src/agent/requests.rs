@@ -2,19 +2,18 @@
 
 use alloc::vec::Vec;
 
+use super::Agent;
 use super::input::Arrival;
 use super::restart::Epoch;
 use super::stream_data::{EarlyCheck, Nominating};
-use super::{Agent, Role};
-use crate::candidate::{Candidate, CandidateId, CandidateKind, Priority, RemoteCandidate};
+use crate::candidate::{Candidate, CandidateKind, Priority, RemoteCandidate};
 use crate::check::server::{self, Check, Verdict};
 use crate::checklist::Insert;
 use crate::credentials::Ufrag;
-use crate::pair::{CandidatePairState, Nomination, PairId};
+use crate::pair::{CandidatePairState, Nomination};
 use crate::stats::DropReason;
-use crate::stream::{ComponentId, StreamId};
 use crate::stun::{ErrorReply, Message, TransactionId};
-use crate::transmit::Transport;
+use crate::types::{CandidateId, ComponentId, PairId, Role, StreamId, Transport};
 
 impl Agent {
     /// Authenticates a request, judges it, answers it, and lets it take effect, in this order (RFC 8489 §9.1.3).

@@ -9,16 +9,16 @@ use core::cmp::Reverse;
 
 use smallvec::SmallVec;
 
+use super::Agent;
 use super::stream_data::{Component, Detour, Retry, Rival};
-use super::{Agent, Renomination, Role};
 use crate::check::{Purpose, Start};
 use crate::config::limits;
-use crate::consent::{Consent, Pace, PathHealth};
-use crate::pair::{CandidatePair, CandidatePairState, PairId};
+use crate::consent::{Consent, Pace};
+use crate::pair::{CandidatePair, CandidatePairState};
 use crate::selection::{PathQuality, SelectionDecision, SelectionView};
-use crate::stream::{ComponentId, StreamId};
-use crate::time::{Instant, after, earliest};
-use crate::transmit::Transport;
+use crate::types::{
+    ComponentId, Instant, PairId, PathHealth, Renomination, Role, StreamId, Transport, after, earliest,
+};
 
 type Place = (StreamId, ComponentId);
 

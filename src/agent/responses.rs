@@ -4,22 +4,21 @@ use alloc::collections::BTreeSet;
 use core::net::SocketAddr;
 use core::time::Duration;
 
+use super::Agent;
 use super::input::Arrival;
-use super::pairing::{canonical, in_scope_of};
 use super::stream_data::Stream;
-use super::{Agent, Role, Tiebreaker};
 use crate::candidate::address::judge;
-use crate::candidate::{Candidate, CandidateId, CandidateKind, Foundation, LocalCandidate, Priority};
+use crate::candidate::{Candidate, CandidateKind, Foundation, LocalCandidate, Priority};
 use crate::check::client::{self, Verdict};
 use crate::check::{Purpose, Transaction, TransactionKey};
 use crate::checklist::{GroupKey, NewPair};
 use crate::config::limits;
 use crate::gather::masked;
-use crate::pair::{CandidatePairState, PairId, PairPriority, Path};
+use crate::pair::{CandidatePairState, PairPriority};
 use crate::stats::DropReason;
-use crate::stream::{ComponentId, StreamId};
 use crate::stun::Message;
-use crate::time::after;
+use crate::types::address::{canonical, in_scope_of};
+use crate::types::{CandidateId, ComponentId, PairId, Path, Role, StreamId, Tiebreaker, after};
 
 impl Agent {
     /// How often a check is repeated because the peer had a problem of its own (RFC 8489 §6.3.4).

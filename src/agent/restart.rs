@@ -22,13 +22,11 @@ use smallvec::SmallVec;
 
 use super::outbox::Outgoing;
 use super::stream_data::{EarlyCheck, Keyed, Stream};
-use super::{Agent, GatheringState, RemoteDescription, UnknownStream};
-use crate::candidate::{CandidateId, CandidateKind, LocalCandidate, RemoteCandidates};
+use super::{Agent, RemoteDescription, UnknownStream};
+use crate::candidate::{CandidateKind, LocalCandidate, RemoteCandidates};
 use crate::credentials::Credentials;
-use crate::pair::{PairId, Path};
-use crate::stream::{ComponentId, StreamId};
 use crate::stun::IntegrityKey;
-use crate::time::{Instant, after};
+use crate::types::{CandidateId, ComponentId, GatheringState, Instant, PairId, Path, StreamId, after};
 
 /// A generation that the peer has not agreed to yet.
 #[derive(Clone, Debug)]

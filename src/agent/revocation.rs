@@ -6,11 +6,9 @@
 use alloc::vec::Vec;
 use core::net::SocketAddr;
 
-use super::pairing::in_scope_of;
 use crate::config::limits;
-use crate::pair::Path;
-use crate::stream::ComponentId;
-use crate::transmit::Transport;
+use crate::types::address::in_scope_of;
+use crate::types::{ComponentId, Path, Transport};
 
 /// Such a 5-tuple, in one generation of its stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -11,9 +11,8 @@ use super::Agent;
 use super::connections::Carriage;
 use super::stream_data::{Component, Stream};
 use crate::check::{Purpose, Search, Start};
-use crate::pair::{CandidatePair, CandidatePairState, PairId, Path};
-use crate::stream::StreamId;
-use crate::time::{Instant, after};
+use crate::pair::{CandidatePair, CandidatePairState};
+use crate::types::{Instant, PairId, Path, StreamId, after};
 
 impl Agent {
     /// Begins or ends the search of a stream, and says when its next pair is due.

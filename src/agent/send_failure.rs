@@ -8,11 +8,9 @@ use core::net::SocketAddr;
 use smallvec::SmallVec;
 
 use super::Agent;
-use super::pairing::canonical;
-use crate::pair::{PairId, Path};
 use crate::send_failure::SendFailure;
-use crate::time::Instant;
-use crate::transmit::Transport;
+use crate::types::address::canonical;
+use crate::types::{Instant, PairId, Path, Transport};
 
 impl Agent {
     /// Says that the host could not send a datagram that [`poll_transmit`](Self::poll_transmit) or [`send`](Self::send) gave

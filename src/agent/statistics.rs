@@ -2,13 +2,10 @@
 
 use core::net::IpAddr;
 
-use super::{Agent, ConnectionState, Role};
-use crate::candidate::{Candidate, CandidateAddress, CandidateId, CandidateKind, Foundation, Priority, TcpType};
+use super::Agent;
+use crate::candidate::{Candidate, CandidateAddress, CandidateKind, Foundation, Priority, TcpType};
 use crate::credentials::Ufrag;
-use crate::gather::RelayProtocol;
-use crate::pair::PairId;
-use crate::stream::{ComponentId, StreamId};
-use crate::transmit::Transport;
+use crate::types::{CandidateId, ComponentId, ConnectionState, PairId, RelayProtocol, Role, StreamId, Transport};
 
 /// What went through a component, on whatever pair: it lasts when pairs change and over restarts.
 #[derive(Clone, Copy, Debug, Default)]

@@ -11,20 +11,18 @@ use smallvec::SmallVec;
 use super::outbox::Outgoing;
 use super::restart::{Pending, Previous};
 use super::revocation::Revocations;
-use super::state::{ConnectionState, GatheringState, StateReason};
 use super::statistics::Traffic;
-use crate::agent::{Renomination, Role};
 use crate::candidate::{Candidate, LocalCandidates, RemoteCandidates};
 use crate::check::{Mapping, Search, TransactionKey};
 use crate::config::limits;
-use crate::consent::PathHealth;
 use crate::credentials::{Credentials, Ufrag};
-use crate::pair::{PairId, PairPriority, Path};
+use crate::pair::PairPriority;
 use crate::replay::ReplayMemory;
-use crate::stream::{ComponentId, StreamId};
 use crate::stun::{IntegrityKey, TransactionId};
-use crate::time::Instant;
-use crate::traffic_class::TrafficClass;
+use crate::types::{
+    ComponentId, ConnectionState, GatheringState, Instant, PairId, Path, PathHealth, Renomination, Role, StateReason,
+    StreamId, TrafficClass,
+};
 use crate::work;
 
 /// Credentials with the key that is made of the password.

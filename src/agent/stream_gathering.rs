@@ -10,15 +10,16 @@ use bytes::BufMut;
 use super::Agent;
 use super::gathering::end_of;
 use super::input::Received;
-use super::pairing::canonical;
 use super::wrap::Leaving;
 use crate::config::limits;
-use crate::connection::{ConnectionEnd, ConnectionId, ConnectionSecurity};
+use crate::connection::{ConnectionEnd, ConnectionSecurity};
 use crate::gather::{End, TaskId};
 use crate::stats::DropReason;
 use crate::stun::{Scratch, ServerAnswer, TransactionId, read_answer, response_id, write_binding};
 use crate::tcp::{Enquiry, Owner};
-use crate::transmit::{Transmit, Transport};
+use crate::transmit::Transmit;
+use crate::types::address::canonical;
+use crate::types::{ConnectionId, Transport};
 
 impl Agent {
     /// Opens a connection to a server, which is asked once it is there.

@@ -4,11 +4,9 @@ use alloc::vec::Vec;
 use core::net::SocketAddr;
 
 use super::outbox::Outgoing;
-use super::{Agent, ConnectionState, StateReason, UnknownStream};
+use super::{Agent, UnknownStream};
 use crate::event::Event;
-use crate::stream::{ComponentId, StreamId};
-use crate::time::Instant;
-use crate::transmit::Transport;
+use crate::types::{ComponentId, ConnectionState, Instant, StateReason, StreamId, Transport};
 
 impl Agent {
     /// Removes a stream with its sockets, candidates and pairs: nothing more is sent for it, and what arrives at its

@@ -3,16 +3,17 @@
 use core::net::SocketAddr;
 use core::time::Duration;
 
-use super::{Agent, ConnectionState, GatheringState, Renomination, Role, StateReason};
-use crate::candidate::{Candidate, CandidateAddress, CandidateId};
+use super::Agent;
+use crate::candidate::{Candidate, CandidateAddress};
 use crate::checklist::ChecklistState;
-use crate::consent::PathHealth;
 use crate::credentials::Credentials;
-use crate::pair::{CandidatePair, CandidatePairState, PairId, PairPriority, PairStats};
+use crate::pair::{CandidatePair, CandidatePairState, PairPriority, PairStats};
 use crate::sdp::IceOptions;
 use crate::stats::AgentStats;
-use crate::stream::{ComponentId, StreamId};
-use crate::time::Instant;
+use crate::types::{
+    CandidateId, ComponentId, ConnectionState, GatheringState, Instant, PairId, PathHealth, Renomination, Role,
+    StateReason, StreamId,
+};
 
 /// A candidate pair as it is at the moment.
 #[derive(Clone, Copy, Debug)]

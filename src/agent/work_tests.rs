@@ -5,15 +5,11 @@ use core::time::Duration;
 use std::format;
 use std::vec::Vec;
 
-use super::{Agent, RemoteDescription, Role, SocketOptions};
-use crate::candidate::{CandidateId, TcpType};
+use super::{Agent, RemoteDescription};
+use crate::candidate::{SocketOptions, TcpType};
 use crate::config::Config;
 use crate::credentials::Credentials;
-use crate::pair::PairId;
-use crate::random::Seed;
-use crate::stream::{ComponentId, StreamId};
-use crate::time::Instant;
-use crate::transmit::Transport;
+use crate::types::{CandidateId, ComponentId, Instant, PairId, Role, Seed, StreamId, Transport};
 use crate::work;
 
 fn theirs(name: &str) -> RemoteDescription {

@@ -5,11 +5,9 @@ use core::net::SocketAddr;
 use bytes::BufMut;
 
 use super::Agent;
-use crate::connection::ConnectionId;
-use crate::pair::Path;
 use crate::route::Framing;
-use crate::traffic_class::TrafficClass;
-use crate::transmit::{Transmit, Transport};
+use crate::transmit::Transmit;
+use crate::types::{ConnectionId, Path, TrafficClass, Transport};
 
 /// Between which addresses a message leaves, and how.
 #[derive(Clone, Copy, Debug)]

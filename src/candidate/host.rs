@@ -1,7 +1,41 @@
 //! Which addresses of a host make good candidates (RFC 8445 §5.1.1.1, RFC 8835 §3.3).
 
+use crate::types::address::plain_ip;
 use alloc::vec::Vec;
-use core::net::{IpAddr, Ipv6Addr};
+use core::net::{IpAddr, Ipv6Addr, SocketAddr};
+
+/// Why an address cannot be that of a candidate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum UnusableAddress {
+    /// 0.0.0.0 or `::`.
+    #[error("it is unspecified")]
+    Unspecified,
+    /// Port 0.
+    #[error("its port is 0")]
+    PortZero,
+    /// 127.0.0.0/8 or `::1`; see [`Config::with_loopback`](crate::Config::with_loopback).
+    #[error("it is a loopback address")]
+    Loopback,
+    /// A multicast or broadcast address.
+    #[error("it is not a unicast address")]
+    NotUnicast,
+    /// A link-local address, 169.254.0.0/16 or `fe80::/10`, named by somebody who is not on that link.
+    #[error("it is a link-local address of elsewhere")]
+    LinkLocal,
+    /// A deprecated IPv4-compatible address, `::/96`.
+    #[error("it is a deprecated IPv4-compatible address")]
+    Ipv4Compatible,
+    /// An IPv4-mapped address, `::ffff:0:0/96`. It does not occur: such an address counts as the IPv4 address in it.
+    #[error("it is an IPv4-mapped address")]
+    Ipv4Mapped,
+    /// One that is left out by [`Config::with_address_filter`](crate::Config::with_address_filter).
+    #[error("it is left out by the configuration")]
+    Excluded,
+    /// A deprecated site-local address, `fec0::/10`.
+    #[error("it is a deprecated site-local address")]
+    SiteLocal,
+}
 
 /// An address of an interface, as the operating system knows it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,7 +102,7 @@ impl HostAddress {
     /// ```
     #[must_use]
     pub fn select(addresses: &[Self]) -> Vec<Self> {
-        let usable = || addresses.iter().filter(|one| is_usable(one.ip));
+        let usable = || addresses.iter().filter(|one| is_candidate(one.ip));
         let private = || usable().filter(|one| one.is_private && one.ip.is_ipv6());
         let has_private = private().next().is_some();
         let has_fresh = private().any(|one| !one.is_deprecated);
@@ -88,14 +122,41 @@ impl HostAddress {
     }
 }
 
-fn is_usable(ip: IpAddr) -> bool {
-    let is_site_local = |v6: Ipv6Addr| v6.segments().first().is_some_and(|first| first & 0xffc0 == 0xfec0);
-    match ip {
-        _ if ip.is_loopback() || ip.is_unspecified() || ip.is_multicast() => false,
-        IpAddr::V4(v4) => !v4.is_broadcast(),
-        // Neither IPv4-compatible, IPv4-mapped nor site-local ones.
-        IpAddr::V6(v6) => v6.to_ipv4().is_none() && !is_site_local(v6),
+/// Whether an address can be that of a candidate of this host (RFC 8445 §5.1.1.1).
+pub(crate) fn check_host_address(address: SocketAddr, loopback: bool) -> Result<(), UnusableAddress> {
+    if address.port() == 0 {
+        return Err(UnusableAddress::PortZero);
     }
+    check_host_ip(address.ip(), loopback)
+}
+
+fn check_host_ip(ip: IpAddr, loopback: bool) -> Result<(), UnusableAddress> {
+    if ip.is_unspecified() {
+        return Err(UnusableAddress::Unspecified);
+    }
+    if ip.is_loopback() {
+        return if loopback { Ok(()) } else { Err(UnusableAddress::Loopback) };
+    }
+    if ip.is_multicast() || matches!(ip, IpAddr::V4(v4) if v4.is_broadcast()) {
+        return Err(UnusableAddress::NotUnicast);
+    }
+    match ip {
+        IpAddr::V4(_) => Ok(()),
+        IpAddr::V6(v6) if is_ipv4_compatible(v6) => Err(UnusableAddress::Ipv4Compatible),
+        IpAddr::V6(v6) if v6.segments().first().is_some_and(|first| first & 0xffc0 == 0xfec0) => {
+            Err(UnusableAddress::SiteLocal)
+        }
+        IpAddr::V6(_) => Ok(()),
+    }
+}
+
+fn is_ipv4_compatible(ip: Ipv6Addr) -> bool {
+    ip.octets().starts_with(&[0; 12])
+}
+
+/// Whether an address, in its plain form, can be that of a candidate; loopback is for tests.
+fn is_candidate(ip: IpAddr) -> bool {
+    plain_ip(ip) == ip && check_host_ip(ip, false).is_ok()
 }
 
 const fn is_link_local(ip: IpAddr) -> bool {

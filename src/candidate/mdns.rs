@@ -4,7 +4,7 @@ use alloc::boxed::Box;
 use alloc::string::String;
 use core::fmt::Write;
 
-use crate::random::Random;
+use crate::types::Random;
 
 /// A new name: a UUID of version 4 (RFC 9562 §5.4), and `.local`.
 pub(crate) fn new_name(random: &mut Random) -> Box<str> {
@@ -45,7 +45,7 @@ pub(crate) fn is_hidden_address(host: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::random::Seed;
+    use crate::types::Seed;
 
     /// Req: mdns-3.1-a
     #[test]

@@ -8,6 +8,7 @@ mod preference;
 mod priority;
 mod remote_filter;
 mod set;
+mod socket_options;
 
 use alloc::boxed::Box;
 use alloc::string::String;
@@ -18,18 +19,18 @@ use core::net::SocketAddr;
 pub(crate) use address::is_within;
 pub(crate) use foundation::is_ice_char;
 pub use foundation::{Foundation, ParseFoundationError};
-pub use host::HostAddress;
+pub(crate) use host::check_host_address;
+pub use host::{HostAddress, UnusableAddress};
 pub(crate) use priority::Preferences;
 pub use priority::{Priority, TransportOrder, TypePreferences};
 pub use remote_filter::RemoteFilter;
-pub use set::CandidateId;
 pub(crate) use set::{
     LocalCandidate, LocalCandidates, LocalFoundations, NewHost, RemoteCandidate, RemoteCandidates, RemoteFoundations,
 };
+pub use socket_options::SocketOptions;
 
-use crate::address::plain;
-use crate::stream::ComponentId;
-use crate::transmit::Transport;
+use crate::types::address::plain;
+use crate::types::{ComponentId, Transport};
 
 /// Type of a candidate (RFC 8445 §5.1.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

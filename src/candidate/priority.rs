@@ -3,7 +3,7 @@
 use core::fmt;
 
 use super::{CandidateKind, TcpType};
-use crate::stream::ComponentId;
+use crate::types::ComponentId;
 
 /// Priority of a candidate: 1 to 2^31-1, higher is preferred (RFC 8445 §5.1.2).
 ///

@@ -4,7 +4,7 @@ use alloc::vec::Vec;
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::address::{embedded, is_within};
-use crate::address::plain_network;
+use crate::types::address::plain_network;
 
 /// Which addresses of the peer are used: whatever names them, nothing is sent to the others, and their checks have no effect.
 ///

@@ -4,26 +4,13 @@ use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::string::ToString;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
-use core::fmt;
 use core::net::{IpAddr, SocketAddr};
 
 use super::preference::{self, Traits};
 use super::{Candidate, CandidateAddress, CandidateKind, Foundation, Preferences, Priority, TcpType};
-use crate::agent::SocketOptions;
+use crate::candidate::SocketOptions;
 use crate::config::limits;
-use crate::gather::RelayProtocol;
-use crate::stream::ComponentId;
-use crate::transmit::Transport;
-
-/// Names a local or remote candidate of one agent; never used again for another.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct CandidateId(pub(crate) u64);
-
-impl fmt::Display for CandidateId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
-    }
-}
+use crate::types::{CandidateId, ComponentId, RelayProtocol, Transport};
 
 /// A candidate of this agent.
 #[derive(Clone, Debug)]

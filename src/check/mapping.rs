@@ -11,8 +11,7 @@ use core::net::SocketAddr;
 use core::time::Duration;
 
 use crate::config::limits;
-use crate::pair::PairId;
-use crate::time::{Instant, after};
+use crate::types::{Instant, PairId, after};
 
 /// What is known of the address under which the peer sees one path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

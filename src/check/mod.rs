@@ -3,13 +3,11 @@
 pub(crate) mod client;
 mod mapping;
 mod pacing;
-mod retransmission;
 mod search;
 pub(crate) mod server;
 mod transaction;
 
 pub(crate) use mapping::Mapping;
 pub(crate) use pacing::Pacer;
-pub(crate) use retransmission::{Retransmission, Schedule};
 pub(crate) use search::Search;
 pub(crate) use transaction::{Due, Purpose, Start, Transaction, TransactionKey, TransactionTable};

@@ -2,7 +2,7 @@
 
 use core::time::Duration;
 
-use crate::time::{Instant, after};
+use crate::types::{Instant, after};
 
 /// Keeps new transactions at least Ta apart. Retransmissions do not pass here.
 #[derive(Clone, Copy, Debug)]

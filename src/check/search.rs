@@ -2,7 +2,7 @@
 
 use core::time::Duration;
 
-use crate::time::{Instant, after};
+use crate::types::{Instant, after};
 
 /// The search of one checklist for a pair that works after all.
 #[derive(Clone, Copy, Debug)]

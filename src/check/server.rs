@@ -1,7 +1,7 @@
 //! What a request means (RFC 8445 §7.3): decided from the request and a few facts, before anything changes.
 
-use crate::agent::{Renomination, Role, RoleVerdict, Tiebreaker, judge};
 use crate::stun::{Authenticated, ErrorReply, Message, NOMINATION, UnknownAttributes};
+use crate::types::{Renomination, Role, RoleVerdict, Tiebreaker, judge};
 
 /// What is to be done about a request.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -7,13 +7,10 @@ use core::time::Duration;
 
 use hashbrown::HashTable;
 
-use super::retransmission::{Retransmission, Schedule};
-use crate::agent::{Renomination, Role, Tiebreaker};
 use crate::config::limits;
 use crate::consent;
-use crate::pair::PairId;
 use crate::stun::TransactionId;
-use crate::time::{Instant, after};
+use crate::types::{Instant, PairId, Renomination, Retransmission, Role, Schedule, Tiebreaker, after};
 
 /// Names a transaction in its table. A key whose transaction is gone finds nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -378,7 +375,7 @@ fn bits(slots: &[Slot], slot: u32) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::random::{Random, Seed};
+    use crate::types::{Random, Seed};
 
     const RTO: Duration = Duration::from_millis(500);
     const CAP: Duration = Duration::from_secs(60);

@@ -5,7 +5,7 @@
 
 use alloc::collections::VecDeque;
 
-use crate::pair::PairId;
+use crate::types::PairId;
 
 /// Pairs that were made, touched or removed, in that order.
 #[derive(Clone, Debug, Default)]

@@ -2,7 +2,7 @@
 
 use alloc::collections::{BTreeMap, BTreeSet};
 
-use crate::pair::PairId;
+use crate::types::PairId;
 
 /// Foundation of a pair: that of its local and of its remote candidate, as numbers (RFC 8445 §6.1.2.6).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -18,9 +18,9 @@ use core::cmp::Reverse;
 pub(crate) use group::GroupKey;
 pub(crate) use set::{ChecklistSet, Departed, Insert, NewPair};
 
-use crate::pair::{CandidatePair, PairId, PairPriority};
+use crate::pair::{CandidatePair, PairPriority};
 use crate::queue::Queue;
-use crate::stream::{ComponentId, StreamId};
+use crate::types::{ComponentId, PairId, StreamId};
 use crate::work;
 
 /// State of a checklist, or of all of them: of the ICE session (RFC 8445 §6.1.2.1, §6.1.3).

@@ -11,10 +11,9 @@ use smallvec::SmallVec;
 use super::changes::Changes;
 use super::group::{GroupKey, Groups};
 use super::{Checklist, ChecklistState, Turn};
-use crate::candidate::CandidateId;
 use crate::check::TransactionKey;
-use crate::pair::{CandidatePair, CandidatePairState, PairId, PairPriority, PairState, PairStats, Path};
-use crate::stream::{ComponentId, StreamId};
+use crate::pair::{CandidatePair, CandidatePairState, PairPriority, PairState, PairStats};
+use crate::types::{CandidateId, ComponentId, PairId, Path, StreamId};
 use crate::work;
 
 /// All pairs of an agent, and the checklists that they are on.

@@ -3,11 +3,9 @@
 use core::net::SocketAddr;
 
 use super::{ChecklistSet, GroupKey, Insert, NewPair};
-use crate::agent::Role;
-use crate::candidate::{CandidateId, Priority};
-use crate::pair::{PairId, PairPriority, PairState, Path};
-use crate::stream::{ComponentId, StreamId};
-use crate::transmit::Transport;
+use crate::candidate::Priority;
+use crate::pair::{PairPriority, PairState};
+use crate::types::{CandidateId, ComponentId, PairId, Path, Role, StreamId, Transport};
 use crate::work;
 use alloc::vec::Vec;
 

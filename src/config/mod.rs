@@ -8,12 +8,12 @@ use core::net::Ipv6Addr;
 use core::time::Duration;
 
 use crate::candidate::{Preferences, RemoteFilter, TransportOrder, TypePreferences};
-use crate::check::Schedule;
 use crate::consent;
 use crate::demux::DataFilter;
 use crate::gather::{AddressFilter, AddressMapping, CandidateTypes};
 use crate::nomination::{NominationPolicy, SettleWindow};
 use crate::selection::{SelectionPolicy, SteadySelection};
+use crate::types::Schedule;
 
 /// How an agent behaves. The default suits WebRTC; setters chain, and [`Agent::new`](crate::Agent::new) checks the whole.
 ///

@@ -9,7 +9,7 @@
 
 use core::time::Duration;
 
-use crate::time::{Instant, after};
+use crate::types::{Instant, after};
 
 /// A round of probes that a hint has brought.
 #[derive(Clone, Copy, Debug)]

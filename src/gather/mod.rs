@@ -28,14 +28,11 @@ use core::time::Duration;
 
 pub(crate) use policy::masked;
 pub use policy::{AddressFilter, AddressMapping, CandidateTypes, MappingMode};
-pub use server::{IceServer, IceServerKind, ParseIceServerError, RelayProtocol};
+pub use server::{IceServer, IceServerKind, ParseIceServerError};
 
-use crate::candidate::CandidateId;
-use crate::check::Retransmission;
 use crate::config::limits;
-use crate::stream::{ComponentId, StreamId};
 use crate::stun::TransactionId;
-use crate::time::{Instant, after};
+use crate::types::{CandidateId, ComponentId, Instant, Retransmission, StreamId, after};
 
 /// Names a task; never used again for another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -3,8 +3,8 @@
 use alloc::vec::Vec;
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
 
-use crate::address::{plain_ip, plain_network};
 use crate::candidate::is_within;
+use crate::types::address::{plain_ip, plain_network};
 
 /// Which types of candidates are gathered, signalled and used (RFC 9429 §3.5.3, RFC 8828 §5.2).
 ///

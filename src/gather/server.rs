@@ -7,8 +7,10 @@ use core::fmt;
 use core::net::{IpAddr, SocketAddr};
 use core::str::FromStr;
 
-use crate::address::plain;
-use crate::transmit::Transport;
+#[cfg(feature = "turn")]
+use crate::types::RelayProtocol;
+use crate::types::Transport;
+use crate::types::address::plain;
 
 /// What a server does for an agent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -18,37 +20,6 @@ pub enum IceServerKind {
     Stun,
     /// It relays packets, too (RFC 8656).
     Turn,
-}
-
-/// How a TURN server is reached by the agent (W3C `RTCIceServerTransportProtocol`), which is not how its relayed address is
-/// reached by the peer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[expect(clippy::exhaustive_enums, reason = "the W3C closes the set")]
-pub enum RelayProtocol {
-    /// Over UDP.
-    Udp,
-    /// Over TCP.
-    Tcp,
-    /// Over TLS, on TCP.
-    Tls,
-}
-
-impl RelayProtocol {
-    /// Its W3C name in lower case.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Udp => "udp",
-            Self::Tcp => "tcp",
-            Self::Tls => "tls",
-        }
-    }
-}
-
-impl fmt::Display for RelayProtocol {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
 }
 
 /// A STUN or TURN server from which candidates are gathered: where it is, and who is allowed to use it.

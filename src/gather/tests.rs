@@ -4,8 +4,7 @@ use alloc::string::ToString;
 use alloc::vec::Vec;
 
 use super::*;
-use crate::check::Schedule;
-use crate::random::{Random, Seed};
+use crate::types::{Random, Schedule, Seed};
 
 const SCHEDULE: Schedule = Schedule { rc: 7, rm: 16, rto: Duration::from_millis(500) };
 const RTP: ComponentId = ComponentId::RTP;

@@ -2,8 +2,6 @@
 
 mod state;
 
-use core::fmt;
-use core::net::SocketAddr;
 use core::time::Duration;
 
 use smallvec::SmallVec;
@@ -11,40 +9,16 @@ use smallvec::SmallVec;
 pub use state::CandidatePairState;
 pub(crate) use state::PairState;
 
-use crate::agent::Role;
-use crate::candidate::{CandidateId, Priority};
+use crate::candidate::Priority;
 use crate::checklist::GroupKey;
 use crate::config::limits;
 use crate::consent::Consent;
-use crate::stream::{ComponentId, StreamId};
 use crate::stun::TransactionId;
-use crate::time::Instant;
-use crate::transmit::Transport;
-
-/// Names a candidate pair of one agent; never used again for another.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct PairId {
-    /// Counts up with each pair.
-    pub(crate) serial: u64,
-    /// Where it is kept.
-    pub(crate) slot: u32,
-}
+use crate::types::{CandidateId, ComponentId, Instant, PairId, Path, Role, StreamId};
 
 impl crate::queue::Slotted for PairId {
     fn slot(self) -> u32 {
         self.slot
-    }
-}
-
-impl fmt::Display for PairId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.serial.fmt(f)
-    }
-}
-
-impl fmt::Debug for PairId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "PairId({})", self.serial)
     }
 }
 
@@ -69,24 +43,6 @@ impl PairPriority {
     pub const fn get(self) -> u64 {
         self.0
     }
-}
-
-/// How the packets of a pair go: the transport, the local candidate's base, and the address of the remote candidate.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Path {
-    pub(crate) transport: Transport,
-    pub(crate) base: SocketAddr,
-    pub(crate) remote: SocketAddr,
-    /// Whose it is, for TCP: each has connections of its own between the same addresses.
-    pub(crate) flow: Option<Flow>,
-}
-
-/// A component in one of its generations.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Flow {
-    pub(crate) stream: StreamId,
-    pub(crate) component: ComponentId,
-    pub(crate) generation: u32,
 }
 
 /// What the controlling peer has asked for a pair (RFC 8445 §7.3.1.5).

@@ -20,8 +20,7 @@ use crate::candidate::{
     Candidate, CandidateAddress, CandidateKind, Foundation, ParseFoundationError, Priority, TcpType,
 };
 use crate::config::limits;
-use crate::stream::ComponentId;
-use crate::transmit::Transport;
+use crate::types::{ComponentId, Transport};
 
 #[cfg(test)]
 pub(super) mod tests;

@@ -14,11 +14,11 @@ use super::candidate::{Host, ParseCandidateError, read_port};
 use super::note::IceNote;
 use super::options::IceOptions;
 use super::{BLANKS, is_word, is_word_or_empty, words};
-use crate::address::plain;
 use crate::candidate::{Candidate, CandidateAddress};
 use crate::config::limits;
 use crate::credentials::{Credentials, Password, Ufrag};
-use crate::stream::ComponentId;
+use crate::types::ComponentId;
+use crate::types::address::plain;
 
 /// The ICE attributes of a whole session description (RFC 8839 §5).
 ///

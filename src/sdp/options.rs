@@ -8,6 +8,7 @@ use core::str::FromStr;
 
 use super::is_word;
 use crate::config::limits;
+use crate::types::Renomination;
 
 /// Extensions of ICE that an agent supports: the tokens of the `ice-options` attribute, in their order (RFC 8839 §5.6).
 ///
@@ -151,6 +152,20 @@ impl fmt::Display for IceOptions {
             f.write_str(token)?;
         }
         Ok(())
+    }
+}
+
+impl Renomination {
+    /// The one that these options list; the later draft if they list both.
+    #[must_use]
+    pub fn of(options: &IceOptions) -> Option<Self> {
+        if options.renomination2() {
+            Some(Self::Draft2026)
+        } else if options.renomination() {
+            Some(Self::Draft2016)
+        } else {
+            None
+        }
     }
 }
 

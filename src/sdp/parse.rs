@@ -15,7 +15,7 @@ use super::{BLANKS, number, strip_prefix_ignore_case, words};
 use crate::candidate::Candidate;
 use crate::config::limits;
 use crate::credentials::ParseCredentialError;
-use crate::stream::ComponentId;
+use crate::types::ComponentId;
 
 #[cfg(test)]
 pub(super) mod tests;

@@ -15,11 +15,10 @@ use core::str::FromStr;
 use super::description::{IceDescription, IceMedia, write_section_head};
 use super::is_word;
 use super::parse::{Form, ParseIceDescriptionError, read};
-use crate::address::plain;
 use crate::candidate::{Candidate, CandidateAddress};
 use crate::credentials::Credentials;
-use crate::stream::ComponentId;
-use crate::transmit::Transport;
+use crate::types::address::plain;
+use crate::types::{ComponentId, Transport};
 
 #[cfg(test)]
 mod tests;

@@ -19,7 +19,7 @@ use super::link::Link;
 use super::op::{Op, regression_test};
 use super::pair::Pair;
 use super::setup::{PairSetup, SideName};
-use crate::time::after;
+use crate::types::after;
 use crate::{CandidatePairState, ComponentId, ConnectionState, Role};
 
 /// How much may still happen.

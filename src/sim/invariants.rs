@@ -17,7 +17,7 @@ use std::time::Duration;
 use std::vec::Vec;
 
 use super::wire::Wire;
-use crate::time::{Instant, after};
+use crate::types::{Instant, after};
 use crate::{Agent, ComponentId};
 
 /// Looks after one agent; see the [module](self).

@@ -3,7 +3,7 @@
 use core::time::Duration;
 
 use super::trace::DropReason;
-use crate::random::Random;
+use crate::types::Random;
 
 /// What happens to packets on their way. The default is a perfect link: no delay and nothing lost.
 ///

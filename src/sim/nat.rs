@@ -13,7 +13,7 @@ use core::time::Duration;
 use super::topology::RealmId;
 use super::trace::DropReason;
 use crate::Instant;
-use crate::random::Random;
+use crate::types::Random;
 
 /// Names a NAT of one [`Network`](super::Network).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

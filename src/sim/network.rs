@@ -15,8 +15,7 @@ pub use streams::{StreamEvent, StreamSocketId};
 
 use super::topology::{RealmId, Topology, TopologyError};
 use super::trace::{DropReason, Packet, PacketFate, PacketId, Trace};
-use crate::random::Random;
-use crate::time::earliest;
+use crate::types::{Random, earliest};
 use crate::{Instant, Seed, Transport};
 
 /// A packet that reached a host.

@@ -14,7 +14,7 @@ use super::network::Network;
 use super::peer::{Peer, ReceivedData, Signal};
 use super::server::Server;
 use super::setup::{PairSetup, SideName, SideSetup};
-use crate::time::{Instant, after};
+use crate::types::{Instant, after};
 use crate::{
     AddRemoteCandidateError, Agent, Candidate, ComponentId, RemoteCandidateOutcome, RemoteDescription, SendError,
     StreamId, TcpType, Ufrag,

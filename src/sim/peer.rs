@@ -10,8 +10,8 @@ use super::host::HostId;
 use super::invariants::Invariants;
 use super::network::{Delivery, Network, StreamEvent, StreamSocketId};
 use super::trace::PacketId;
-use crate::address::{mapped, plain};
-use crate::time::Instant;
+use crate::types::Instant;
+use crate::types::address::{mapped, plain};
 use crate::{
     Agent, Candidate, ComponentId, ConnectionEvent, ConnectionId, ConnectionRequest, ConnectionState, Datagram, Event,
     PairId, Received, SendError, SocketOptions, StreamId, TcpType, TrafficClass, Transmit, Transport, Ufrag,

@@ -12,7 +12,7 @@ use super::pair::Pair;
 use super::saying::{Saying, Voice};
 use super::setup::SideName;
 use super::wire::Wire;
-use crate::time::after;
+use crate::types::after;
 use crate::{ComponentId, StreamId, Transport};
 
 impl Pair {

@@ -8,11 +8,11 @@ use std::vec::Vec;
 
 use super::host::HostId;
 use super::network::{Delivery, Network, StreamEvent, StreamSocketId};
-use crate::random::{Random, Seed};
-use crate::stun::server::{Method, ServerMessage, ServerWriter, kinds, type_bytes, write_xor_address};
+use crate::stun::address::write_xor_address;
+use crate::stun::server::{Method, ServerMessage, ServerWriter, kinds, type_bytes};
 use crate::stun::{Class, Integrity, IntegrityKey, TransactionId, looks_like_stun, userhash};
-use crate::time::{Instant, after};
 use crate::turn::stream::{ServerFrame, ServerFramer};
+use crate::types::{Instant, Random, Seed, after};
 
 /// What a client asks a server for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -7,7 +7,7 @@ use std::vec::Vec;
 use super::link::Link;
 use super::nat::NatConfig;
 use super::pair::Pair;
-use crate::time::Instant;
+use crate::types::Instant;
 use crate::{Candidate, Config, IceServer, Renomination, Role, Seed, TcpType};
 
 /// One of the two sides.

@@ -7,7 +7,8 @@ use super::call::Call;
 use super::explore::{Budget, SmallWorld};
 use super::nat::NatConfig;
 use super::op::{Fault, Op};
-use super::setup::{PairSetup, SideName::L, SideName::R};
+use super::setup::PairSetup;
+use super::setup::SideName::{L, R};
 use crate::{Renomination, Role, Seed};
 
 fn setup(name: &str) -> PairSetup {

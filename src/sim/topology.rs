@@ -12,7 +12,7 @@ use core::net::{IpAddr, SocketAddr};
 use super::host::{Direction, Host, HostId, Interface};
 use super::nat::{Nat, NatConfig, NatId, Translation};
 use super::trace::DropReason;
-use crate::random::Random;
+use crate::types::Random;
 use crate::{Instant, Transport};
 
 /// Why the topology could not be changed as asked. Nothing was changed then.

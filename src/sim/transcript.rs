@@ -28,7 +28,7 @@ use std::vec::Vec;
 use super::pair::Pair;
 use super::peer::Peer;
 use super::setup::SideName;
-use crate::time::Instant;
+use crate::types::Instant;
 use crate::{
     CandidateId, CandidatePairState, ConnectionId, ConnectionRequest, ConnectionSecurity, ConnectionState, Event,
     GatheringState, PairId, PathHealth, Role, StateReason,

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::vec::Vec;
 
 use crate::credentials::Password;
-use crate::stun::server::write_xor_address;
+use crate::stun::address::write_xor_address;
 use crate::stun::{Class, Integrity, IntegrityKey, TransactionId, reference};
 
 /// A datagram, decoded by the parser of `stun-types`.

@@ -31,7 +31,7 @@ use super::op::{Op, regression_test};
 use super::oracle::{Base, Learning, Side, find_paths_by};
 use super::pair::Pair;
 use super::setup::{PairSetup, SideName, SideSetup};
-use crate::time::Instant;
+use crate::types::Instant;
 use crate::{CandidateKind, ComponentId, Config, ConnectionState, Renomination, Role, Seed, StreamId, TcpType};
 
 /// A world. See the [module documentation](self) for what happens in it.

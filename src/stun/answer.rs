@@ -5,8 +5,9 @@
 
 use core::net::SocketAddr;
 
-use super::message::{address, error_code, xor_address};
+use super::message::error_code;
 use super::{TransactionId, attributes, writer};
+use crate::stun::address::{address, xor_address};
 
 /// An answer to a Binding request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,8 +79,8 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::random::{Random, Seed};
     use crate::stun::{Scratch, write_binding};
+    use crate::types::{Random, Seed};
 
     fn id() -> TransactionId {
         TransactionId::draw(&mut Random::new(&Seed::from_name("answer")))

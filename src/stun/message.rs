@@ -1,15 +1,14 @@
 //! Reading: one pass over a message, and the proof that it was authenticated.
 
-use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-
-use crate::address::plain;
+use core::net::SocketAddr;
 
 use stun_types::message::{BINDING, MAGIC_COOKIE, MessageClass, MessageType};
 
+use super::address::xor_address;
 use super::attributes::{self, UnknownAttributes};
 use super::key::{Integrity, IntegrityKey};
 use super::{TransactionId, writer};
-use crate::agent::{Role, Tiebreaker};
+use crate::types::{Role, Tiebreaker};
 
 /// Class of a STUN message (RFC 8489 §5).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -270,39 +269,6 @@ impl Authenticated<Message<'_>> {
             (Some(_), Some(_)) | (None, None) => None,
         }
     }
-}
-
-/// Reads XOR-MAPPED-ADDRESS (RFC 8489 §14.2), in plain form: `a.b.c.d` for `::ffff:a.b.c.d`.
-pub(super) fn xor_address(value: &[u8], id: TransactionId) -> Option<SocketAddr> {
-    let (&[_, family, p1, p2], address) = value.split_first_chunk::<4>()?;
-    let [c1, c2, c3, c4] = MAGIC_COOKIE.to_be_bytes();
-    let port = u16::from_be_bytes([p1 ^ c1, p2 ^ c2]);
-    let ip = match (family, address) {
-        (1, &[a, b, c, d]) => IpAddr::V4(Ipv4Addr::new(a ^ c1, b ^ c2, c ^ c3, d ^ c4)),
-        (2, _) => IpAddr::V6(xor_v6(Ipv6Addr::from(<[u8; 16]>::try_from(address).ok()?), id)),
-        _ => return None,
-    };
-    Some(plain(SocketAddr::new(ip, port)))
-}
-
-/// Exchanges an IPv6 address for its XORed form, and back.
-pub(super) fn xor_v6(ip: Ipv6Addr, id: TransactionId) -> Ipv6Addr {
-    let mut mask = [0; 16];
-    let (cookie, rest) = mask.split_at_mut(4);
-    cookie.copy_from_slice(&MAGIC_COOKIE.to_be_bytes());
-    rest.copy_from_slice(&id.0);
-    Ipv6Addr::from(u128::from(ip) ^ u128::from_be_bytes(mask))
-}
-
-/// Reads MAPPED-ADDRESS (RFC 8489 §14.1), in plain form.
-pub(super) fn address(value: &[u8]) -> Option<SocketAddr> {
-    let (&[_, family, p1, p2], address) = value.split_first_chunk::<4>()?;
-    let ip = match family {
-        1 => IpAddr::from(<[u8; 4]>::try_from(address).ok()?),
-        2 => IpAddr::from(<[u8; 16]>::try_from(address).ok()?),
-        _ => return None,
-    };
-    Some(plain(SocketAddr::new(ip, u16::from_be_bytes([p1, p2]))))
 }
 
 /// Reads the number in ERROR-CODE (RFC 8489 §14.8).

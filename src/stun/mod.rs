@@ -4,6 +4,7 @@
 //! asks for while it walks over the attributes once; whoever wants to believe a message has to turn it into an
 //! [`Authenticated`] one first.
 
+pub(crate) mod address;
 mod answer;
 mod attributes;
 mod key;
@@ -26,7 +27,7 @@ pub(crate) use writer::{
     ErrorReply, Request, Scratch, write_binding, write_error, write_keepalive, write_request, write_success,
 };
 
-use crate::random::Random;
+use crate::types::Random;
 
 /// A STUN transaction ID: 96 random bits (RFC 8489 §5).
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

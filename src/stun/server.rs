@@ -4,13 +4,15 @@
 use alloc::vec::Vec;
 use core::net::SocketAddr;
 
-use crate::address::plain;
+use crate::types::address::plain;
 
 use stun_types::message::MAGIC_COOKIE;
 
+use super::address::write_xor_address;
 use super::key::{Integrity, IntegrityKey};
-use super::message::{Class, error_code, is_genuine, xor_address, xor_v6};
+use super::message::{Class, error_code, is_genuine};
 use super::{TransactionId, attributes};
+use crate::stun::address::xor_address;
 
 /// Methods (RFC 8489 §18.2, RFC 8656 §17).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -309,22 +311,6 @@ impl ServerWriter {
             field.copy_from_slice(&length.to_be_bytes());
         }
     }
-}
-
-/// Writes an address XORed with the header, and gives the part that it takes.
-pub(crate) fn write_xor_address(out: &mut [u8; 20], address: SocketAddr, id: TransactionId) -> &[u8] {
-    let (front, tail) = out.split_at_mut(4);
-    let [p1, p2] = (address.port() ^ (MAGIC_COOKIE >> 16) as u16).to_be_bytes();
-    let (family, length) = if address.is_ipv4() { (1, 8) } else { (2, 20) };
-    front.copy_from_slice(&[0, family, p1, p2]);
-    match address {
-        SocketAddr::V4(v4) => {
-            let ip = (u32::from(*v4.ip()) ^ MAGIC_COOKIE).to_be_bytes();
-            tail.iter_mut().zip(ip).for_each(|(to, from)| *to = from);
-        }
-        SocketAddr::V6(v6) => tail.copy_from_slice(&xor_v6(*v6.ip(), id).octets()),
-    }
-    out.get(..length).unwrap_or_default()
 }
 
 #[cfg(test)]

@@ -6,8 +6,8 @@ use proptest::prelude::*;
 
 use super::message::{Class, Message, Unreadable, looks_like_stun};
 use super::*;
-use crate::agent::Role;
 use crate::credentials::Password;
+use crate::types::Role;
 
 const PASSWORD: &str = "VOkJxbRl1RmTxUk/WvJxBt";
 
@@ -79,7 +79,7 @@ fn request<'a>(id: [u8; 12], to: &'a str, from: &'a str) -> Request<'a> {
         from,
         priority: 0x6eff_ffff,
         role: Role::Controlling,
-        tiebreaker: crate::agent::Tiebreaker::new(7),
+        tiebreaker: crate::types::Tiebreaker::new(7),
         use_candidate: true,
         nomination: None,
     }

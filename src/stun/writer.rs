@@ -8,8 +8,8 @@ use stun_types::message::{BINDING, MAGIC_COOKIE, MessageClass, MessageType};
 use super::TransactionId;
 use super::attributes::{self, UnknownAttributes};
 use super::key::{Integrity, IntegrityKey};
-use super::message::xor_v6;
-use crate::agent::{Renomination, Role, Tiebreaker};
+use crate::stun::address::xor_v6;
+use crate::types::{Renomination, Role, Tiebreaker};
 
 /// A message being written, on the stack. There is room for any that ICE writes: the largest, a check with the longest
 /// username, has 372 bytes.

@@ -8,11 +8,11 @@ use core::time::Duration;
 
 use super::frame::whole;
 use super::lobby::{Lobby, Ticket};
-use crate::agent::AcceptConnectionError;
 use crate::config::limits;
 use crate::connection::ConnectionEnd;
 use crate::stun::{Class, Message, looks_like_stun};
-use crate::time::{Instant, after};
+use crate::tcp::AcceptConnectionError;
+use crate::types::{Instant, after};
 
 /// Holds the accepted connections of a listener that many agents share, until the first frame on each has told whose it is.
 ///

@@ -12,15 +12,13 @@ use super::lobby::{Lobby, Ticket};
 use crate::candidate::address::site;
 use crate::check::TransactionKey;
 use crate::config::limits;
-use crate::connection::{ConnectionId, ConnectionRequest, ConnectionSecurity};
+use crate::connection::{ConnectionRequest, ConnectionSecurity};
 use crate::gather::TaskId;
-use crate::pair::Path;
 use crate::queue::Queue;
-use crate::stream::{ComponentId, StreamId};
 use crate::stun::TransactionId;
-use crate::time::{Instant, after, earliest};
 #[cfg(feature = "turn")]
 use crate::turn::stream::ServerFramer;
+use crate::types::{ComponentId, ConnectionId, Instant, Path, StreamId, after, earliest};
 use crate::work;
 
 /// What a connection is for.

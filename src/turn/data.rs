@@ -5,7 +5,8 @@ use core::net::SocketAddr;
 use bytes::BufMut;
 use stun_types::message::MAGIC_COOKIE;
 
-use crate::stun::server::{HEADER, Method, ServerMessage, kinds, type_bytes, write_xor_address};
+use crate::stun::address::write_xor_address;
+use crate::stun::server::{HEADER, Method, ServerMessage, kinds, type_bytes};
 use crate::stun::{Class, TransactionId};
 
 /// What ChannelData has in front of the data.

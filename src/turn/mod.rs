@@ -32,13 +32,11 @@ use core::time::Duration;
 use smallvec::SmallVec;
 
 use crate::candidate::address::judge;
-use crate::check::{Retransmission, Schedule};
 use crate::config::limits;
-use crate::random::Random;
 use crate::stats::DropReason;
 use crate::stun::server::{HEADER, Method, ServerMessage, ServerWriter, kinds};
 use crate::stun::{Class, TransactionId};
-use crate::time::{Instant, after, earliest};
+use crate::types::{Instant, Random, Retransmission, Schedule, after, earliest};
 use auth::{Auth, Verdict};
 use permission::{Backoff, Batch, Channels, Permissions};
 

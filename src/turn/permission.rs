@@ -7,7 +7,7 @@ use core::time::Duration;
 use smallvec::SmallVec;
 
 use crate::config::limits;
-use crate::time::{Instant, after, earliest};
+use crate::types::{Instant, after, earliest};
 
 /// Addresses that one CreatePermission asks for.
 pub(crate) type Batch = SmallVec<[IpAddr; Permissions::MOST_AT_ONCE]>;

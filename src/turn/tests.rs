@@ -3,8 +3,8 @@
 use alloc::collections::BTreeMap;
 
 use super::*;
-use crate::random::Seed;
 use crate::stun::{Integrity, IntegrityKey};
+use crate::types::Seed;
 
 const RTO: Duration = Duration::from_millis(500);
 

@@ -1,9 +1,8 @@
 //! Which pairs go, and that whoever leaves is counted nowhere any more.
 
 use super::*;
-use crate::agent::Role;
 use crate::candidate::Priority;
-use crate::transmit::Transport;
+use crate::types::{Role, Transport};
 
 const A: StreamId = StreamId(0);
 const B: StreamId = StreamId(1);

@@ -3,9 +3,8 @@ use crate::candidate::CandidateAddress;
 use crate::credentials::{Password, Ufrag};
 use crate::sdp::candidate::ParseCandidateError;
 use crate::sdp::candidate::tests::any_candidate;
-use alloc::format;
 use alloc::string::ToString;
-use alloc::vec;
+use alloc::{format, vec};
 use proptest::prelude::*;
 
 const CREDENTIALS: &str = "a=ice-ufrag:8hhY\r\na=ice-pwd:asd88fgpdd777uzjYhagZg\r\n";

@@ -1,8 +1,7 @@
 use super::*;
 use crate::sdp::parse::tests::any_description;
-use alloc::format;
 use alloc::string::ToString;
-use alloc::vec;
+use alloc::{format, vec};
 use proptest::prelude::*;
 
 /// The body of RFC 8840 §9, with CRLF.

@@ -9,7 +9,7 @@ use core::time::Duration;
 use super::Network;
 use crate::sim::host::HostId;
 use crate::sim::trace::DropReason;
-use crate::time::{after, earliest};
+use crate::types::{after, earliest};
 use crate::{Instant, Transport};
 
 /// Names one end of a TCP connection of one [`Network`].

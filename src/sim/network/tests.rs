@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::sim::{BurstLoss, PeerMatch};
-use crate::time::after;
+use crate::types::after;
 use alloc::string::String;
 use alloc::vec;
 

@@ -8,7 +8,7 @@ use crate::sim::host::HostId;
 use crate::sim::link::Crossing;
 use crate::sim::topology::Climbed;
 use crate::sim::trace::{DropReason, Packet, PacketFate, PacketId};
-use crate::time::after;
+use crate::types::after;
 use crate::{Instant, Transport};
 
 impl Network {

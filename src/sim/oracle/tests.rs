@@ -194,7 +194,7 @@ fn play(mut network: Network, sides: &[Side]) -> bool {
                 sent.insert(id, (index, *to));
             }
         }
-        let end = crate::time::after(network.now(), Duration::from_millis(50));
+        let end = crate::types::after(network.now(), Duration::from_millis(50));
         while network.next_delivery().is_some_and(|due| due < end) {
             network.advance_to(network.next_delivery().unwrap());
             while let Some(delivery) = network.pop_delivery() {

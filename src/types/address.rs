@@ -3,7 +3,7 @@
 //! A socket of IPv6 that is open for IPv4, too, names IPv4 hosts `::ffff:a.b.c.d`. That is the same address: all that is
 //! compared is compared in the plain form (RFC 8445 §5.1.1.1), and only what leaves is given the form of its socket.
 
-use core::net::{IpAddr, SocketAddr};
+use core::net::{IpAddr, SocketAddr, SocketAddrV6};
 
 /// An IP address in plain form: `a.b.c.d` for `::ffff:a.b.c.d`.
 pub(crate) const fn plain_ip(ip: IpAddr) -> IpAddr {
@@ -42,6 +42,32 @@ pub(crate) const fn mapped(address: SocketAddr) -> SocketAddr {
     match address {
         SocketAddr::V4(v4) => SocketAddr::new(IpAddr::V6(v4.ip().to_ipv6_mapped()), v4.port()),
         SocketAddr::V6(_) => address,
+    }
+}
+
+/// A link-local address in the scope of one of ours; any other as it is.
+pub(crate) fn in_scope_of(base: SocketAddr, address: SocketAddr) -> SocketAddr {
+    match (base, address) {
+        (SocketAddr::V6(ours), SocketAddr::V6(theirs)) if is_ipv6_link_local(address) => {
+            SocketAddr::V6(SocketAddrV6::new(*theirs.ip(), theirs.port(), 0, ours.scope_id()))
+        }
+        _ => address,
+    }
+}
+
+pub(crate) const fn is_ipv6_link_local(address: SocketAddr) -> bool {
+    matches!(address, SocketAddr::V6(v6) if v6.ip().is_unicast_link_local())
+}
+
+/// The address without what does not tell two of them apart: the mapped form of IPv4, the flow label, and the scope of all but
+/// link-local ones.
+pub(crate) fn canonical(address: SocketAddr) -> SocketAddr {
+    match plain(address) {
+        SocketAddr::V4(v4) => SocketAddr::V4(v4),
+        SocketAddr::V6(v6) => {
+            let scope = if v6.ip().is_unicast_link_local() { v6.scope_id() } else { 0 };
+            SocketAddr::V6(SocketAddrV6::new(*v6.ip(), v6.port(), 0, scope))
+        }
     }
 }
 
