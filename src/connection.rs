@@ -5,12 +5,6 @@ use alloc::boxed::Box;
 use core::fmt;
 use core::net::SocketAddr;
 
-impl crate::queue::Slotted for ConnectionId {
-    fn slot(self) -> u32 {
-        self.slot
-    }
-}
-
 /// What protects the bytes of a connection.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]

@@ -127,7 +127,6 @@ mod gather;
 pub mod guide;
 mod nomination;
 mod pair;
-mod queue;
 mod replay;
 mod route;
 mod sdp;
@@ -142,7 +141,6 @@ mod transmit;
 #[cfg(feature = "turn")]
 mod turn;
 mod types;
-mod work;
 
 pub use agent::{
     AddLocalCandidateError, AddRemoteCandidateError, AddStreamError, Agent, CandidateListing, CandidateStats,

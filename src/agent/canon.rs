@@ -72,7 +72,7 @@ impl Agent {
         drawn.transactions.extend(relays.list.values().flat_map(|relay| relay.allocation.transactions()));
         drawn.transactions.extend(outbox.replies.iter().map(|reply| reply.id));
         for pair in set.iter() {
-            drawn.transactions.extend(&pair.nominating_transactions);
+            drawn.transactions.extend(pair.nominating_transactions.iter());
         }
         for stream in streams {
             let remote = stream.previous.iter().flat_map(|previous| &previous.remote).chain(&stream.remote);

@@ -13,10 +13,10 @@ use crate::connection::{ConnectionEnd, ConnectionEvent, ConnectionRequest, Conne
 use crate::pair::CandidatePair;
 use crate::stats::DropReason;
 use crate::stun::{Scratch, looks_like_stun};
-use crate::tcp::{AcceptConnectionError, Carrier, Connection, Frame, Owner, Stage};
+use crate::tcp::{self, AcceptConnectionError, Carrier, Connection, Owner, Stage};
 use crate::transmit::Datagram;
 use crate::types::address::canonical;
-use crate::types::{ConnectionId, Flow, PairId, Path, PathHealth, Transport, after};
+use crate::types::{ConnectionId, Flow, Frame, PairId, Path, PathHealth, Transport, after};
 
 /// Whether a message of a pair can leave.
 #[derive(Clone, Copy, Debug)]
@@ -178,20 +178,21 @@ impl Agent {
             let (relay, frame) = (*relay, framer.next(bytes, &mut spare));
             return self.take_relay_frame(id, relay, frame, spare);
         }
-        let Some(frame) = connection.framer.next(bytes, &mut spare) else {
+        let frame = connection.framer.next(bytes, &mut spare).unwrap_or_else(|never| match never {});
+        let Some(frame) = frame else {
             self.connections.spare = spare;
             self.judge_opening(id);
             return None;
         };
         match frame {
-            Frame::Whole(payload) => {
+            Frame::Whole(frame) => {
                 self.connections.spare = spare;
-                Some(self.handle_frame(id, payload))
+                Some(self.handle_frame(id, tcp::payload(frame)))
             }
             Frame::Joined(frame) => {
-                let received = self.handle_frame(id, payload_of(&frame)).without_payload();
+                let received = self.handle_frame(id, tcp::payload(&frame)).without_payload();
                 self.connections.spare = frame;
-                Some(received.with_payload(payload_of(&self.connections.spare)))
+                Some(received.with_payload(tcp::payload(&self.connections.spare)))
             }
         }
     }
@@ -424,9 +425,4 @@ impl Agent {
         let Some(pair) = self.set.get(id).filter(|pair| pair.path.transport == Transport::Tcp) else { return false };
         self.connections.find_open(&pair.path).and_then(Connection::carrier).is_none_or(|carrier| carrier.is_asked)
     }
-}
-
-/// What is in a frame.
-fn payload_of(frame: &[u8]) -> &[u8] {
-    frame.split_first_chunk::<2>().map(|(_, payload)| payload).unwrap_or_default()
 }

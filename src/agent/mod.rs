@@ -256,7 +256,7 @@ impl Agent {
         if self.is_closed {
             return Err(AddStreamError::Closed);
         }
-        if components == 0 || ComponentId::new(components).is_none() {
+        if components == 0 || components > limits::COMPONENTS {
             return Err(AddStreamError::ComponentCount(components));
         }
         if self.streams.len() >= Self::MAX_STREAMS || self.next_stream == u32::MAX {

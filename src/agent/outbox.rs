@@ -6,9 +6,8 @@ use super::event_queue::EventQueue;
 use crate::check::TransactionKey;
 use crate::config::limits;
 use crate::event::Event;
-use crate::queue::Queue;
 use crate::stun::{ErrorReply, Integrity, TransactionId};
-use crate::types::{CandidateId, PairId, Path, StreamId};
+use crate::types::{CandidateId, PairId, Path, Queue, StreamId};
 
 /// An answer to a request, encoded when it is polled.
 #[derive(Clone, Debug)]

@@ -1,7 +1,6 @@
 //! What the application decides about pairs itself (RFC 8445 §8.1.1, W3C WebRTC extensions, `RTCIceTransport`).
 
 use super::error::UnknownPair;
-use super::stream_data::remember;
 use super::{Agent, NominateError, UnknownStream};
 use crate::types::{ComponentId, Instant, PairId, Path, Role, StreamId};
 
@@ -80,7 +79,7 @@ impl Agent {
         let found = self.set.get(pair).ok_or(UnknownPair(pair))?;
         let (stream, path) = (found.stream, found.path);
         if let Some(data) = self.stream_mut(stream) {
-            remember(&mut data.vetoed, path);
+            data.vetoed.push(path);
         }
         self.forget_pairs(|one| one.stream == stream && one.path == path);
         self.is_dirty = true;

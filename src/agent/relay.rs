@@ -8,7 +8,6 @@
 use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
 use alloc::sync::Arc;
-use alloc::vec::Vec;
 use core::net::SocketAddr;
 use core::time::Duration;
 
@@ -23,7 +22,7 @@ use crate::gather::{End, IceServer, TaskId};
 use crate::turn::{Allocation, Families, Terms, TurnEvent};
 use crate::types::address::canonical;
 use crate::types::{
-    CandidateId, ComponentId, ConnectionId, GatheringState, Instant, StreamId, Transport, after, earliest,
+    CandidateId, ComponentId, ConnectionId, GatheringState, Instant, Recent, StreamId, Transport, after, earliest,
 };
 
 /// Names a relay of an agent; never used again for another.
@@ -110,14 +109,12 @@ pub(super) struct Relays {
     next: RelayId,
     deadline: Option<Instant>,
     /// Servers that were asked for an allocation from a base: none is asked again soon because another says so.
-    asked: Vec<(SocketAddr, SocketAddr, Instant)>,
+    asked: Recent<(SocketAddr, SocketAddr, Instant), { limits::ASKED_SERVERS }>,
 }
 
 impl Relays {
     /// Most relays at a time.
     const MOST: usize = limits::RELAYS;
-    /// Most requests remembered against loops of redirections.
-    const MOST_ASKED: usize = limits::ASKED_SERVERS;
     /// How long a server that was asked is not redirected to (RFC 8489 §10, RFC 8656 §7.4).
     const ASKED_FOR: Duration = limits::ASKED_FOR;
 
@@ -197,16 +194,12 @@ impl Relays {
     /// Remembers that a server was asked from a base; `false` if that was not long ago.
     fn note_asked(&mut self, now: Instant, base: SocketAddr, server: SocketAddr) -> bool {
         self.asked.retain(|(.., until)| *until > now);
-        let known = self.asked.iter().position(|(from, to, _)| (*from, *to) == (base, server));
+        let is_it = |(from, to, _): &(SocketAddr, SocketAddr, Instant)| (*from, *to) == (base, server);
+        let is_new = !self.asked.iter().any(is_it);
         // One that is asked over and over takes no room from others.
-        known.into_iter().for_each(|place| {
-            self.asked.remove(place);
-        });
-        if self.asked.len() >= Self::MOST_ASKED {
-            self.asked.remove(0);
-        }
+        self.asked.retain(|one| !is_it(one));
         self.asked.push((base, server, after(now, Self::ASKED_FOR)));
-        known.is_none()
+        is_new
     }
 }
 

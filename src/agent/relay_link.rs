@@ -23,9 +23,9 @@ use crate::stun::{Scratch, TransactionId, write_keepalive};
 use crate::tcp::{Owner, Stage};
 use crate::transmit::{Datagram, Transmit};
 use crate::turn::data::{FromServer, put_send_indication};
-use crate::turn::stream::{OutOfStep, ServerFrame, ServerFramer};
+use crate::turn::framing::OutOfStep;
 use crate::types::address::canonical;
-use crate::types::{ConnectionId, Path, Transport, after};
+use crate::types::{ConnectionId, Frame, Framer, Path, Transport, after};
 
 impl Agent {
     /// Opens the connection of a relay, where it needs one (RFC 8656 §3.1).
@@ -40,7 +40,7 @@ impl Agent {
             false => ConnectionSecurity::Plain,
         };
         let local = SocketAddr::new(relay.base.ip(), 0);
-        let owner = Owner::Relay(id, ServerFramer::default());
+        let owner = Owner::Relay(id, Framer::default());
         relay.connection = Some(self.connections.open(self.now, local, relay.server, security, owner));
     }
 
@@ -266,7 +266,7 @@ impl Agent {
         &'a mut self,
         connection: ConnectionId,
         relay: RelayId,
-        frame: Result<Option<ServerFrame<'a>>, OutOfStep>,
+        frame: Result<Option<Frame<'a>>, OutOfStep>,
         spare: Vec<u8>,
     ) -> Option<Received<'a>> {
         match frame {
@@ -282,12 +282,12 @@ impl Agent {
                 self.stats.count_drop(DropReason::Malformed);
                 Some(Received::Dropped(DropReason::Malformed))
             }
-            Ok(Some(ServerFrame::Whole(bytes))) => {
+            Ok(Some(Frame::Whole(bytes))) => {
                 self.connections.spare = spare;
                 self.stats.datagrams_received += 1;
                 Some(self.count_relayed(relay, &in_stream(bytes)))
             }
-            Ok(Some(ServerFrame::Joined(bytes))) => {
+            Ok(Some(Frame::Joined(bytes))) => {
                 self.stats.datagrams_received += 1;
                 let received = self.count_relayed(relay, &in_stream(&bytes)).without_payload();
                 self.connections.spare = bytes;

@@ -10,14 +10,12 @@ use smallvec::SmallVec;
 use super::Agent;
 use super::error::RemoveCandidateError;
 use super::revocation::Revocation;
-use super::stream_data::remember;
 use crate::candidate::{CandidateKind, LocalCandidate};
 use crate::check::TransactionKey;
 use crate::checklist::Departed;
 use crate::pair::CandidatePair;
 use crate::types::address::in_scope_of;
-use crate::types::{CandidateId, ComponentId, Instant, PairId, Path, StreamId, Transport};
-use crate::work;
+use crate::types::{CandidateId, ComponentId, Instant, PairId, Path, StreamId, Transport, work};
 
 impl Agent {
     /// Removes a local candidate. With a host candidate go its socket, the reflexive candidates based on it, and all pairs
@@ -103,7 +101,7 @@ impl Agent {
         self.observe(now);
         let data = self.stream_mut(stream).ok_or(RemoveCandidateError::UnknownStream(stream))?;
         let remote = data.remotes.remove(candidate).ok_or(RemoveCandidateError::UnknownCandidate(candidate))?;
-        remember(&mut data.removed, remote.address);
+        data.removed.push(remote.address);
         let (generation, of, address) = (data.generation, remote.candidate, remote.address);
         let is_of = |pair: &CandidatePair| {
             // The pair in use from before a restart has a candidate of that generation with the same address.

@@ -3,12 +3,11 @@
 //!
 //! A success would keep the peer sending to nobody.
 
-use alloc::vec::Vec;
 use core::net::SocketAddr;
 
 use crate::config::limits;
 use crate::types::address::in_scope_of;
-use crate::types::{ComponentId, Path, Transport};
+use crate::types::{ComponentId, Path, Recent, Transport};
 
 /// Such a 5-tuple, in one generation of its stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,7 +19,7 @@ pub(crate) struct Revocation {
 
 /// All of a stream.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Revocations(Vec<Revocation>);
+pub(crate) struct Revocations(Recent<Revocation, { limits::REVOCATIONS }>);
 
 impl Revocations {
     #[cfg(feature = "sim")]
@@ -29,13 +28,9 @@ impl Revocations {
     }
 
     pub(crate) fn add(&mut self, revocation: Revocation) {
-        if self.0.contains(&revocation) {
-            return;
+        if !self.0.contains(&revocation) {
+            self.0.push(revocation);
         }
-        if self.0.len() >= limits::REVOCATIONS {
-            self.0.remove(0);
-        }
-        self.0.push(revocation);
     }
 
     /// Whether consent was taken back on this path.

@@ -20,10 +20,9 @@ use crate::pair::PairPriority;
 use crate::replay::ReplayMemory;
 use crate::stun::{IntegrityKey, TransactionId};
 use crate::types::{
-    ComponentId, ConnectionState, GatheringState, Instant, PairId, Path, PathHealth, Renomination, Role, StateReason,
-    StreamId, TrafficClass,
+    ComponentId, ConnectionState, GatheringState, Instant, PairId, Path, PathHealth, Recent, Renomination, Role,
+    StateReason, StreamId, TrafficClass, work,
 };
-use crate::work;
 
 /// Credentials with the key that is made of the password.
 #[derive(Clone, Debug)]
@@ -283,14 +282,6 @@ impl Component {
     }
 }
 
-/// Remembers the latest few things that the application has removed.
-pub(crate) fn remember<T>(list: &mut Vec<T>, removed: T) {
-    if list.len() >= limits::REMOVED {
-        list.remove(0);
-    }
-    list.push(removed);
-}
-
 /// A data stream.
 #[derive(Clone, Debug)]
 pub(crate) struct Stream {
@@ -308,11 +299,11 @@ pub(crate) struct Stream {
     pub(crate) pending: Option<Pending>,
     pub(crate) previous: Option<Previous>,
     /// Addresses whose candidates the application has removed.
-    pub(crate) removed: Vec<SocketAddr>,
+    pub(crate) removed: Recent<SocketAddr, { limits::REMOVED }>,
     /// Where a pair that worked had one of those: checks are refused there.
     pub(crate) revoked: Revocations,
     /// Paths whose pairs the application has removed.
-    pub(crate) vetoed: Vec<Path>,
+    pub(crate) vetoed: Recent<Path, { limits::REMOVED }>,
     /// The application has withdrawn our consent: checks are refused (RFC 7675 §5.2).
     pub(crate) is_revoked: bool,
     /// Candidates that name a username fragment of the peer which is not known yet: signalling may overtake itself.
@@ -365,9 +356,9 @@ impl Stream {
             next_generation: 1,
             pending: None,
             previous: None,
-            removed: Vec::new(),
+            removed: Recent::default(),
             revoked: Revocations::default(),
-            vetoed: Vec::new(),
+            vetoed: Recent::default(),
             is_revoked: false,
             deferred: Vec::new(),
             unresolved: Vec::new(),

@@ -9,8 +9,7 @@ use super::{Agent, RemoteDescription};
 use crate::candidate::{SocketOptions, TcpType};
 use crate::config::Config;
 use crate::credentials::Credentials;
-use crate::types::{CandidateId, ComponentId, Instant, PairId, Role, Seed, StreamId, Transport};
-use crate::work;
+use crate::types::{CandidateId, ComponentId, Instant, PairId, Role, Seed, StreamId, Transport, work};
 
 fn theirs(name: &str) -> RemoteDescription {
     RemoteDescription::new(Credentials::new(name, "passwordOfThePeer01234567").unwrap())

@@ -10,7 +10,9 @@ use hashbrown::HashTable;
 use crate::config::limits;
 use crate::consent;
 use crate::stun::TransactionId;
-use crate::types::{Instant, PairId, Renomination, Retransmission, Role, Schedule, Tiebreaker, after};
+use crate::types::{
+    Arena, Handle, Instant, Kept, PairId, Renomination, Retransmission, Role, Schedule, Tiebreaker, after,
+};
 
 /// Names a transaction in its table. A key whose transaction is gone finds nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -19,21 +21,20 @@ pub(crate) struct TransactionKey {
     serial: u64,
 }
 
-impl crate::queue::Slotted for TransactionKey {
-    fn slot(self) -> u32 {
-        self.slot
-    }
-}
-
 impl TransactionKey {
-    #[cfg(feature = "sim")]
-    pub(crate) const fn new(slot: u32, serial: u64) -> Self {
-        Self { slot, serial }
-    }
-
     #[cfg(test)]
     pub(crate) const fn for_tests(serial: u64) -> Self {
         Self { slot: 0, serial }
+    }
+}
+
+impl Handle for TransactionKey {
+    fn new(slot: u32, serial: u64) -> Self {
+        Self { slot, serial }
+    }
+
+    fn slot(self) -> u32 {
+        self.slot
     }
 }
 
@@ -76,6 +77,7 @@ pub(crate) struct Start {
 /// A check that was sent.
 #[derive(Clone, Debug)]
 pub(crate) struct Transaction {
+    key: TransactionKey,
     pub(crate) start: Start,
     pub(crate) first_sent: Instant,
     /// It is not repeated and its silence means nothing, but its answer still counts (RFC 8445 §7.3.1.4).
@@ -83,6 +85,14 @@ pub(crate) struct Transaction {
     way: Retransmission,
     /// When it is repeated or given up; `None` while a repetition waits to be polled.
     due: Option<Instant>,
+}
+
+impl Kept for Transaction {
+    type Id = TransactionKey;
+
+    fn id(&self) -> TransactionKey {
+        self.key
+    }
 }
 
 impl Transaction {
@@ -105,17 +115,10 @@ pub(crate) enum Due {
 #[derive(Clone, Debug)]
 pub(crate) struct TransactionTable {
     schedule: Schedule,
-    slots: Vec<Slot>,
-    free: Vec<u32>,
+    list: Arena<Transaction>,
     by_id: HashTable<u32>,
     /// One entry for each deadline, and entries of deadlines that no longer hold, which are skipped.
     timers: BinaryHeap<Reverse<(Instant, TransactionKey)>>,
-}
-
-#[derive(Clone, Debug)]
-struct Slot {
-    serial: u64,
-    transaction: Option<Transaction>,
 }
 
 impl TransactionTable {
@@ -123,7 +126,7 @@ impl TransactionTable {
     const SPARE_TIMERS: usize = 64;
 
     pub(crate) const fn new(schedule: Schedule) -> Self {
-        Self { schedule, slots: Vec::new(), free: Vec::new(), by_id: HashTable::new(), timers: BinaryHeap::new() }
+        Self { schedule, list: Arena::new(), by_id: HashTable::new(), timers: BinaryHeap::new() }
     }
 
     /// Records a request whose first transmission leaves `now`.
@@ -134,13 +137,20 @@ impl TransactionTable {
         let wait = way.send(Duration::MAX);
         let is_looked_at = start.is_urgent && !is_single && !way.is_over();
         let due = after(now, if is_looked_at { wait / 2 } else { wait });
-        self.store(Transaction { start: *start, first_sent: now, is_cancelled: is_single, way, due: Some(due) })
+        self.store(|key| Transaction {
+            key,
+            start: *start,
+            first_sent: now,
+            is_cancelled: is_single,
+            way,
+            due: Some(due),
+        })
     }
 
     /// Records a request that leaves once there is a connection for it.
     pub(crate) fn prepare(&mut self, now: Instant, start: &Start) -> TransactionKey {
         let way = self.way(start);
-        self.store(Transaction { start: *start, first_sent: now, is_cancelled: false, way, due: None })
+        self.store(|key| Transaction { key, start: *start, first_sent: now, is_cancelled: false, way, due: None })
     }
 
     /// Records that a request which was prepared leaves now; `None` if nobody wants it any more.
@@ -160,57 +170,40 @@ impl TransactionTable {
         }
     }
 
-    fn store(&mut self, transaction: Transaction) -> TransactionKey {
-        if self.by_id.len() >= limits::TRANSACTIONS {
+    fn store(&mut self, make: impl FnOnce(TransactionKey) -> Transaction) -> TransactionKey {
+        if self.list.len() >= limits::TRANSACTIONS {
             self.forget_superseded();
         }
-        let slot = self.free.pop().unwrap_or_else(|| {
-            self.slots.push(Slot { serial: 0, transaction: None });
-            u32::try_from(self.slots.len() - 1).unwrap_or(u32::MAX)
-        });
-        let (bits_of, due) = (transaction.start.id.bits(), transaction.due);
-        let mut key = TransactionKey { slot, serial: 0 };
-        if let Some(entry) = self.slots.get_mut(slot as usize) {
-            entry.serial += 1;
-            key.serial = entry.serial;
-            entry.transaction = Some(transaction);
-        }
-        let slots = &self.slots;
-        self.by_id.insert_unique(bits_of, slot, |&slot| bits(slots, slot));
+        let key = self.list.insert(make);
+        let list = &self.list;
+        let bits = |slot: u32| list.in_slot(slot).map_or(0, |one| one.start.id.bits());
+        self.by_id.insert_unique(bits(key.slot), key.slot, |&slot| bits(slot));
+        let due = list.get(key).and_then(|one| one.due);
         due.into_iter().for_each(|due| self.arm(due, key));
         key
     }
 
     /// Makes room: nobody waits for the answer of the oldest one that is not repeated.
     fn forget_superseded(&mut self) {
-        let slots = (0..).zip(&self.slots);
-        let superseded = slots.filter_map(|(slot, entry)| {
-            let transaction = entry.transaction.as_ref().filter(|transaction| transaction.is_cancelled)?;
-            Some((transaction.first_sent, TransactionKey { slot, serial: entry.serial }))
-        });
-        if let Some((_, oldest)) = superseded.min_by_key(|(at, _)| *at) {
+        let superseded = self.list.iter().filter(|one| one.is_cancelled);
+        if let Some(oldest) = superseded.min_by_key(|one| one.first_sent).map(|one| one.key) {
             self.remove(oldest);
         }
     }
 
     pub(crate) fn get(&self, key: TransactionKey) -> Option<&Transaction> {
-        let entry = self.slots.get(key.slot as usize)?;
-        if entry.serial == key.serial { entry.transaction.as_ref() } else { None }
+        self.list.get(key)
     }
 
     fn get_mut(&mut self, key: TransactionKey) -> Option<&mut Transaction> {
-        let entry = self.slots.get_mut(key.slot as usize)?;
-        if entry.serial == key.serial { entry.transaction.as_mut() } else { None }
+        self.list.get_mut(key)
     }
 
     /// The transaction with this ID.
     pub(crate) fn find(&self, id: TransactionId) -> Option<(TransactionKey, &Transaction)> {
-        let is_it = |&slot: &u32| {
-            self.slots.get(slot as usize).and_then(|entry| entry.transaction.as_ref()).is_some_and(|t| t.start.id == id)
-        };
-        let slot = *self.by_id.find(id.bits(), is_it)?;
-        let entry = self.slots.get(slot as usize)?;
-        Some((TransactionKey { slot, serial: entry.serial }, entry.transaction.as_ref()?))
+        let is_it = |&slot: &u32| self.list.in_slot(slot).is_some_and(|one| one.start.id == id);
+        let transaction = self.list.in_slot(*self.by_id.find(id.bits(), is_it)?)?;
+        Some((transaction.key, transaction))
     }
 
     /// Ends a transaction.
@@ -222,12 +215,8 @@ impl TransactionTable {
 
     /// Ends all transactions but those of these pairs.
     pub(crate) fn keep(&mut self, which: impl Fn(PairId) -> bool) {
-        let is_gone = |entry: &Slot| entry.transaction.as_ref().is_some_and(|one| !which(one.start.pair));
-        let gone: Vec<TransactionKey> = (0..)
-            .zip(&self.slots)
-            .filter(|(_, entry)| is_gone(entry))
-            .map(|(slot, entry)| TransactionKey { slot, serial: entry.serial })
-            .collect();
+        let gone: Vec<TransactionKey> =
+            self.list.iter().filter(|one| !which(one.start.pair)).map(|one| one.key).collect();
         for key in gone {
             self.take(key);
         }
@@ -235,12 +224,10 @@ impl TransactionTable {
     }
 
     fn take(&mut self, key: TransactionKey) -> Option<Transaction> {
-        let entry = self.slots.get_mut(key.slot as usize).filter(|entry| entry.serial == key.serial)?;
-        let transaction = entry.transaction.take()?;
+        let transaction = self.list.remove(key)?;
         if let Ok(found) = self.by_id.find_entry(transaction.start.id.bits(), |&slot| slot == key.slot) {
             found.remove();
         }
-        self.free.push(key.slot);
         Some(transaction)
     }
 
@@ -303,39 +290,29 @@ impl TransactionTable {
     /// All transactions.
     #[cfg(feature = "sim")]
     pub(crate) fn live(&self) -> impl Iterator<Item = (TransactionKey, &Transaction)> {
-        let slots = (0_u32..).zip(&self.slots);
-        slots.filter_map(|(slot, entry)| {
-            Some((TransactionKey { slot, serial: entry.serial }, entry.transaction.as_ref()?))
-        })
+        self.list.iter().map(|one| (one.key, one))
     }
 
     /// Counts the indexes anew from the transactions; says what differs from them.
     #[cfg(feature = "sim")]
     pub(crate) fn audit(&self) -> Result<(), alloc::string::String> {
         use alloc::format;
-        let mut live = 0;
-        for (slot, entry) in (0_u32..).zip(&self.slots) {
-            let is_free = self.free.iter().filter(|free| **free == slot).count();
-            let Some(transaction) = &entry.transaction else {
-                if is_free != 1 {
-                    return Err(format!("the empty slot {slot} of the transactions is free {is_free} times"));
-                }
-                continue;
-            };
-            live += 1;
-            let key = TransactionKey { slot, serial: entry.serial };
-            if is_free != 0 || self.find(transaction.start.id).map(|(found, _)| found) != Some(key) {
-                return Err(format!("the transaction in slot {slot} is not found, or its slot is free"));
+        self.list.audit().map_err(|what| format!("the transactions: {what}"))?;
+        for transaction in self.list.iter() {
+            let key = transaction.key;
+            if self.find(transaction.start.id).map(|(found, _)| found) != Some(key) {
+                return Err(format!("the transaction {key:?} is not found"));
             }
             let has_timer = |due: &Instant| self.timers.iter().any(|Reverse(timer)| *timer == (*due, key));
             if transaction.due.is_some_and(|due| !has_timer(&due)) {
-                return Err(format!("the transaction in slot {slot} has no timer"));
+                return Err(format!("the transaction {key:?} has no timer"));
             }
         }
+        let live = self.list.len();
         if self.by_id.len() != live {
             return Err(format!("{} transactions have an ID, and there are {live}", self.by_id.len()));
         }
-        let first = self.slots.iter().filter_map(|entry| entry.transaction.as_ref()?.due).min();
+        let first = self.list.iter().filter_map(|one| one.due).min();
         if self.deadline() != first {
             return Err(format!("the transactions are due at {:?}, and the first is at {first:?}", self.deadline()));
         }
@@ -347,13 +324,8 @@ impl TransactionTable {
     fn arm(&mut self, at: Instant, key: TransactionKey) {
         self.timers.push(Reverse((at, key)));
         if self.timers.len() > 2 * self.by_id.len() + Self::SPARE_TIMERS {
-            let slots = &self.slots;
-            self.timers.retain(|Reverse((at, key))| {
-                let entry = slots.get(key.slot as usize).filter(|entry| entry.serial == key.serial);
-                entry
-                    .and_then(|entry| entry.transaction.as_ref())
-                    .is_some_and(|transaction| transaction.due == Some(*at))
-            });
+            let list = &self.list;
+            self.timers.retain(|Reverse((at, key))| list.get(*key).is_some_and(|one| one.due == Some(*at)));
         }
     }
 
@@ -366,10 +338,6 @@ impl TransactionTable {
             self.timers.pop();
         }
     }
-}
-
-fn bits(slots: &[Slot], slot: u32) -> u64 {
-    slots.get(slot as usize).and_then(|entry| entry.transaction.as_ref()).map_or(0, |t| t.start.id.bits())
 }
 
 #[cfg(test)]

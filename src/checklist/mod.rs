@@ -19,9 +19,7 @@ pub(crate) use group::GroupKey;
 pub(crate) use set::{ChecklistSet, Departed, Insert, NewPair};
 
 use crate::pair::{CandidatePair, PairPriority};
-use crate::queue::Queue;
-use crate::types::{ComponentId, PairId, StreamId};
-use crate::work;
+use crate::types::{ComponentId, PairId, Queue, StreamId, work};
 
 /// State of a checklist, or of all of them: of the ICE session (RFC 8445 §6.1.2.1, §6.1.3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -4,7 +4,6 @@
 mod audit;
 
 use alloc::collections::{BTreeMap, BTreeSet};
-use alloc::vec::Vec;
 
 use smallvec::SmallVec;
 
@@ -13,15 +12,12 @@ use super::group::{GroupKey, Groups};
 use super::{Checklist, ChecklistState, Turn};
 use crate::check::TransactionKey;
 use crate::pair::{CandidatePair, CandidatePairState, PairPriority, PairState, PairStats};
-use crate::types::{CandidateId, ComponentId, PairId, Path, StreamId};
-use crate::work;
+use crate::types::{Arena, CandidateId, ComponentId, PairId, Path, Recent, StreamId, work};
 
 /// All pairs of an agent, and the checklists that they are on.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct ChecklistSet {
-    slots: Vec<Option<CandidatePair>>,
-    free: Vec<u32>,
-    next_serial: u64,
+    pairs: Arena<CandidatePair>,
     /// Pairs on a checklist by their addresses.
     by_path: BTreeMap<Path, PairId>,
     /// All pairs whose path is a connection, which ends for all of them.
@@ -40,11 +36,6 @@ pub(crate) struct ChecklistSet {
     is_paused: bool,
     /// Pairs that were made, removed or touched, each once, if somebody wants to know what has changed.
     changes: Option<Changes>,
-}
-
-/// Whether there is this pair.
-fn is_in(slots: &[Option<CandidatePair>], id: PairId) -> bool {
-    slots.get(id.slot as usize).and_then(Option::as_ref).is_some_and(|pair| pair.id == id)
 }
 
 /// A pair to be made.
@@ -87,7 +78,7 @@ impl ChecklistSet {
     /// How many changes are kept, and how many pairs there are.
     #[cfg(feature = "sim")]
     pub(crate) fn change_count(&self) -> (usize, usize) {
-        (self.changes.as_ref().map_or(0, Changes::len), self.slots.len() - self.free.len())
+        (self.changes.as_ref().map_or(0, Changes::len), self.pairs.len())
     }
 
     /// The next pair that may have changed or is gone, until it is [forgotten](Self::forget_change).
@@ -97,9 +88,10 @@ impl ChecklistSet {
 
     /// Goes on to the next pair that may have changed.
     pub(crate) fn forget_change(&mut self) {
-        let slots = &self.slots;
-        let Some(id) = self.changes.as_mut().and_then(|changes| changes.forget(|id| is_in(slots, id))) else { return };
-        if let Some(pair) = self.peek_mut(id) {
+        let pairs = &self.pairs;
+        let is_there = |id: PairId| pairs.get(id).is_some();
+        let Some(id) = self.changes.as_mut().and_then(|changes| changes.forget(is_there)) else { return };
+        if let Some(pair) = self.pairs.get_mut(id) {
             pair.is_noted = false;
         }
     }
@@ -113,7 +105,7 @@ impl ChecklistSet {
 
     /// A pair, which is not noted.
     fn peek_mut(&mut self, id: PairId) -> Option<&mut CandidatePair> {
-        self.slots.get_mut(id.slot as usize)?.as_mut().filter(|pair| pair.id == id)
+        self.pairs.get_mut(id)
     }
 
     pub(crate) fn add_list(&mut self, stream: StreamId) {
@@ -149,12 +141,12 @@ impl ChecklistSet {
 
     pub(crate) fn get(&self, id: PairId) -> Option<&CandidatePair> {
         work::count();
-        self.slots.get(id.slot as usize)?.as_ref().filter(|pair| pair.id == id)
+        self.pairs.get(id)
     }
 
     /// A pair to be changed, which is noted.
     pub(crate) fn get_mut(&mut self, id: PairId) -> Option<&mut CandidatePair> {
-        let pair = self.slots.get_mut(id.slot as usize)?.as_mut().filter(|pair| pair.id == id)?;
+        let pair = self.pairs.get_mut(id)?;
         if let Some(changes) = self.changes.as_mut().filter(|_| !pair.is_noted) {
             pair.is_noted = true;
             changes.note(id);
@@ -164,7 +156,7 @@ impl ChecklistSet {
 
     /// Records that a pair is on no valid list any more, as the first step of what is done to it: that is what is noted.
     pub(crate) fn invalidate(&mut self, id: PairId) {
-        if let Some(pair) = self.slots.get_mut(id.slot as usize).and_then(Option::as_mut).filter(|pair| pair.id == id) {
+        if let Some(pair) = self.pairs.get_mut(id) {
             pair.is_valid = false;
         }
     }
@@ -182,12 +174,12 @@ impl ChecklistSet {
 
     /// All pairs, oldest slot first.
     pub(crate) fn iter(&self) -> impl Iterator<Item = &CandidatePair> {
-        self.slots.iter().inspect(|_| work::count()).flatten()
+        self.pairs.iter().inspect(|_| work::count())
     }
 
     /// The number of the next pair.
     pub(crate) const fn next_serial(&self) -> u64 {
-        self.next_serial
+        self.pairs.next_serial()
     }
 
     /// Number of pairs on the checklists.
@@ -240,7 +232,7 @@ impl ChecklistSet {
 
     /// Whether as many pairs are on no checklist as there may be on all of them.
     pub(crate) fn is_full_beside_lists(&self) -> bool {
-        self.slots.len() - self.free.len() - self.listed >= self.limit
+        self.pairs.len() - self.listed >= self.limit
     }
 
     /// Adds a pair that another pair's check made valid; it is on no checklist (RFC 8445 §7.2.5.3.2). `None` if there are too
@@ -257,16 +249,8 @@ impl ChecklistSet {
     }
 
     fn store(&mut self, new: &NewPair, state: PairState, group: Option<GroupKey>) -> PairId {
-        let slot = self.free.pop().unwrap_or_else(|| {
-            self.slots.push(None);
-            u32::try_from(self.slots.len() - 1).unwrap_or(u32::MAX)
-        });
-        let id = PairId { serial: self.next_serial, slot };
-        self.next_serial += 1;
-        if new.path.flow.is_some() {
-            self.connected.insert((new.path, id));
-        }
-        let pair = CandidatePair {
+        let is_noted = self.changes.is_some();
+        let id = self.pairs.insert(|id| CandidatePair {
             id,
             stream: new.stream,
             component: new.component,
@@ -289,7 +273,7 @@ impl ChecklistSet {
             is_nominated: false,
             is_nominating: false,
             nomination: None,
-            nominating_transactions: SmallVec::new(),
+            nominating_transactions: Recent::default(),
             has_plain_check: false,
             answered_at: None,
             last_sent_at: None,
@@ -305,14 +289,14 @@ impl ChecklistSet {
             urgent_since: None,
             role_conflicts: 0,
             server_errors: 0,
-            is_noted: self.changes.is_some(),
+            is_noted,
             is_told: false,
             stats: PairStats::default(),
-        };
-        if let Some(place) = self.slots.get_mut(slot as usize) {
-            *place = Some(pair);
-        }
+        });
         self.changes.iter_mut().for_each(|changes| changes.note(id));
+        if new.path.flow.is_some() {
+            self.connected.insert((new.path, id));
+        }
         id
     }
 
@@ -353,12 +337,11 @@ impl ChecklistSet {
     pub(crate) fn remove(&mut self, id: PairId) -> Option<Departed> {
         self.dequeue(id);
         self.leave_state(id);
-        let pair = self.slots.get_mut(id.slot as usize)?.take_if(|pair| pair.id == id)?;
-        let slots = &self.slots;
+        let pair = self.pairs.remove(id)?;
+        let pairs = &self.pairs;
         if let Some(changes) = &mut self.changes {
-            changes.end(id, pair.is_noted, pair.is_told, |id| is_in(slots, id));
+            changes.end(id, pair.is_noted, pair.is_told, |id| pairs.get(id).is_some());
         }
-        self.free.push(id.slot);
         self.connected.remove(&(pair.path, id));
         if self.by_path.get(&pair.path) == Some(&id) {
             self.by_path.remove(&pair.path);
@@ -782,7 +765,7 @@ impl ChecklistSet {
 
     /// Forgets which pairs were to be nominated, by either side: the roles have changed.
     pub(crate) fn forget_nominations(&mut self) {
-        for pair in self.slots.iter_mut().flatten() {
+        for pair in self.pairs.iter_mut() {
             pair.is_nominating = false;
             if !pair.is_nominated {
                 pair.nomination = None;
@@ -794,8 +777,8 @@ impl ChecklistSet {
     /// no other list meanwhile. Gives the checks in progress.
     pub(crate) fn shelve(&mut self, component: (StreamId, ComponentId)) -> SmallVec<[TransactionKey; 8]> {
         let mut cancelled = SmallVec::new();
-        for slot in 0..self.slots.len() {
-            let Some(pair) = self.slots.get(slot).and_then(Option::as_ref) else { continue };
+        for slot in self.pairs.slots() {
+            let Some(pair) = self.pairs.in_slot(slot) else { continue };
             let is_done = matches!(pair.state.get(), CandidatePairState::Succeeded | CandidatePairState::Failed);
             if (pair.stream, pair.component) != component || pair.group.is_none() {
                 continue;
@@ -819,8 +802,8 @@ impl ChecklistSet {
     ) -> (SmallVec<[Departed; 8]>, SmallVec<[TransactionKey; 8]>) {
         let mut removed = SmallVec::new();
         let mut cancelled = SmallVec::new();
-        for slot in 0..self.slots.len() {
-            let Some(pair) = self.slots.get(slot).and_then(Option::as_ref) else { continue };
+        for slot in self.pairs.slots() {
+            let Some(pair) = self.pairs.in_slot(slot) else { continue };
             if (pair.stream, pair.component) != component || pair.group.is_none() || pair.is_protected || keep(pair) {
                 continue;
             }

@@ -5,8 +5,7 @@ use core::net::SocketAddr;
 use super::{ChecklistSet, GroupKey, Insert, NewPair};
 use crate::candidate::Priority;
 use crate::pair::{PairPriority, PairState};
-use crate::types::{CandidateId, ComponentId, PairId, Path, Role, StreamId, Transport};
-use crate::work;
+use crate::types::{CandidateId, ComponentId, PairId, Path, Role, StreamId, Transport, work};
 use alloc::vec::Vec;
 
 fn rank(role: Role, n: u32) -> PairPriority {

@@ -45,7 +45,7 @@ pub(crate) const EVENTS_SHARE: usize = 8;
 pub(crate) const STREAMS: usize = 1024;
 
 /// Components of a stream (RFC 8445 §5.1.1.1, RFC 8839 §5.1).
-pub(crate) const COMPONENTS: u16 = 256;
+pub(crate) const COMPONENTS: u16 = crate::types::ComponentId::MAX.get();
 
 /// Sockets and active TCP candidates of a stream: as many candidates as a description lists.
 pub(crate) const SOCKETS: usize = 1000;

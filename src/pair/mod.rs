@@ -4,8 +4,6 @@ mod state;
 
 use core::time::Duration;
 
-use smallvec::SmallVec;
-
 pub use state::CandidatePairState;
 pub(crate) use state::PairState;
 
@@ -14,13 +12,7 @@ use crate::checklist::GroupKey;
 use crate::config::limits;
 use crate::consent::Consent;
 use crate::stun::TransactionId;
-use crate::types::{CandidateId, ComponentId, Instant, PairId, Path, Role, StreamId};
-
-impl crate::queue::Slotted for PairId {
-    fn slot(self) -> u32 {
-        self.slot
-    }
-}
+use crate::types::{CandidateId, ComponentId, Instant, Kept, PairId, Path, Recent, Role, StreamId};
 
 /// Priority of a candidate pair: higher is checked earlier (RFC 8445 §6.1.2.3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -138,7 +130,7 @@ pub(crate) struct CandidatePair {
     /// The peer nominated it; takes effect when its own check succeeds.
     pub(crate) nomination: Option<Nomination>,
     /// Transactions with which the peer nominated it, the latest last: a copy of one is no new nomination.
-    pub(crate) nominating_transactions: SmallVec<[TransactionId; 2]>,
+    pub(crate) nominating_transactions: Recent<TransactionId, { limits::PAIR_NOMINATIONS }>,
     /// The peer, while controlling, checked it without nominating it.
     pub(crate) has_plain_check: bool,
     /// When the latest answer to a check of it came.
@@ -176,6 +168,14 @@ pub(crate) struct CandidatePair {
     pub(crate) stats: PairStats,
 }
 
+impl Kept for CandidatePair {
+    type Id = PairId;
+
+    fn id(&self) -> PairId {
+        self.id
+    }
+}
+
 impl CandidatePair {
     /// Whether it may be removed to make room for another.
     pub(crate) fn may_go(&self) -> bool {
@@ -195,14 +195,11 @@ impl CandidatePair {
     /// Remembers a nominating transaction; `false` if it was seen before.
     #[must_use]
     pub(crate) fn is_new_nomination(&mut self, id: TransactionId) -> bool {
-        if self.nominating_transactions.contains(&id) {
-            return false;
+        let is_new = !self.nominating_transactions.contains(&id);
+        if is_new {
+            self.nominating_transactions.push(id);
         }
-        if self.nominating_transactions.len() == limits::PAIR_NOMINATIONS {
-            self.nominating_transactions.remove(0);
-        }
-        self.nominating_transactions.push(id);
-        true
+        is_new
     }
 
     pub(crate) fn record_round_trip(&mut self, round_trip: Duration) {

@@ -31,7 +31,7 @@ use crate::Agent;
 use crate::agent::DrawnNames;
 use crate::check::TransactionKey;
 use crate::stun::TransactionId;
-use crate::types::Instant;
+use crate::types::{Handle, Instant};
 
 /// Fields that are left out wherever they are.
 const LEFT_OUT: [&str; 16] = [

@@ -11,8 +11,8 @@ use super::network::{Delivery, Network, StreamEvent, StreamSocketId};
 use crate::stun::address::write_xor_address;
 use crate::stun::server::{Method, ServerMessage, ServerWriter, kinds, type_bytes};
 use crate::stun::{Class, Integrity, IntegrityKey, TransactionId, looks_like_stun, userhash};
-use crate::turn::stream::{ServerFrame, ServerFramer};
-use crate::types::{Instant, Random, Seed, after};
+use crate::turn::framing::FromServerFrames;
+use crate::types::{Frame, Framer, Instant, Random, Seed, after};
 
 /// What a client asks a server for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -89,7 +89,7 @@ pub struct Server {
     lifetime: Duration,
     quota: usize,
     /// Connections of clients.
-    streams: BTreeMap<StreamSocketId, (SocketAddr, ServerFramer)>,
+    streams: BTreeMap<StreamSocketId, (SocketAddr, Framer<FromServerFrames>)>,
     is_alive: bool,
     next_port: u16,
     held: BTreeMap<SocketAddr, Held>,
@@ -294,7 +294,7 @@ impl Server {
     pub fn deliver_stream(&mut self, network: &mut Network, event: &StreamEvent) {
         match event {
             StreamEvent::Accepted { host, socket, local, remote } if (*host, *local) == (self.host, self.address) => {
-                self.streams.insert(*socket, (*remote, ServerFramer::default()));
+                self.streams.insert(*socket, (*remote, Framer::<FromServerFrames>::default()));
             }
             StreamEvent::Bytes { socket, bytes, .. } => {
                 let (mut rest, mut spare) = (bytes.as_slice(), Vec::new());
@@ -302,8 +302,8 @@ impl Server {
                     let client = *client;
                     let Ok(Some(frame)) = framer.next(&mut rest, &mut spare) else { break };
                     match &frame {
-                        ServerFrame::Whole(frame) => self.take(network, client, frame),
-                        ServerFrame::Joined(frame) => self.take(network, client, frame),
+                        Frame::Whole(frame) => self.take(network, client, frame),
+                        Frame::Joined(frame) => self.take(network, client, frame),
                     }
                 }
             }

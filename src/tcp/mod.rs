@@ -8,5 +8,5 @@ mod table;
 
 pub use accept::AcceptConnectionError;
 pub use doorman::{Admission, Doorman};
-pub(crate) use frame::{Frame, Framer};
+pub(crate) use frame::{Rfc4571, payload};
 pub(crate) use table::{Carrier, Connection, Connections, Enquiry, Owner, Stage};

@@ -7,19 +7,19 @@ use core::time::Duration;
 
 use smallvec::SmallVec;
 
-use super::Framer;
+use super::Rfc4571;
 use super::lobby::{Lobby, Ticket};
 use crate::candidate::address::site;
 use crate::check::TransactionKey;
 use crate::config::limits;
 use crate::connection::{ConnectionRequest, ConnectionSecurity};
 use crate::gather::TaskId;
-use crate::queue::Queue;
 use crate::stun::TransactionId;
 #[cfg(feature = "turn")]
-use crate::turn::stream::ServerFramer;
-use crate::types::{ComponentId, ConnectionId, Instant, Path, StreamId, after, earliest};
-use crate::work;
+use crate::turn::framing::FromServerFrames;
+use crate::types::{
+    Arena, ComponentId, ConnectionId, Framer, Instant, Kept, Path, Queue, StreamId, after, earliest, work,
+};
 
 /// What a connection is for.
 #[derive(Clone, Debug)]
@@ -30,7 +30,7 @@ pub(crate) enum Owner {
     Server(Enquiry),
     /// The relay of this name (RFC 8656 §3.1).
     #[cfg(feature = "turn")]
-    Relay(u64, ServerFramer),
+    Relay(u64, Framer<FromServerFrames>),
 }
 
 /// A question to a STUN server.
@@ -101,13 +101,21 @@ pub(crate) struct Connection {
     pub(crate) security: ConnectionSecurity,
     pub(crate) stage: Stage,
     pub(crate) owner: Owner,
-    pub(crate) framer: Framer,
+    pub(crate) framer: Framer<Rfc4571>,
     /// When something is to be done about it: it takes too long to open, says nothing, or is not used.
     deadline: Option<Instant>,
     /// That of one that was accepted, as long as nobody knows whose it is.
     ticket: Option<Ticket>,
     /// The paths by which it is found.
     paths: SmallVec<[Path; 1]>,
+}
+
+impl Kept for Connection {
+    type Id = ConnectionId;
+
+    fn id(&self) -> ConnectionId {
+        self.id
+    }
 }
 
 impl Connection {
@@ -148,9 +156,7 @@ struct Redial {
 /// All connections of an agent.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Connections {
-    slots: Vec<Option<Connection>>,
-    free: Vec<u32>,
-    next_serial: u64,
+    list: Arena<Connection>,
     by_path: BTreeMap<Path, ConnectionId>,
     /// How many are being opened to each address.
     opening: BTreeMap<IpAddr, usize>,
@@ -179,15 +185,15 @@ impl Connections {
     const PATIENCE: Duration = Duration::from_secs(10);
 
     pub(crate) fn get(&self, id: ConnectionId) -> Option<&Connection> {
-        self.slots.get(id.slot as usize)?.as_ref().filter(|connection| connection.id == id)
+        self.list.get(id)
     }
 
     pub(crate) fn get_mut(&mut self, id: ConnectionId) -> Option<&mut Connection> {
-        self.slots.get_mut(id.slot as usize)?.as_mut().filter(|connection| connection.id == id)
+        self.list.get_mut(id)
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Connection> {
-        self.slots.iter().inspect(|_| work::count()).flatten()
+        self.list.iter().inspect(|_| work::count())
     }
 
     /// The connection that carries this path.
@@ -262,20 +268,12 @@ impl Connections {
         stage: Stage,
         owner: Owner,
     ) -> ConnectionId {
-        let slot = self.free.pop().unwrap_or_else(|| {
-            self.slots.push(None);
-            u32::try_from(self.slots.len() - 1).unwrap_or(u32::MAX)
-        });
-        let id = ConnectionId { serial: self.next_serial, slot };
-        self.next_serial += 1;
         let framer = Framer::default();
         let paths = SmallVec::new();
         let (deadline, ticket) = (None, None);
-        let connection = Connection { id, local, remote, security, stage, owner, framer, deadline, ticket, paths };
-        let path = connection.carrier().map(|carrier| carrier.path);
-        if let Some(entry) = self.slots.get_mut(slot as usize) {
-            *entry = Some(connection);
-        }
+        let make = |id| Connection { id, local, remote, security, stage, owner, framer, deadline, ticket, paths };
+        let id = self.list.insert(make);
+        let path = self.get(id).and_then(Connection::carrier).map(|carrier| carrier.path);
         path.into_iter().for_each(|path| self.alias(id, path));
         id
     }
@@ -339,9 +337,7 @@ impl Connections {
     }
 
     fn take(&mut self, now: Instant, id: ConnectionId) -> Option<Connection> {
-        let entry = self.slots.get_mut(id.slot as usize)?;
-        let connection = entry.take_if(|connection| connection.id == id)?;
-        self.free.push(id.slot);
+        let connection = self.list.remove(id)?;
         for path in &connection.paths {
             if self.by_path.get(path) == Some(&id) {
                 self.by_path.remove(path);
@@ -446,7 +442,7 @@ impl Connections {
 
     /// Whether there is no connection, and none that is wanted back.
     pub(crate) fn is_idle(&self) -> bool {
-        self.slots.len() == self.free.len() && self.redials.is_empty()
+        self.list.len() == 0 && self.redials.is_empty()
     }
 
     /// Forgets the paths that do not want their connections back any more.
@@ -530,20 +526,11 @@ impl Connections {
     pub(crate) fn audit(&self) -> Result<(), alloc::string::String> {
         use alloc::format;
         let mut opening: BTreeMap<IpAddr, usize> = BTreeMap::new();
-        if self.slots.len() > 2000 {
-            return Err(format!("there are {} connections, and no end of them", self.slots.len()));
+        if self.list.len() > 2000 {
+            return Err(format!("there are {} connections, and no end of them", self.list.len()));
         }
-        for (slot, entry) in (0_u32..).zip(&self.slots) {
-            let is_free = self.free.contains(&slot);
-            let Some(connection) = entry.as_ref() else {
-                if !is_free {
-                    return Err(format!("the empty slot {slot} of the connections is not free"));
-                }
-                continue;
-            };
-            if is_free || connection.id.slot != slot {
-                return Err(format!("{:?} is in slot {slot}", connection.id));
-            }
+        self.list.audit().map_err(|what| format!("the connections: {what}"))?;
+        for connection in self.iter() {
             if connection.stage == Stage::Opening {
                 *opening.entry(connection.remote.ip()).or_default() += 1;
             }

@@ -17,8 +17,8 @@
 
 pub(crate) mod auth;
 pub(crate) mod data;
+pub(crate) mod framing;
 pub(crate) mod permission;
-pub(crate) mod stream;
 #[cfg(test)]
 mod tests;
 

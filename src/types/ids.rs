@@ -2,7 +2,7 @@
 
 use core::fmt;
 
-use crate::config::limits;
+use super::Handle;
 
 /// Names a data stream of one agent; never used again for another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -24,7 +24,7 @@ impl ComponentId {
     /// RTCP on a port of its own: component 2.
     pub const RTCP: Self = Self(2);
     /// The highest number that a component has.
-    pub const MAX: Self = Self(limits::COMPONENTS);
+    pub const MAX: Self = Self(256);
 
     /// The component with this number; `None` outside 1 to 256.
     #[must_use]
@@ -99,5 +99,25 @@ impl fmt::Display for ConnectionId {
 impl fmt::Debug for ConnectionId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "ConnectionId({})", self.serial)
+    }
+}
+
+impl Handle for PairId {
+    fn new(slot: u32, serial: u64) -> Self {
+        Self { serial, slot }
+    }
+
+    fn slot(self) -> u32 {
+        self.slot
+    }
+}
+
+impl Handle for ConnectionId {
+    fn new(slot: u32, serial: u64) -> Self {
+        Self { serial, slot }
+    }
+
+    fn slot(self) -> u32 {
+        self.slot
     }
 }

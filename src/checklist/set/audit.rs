@@ -16,10 +16,7 @@ impl ChecklistSet {
         if listed > self.limit {
             return Err(format!("{listed} pairs are on lists that take {}", self.limit));
         }
-        let mut free = self.free.clone();
-        free.sort_unstable();
-        free.dedup();
-        compare("free slots", self.slots.iter().filter(|slot| slot.is_none()).count(), free.len())?;
+        self.pairs.audit()?;
         for pair in self.iter().filter(|pair| pair.group.is_some()) {
             compare("pairs of one path", Some(pair.id), self.find(&pair.path))?;
         }

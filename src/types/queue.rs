@@ -5,12 +5,7 @@ use core::fmt;
 
 use hashbrown::HashTable;
 
-use crate::work;
-
-/// What is kept in a slot of some table, by which it is found.
-pub(crate) trait Slotted: Copy + PartialEq {
-    fn slot(self) -> u32;
-}
+use super::{Handle, work};
 
 /// Things in the order in which they came, each once. To come, to leave and to be looked for takes the same few steps however
 /// many there are.
@@ -35,7 +30,7 @@ impl<T: fmt::Debug> fmt::Debug for Queue<T> {
     }
 }
 
-impl<T: Slotted> Queue<T> {
+impl<T: Handle> Queue<T> {
     /// Adds something at the end, unless it is there.
     pub(crate) fn push_back(&mut self, item: T) {
         work::count();
@@ -114,7 +109,7 @@ impl<T: Slotted> Queue<T> {
 }
 
 /// Slots are given out by us, and close together.
-fn hash<T: Slotted>(item: T) -> u64 {
+fn hash<T: Handle>(item: T) -> u64 {
     u64::from(item.slot()).wrapping_mul(0x9e37_79b9_7f4a_7c15)
 }
 
@@ -125,7 +120,11 @@ mod tests {
     use super::*;
     use crate::types::{Random, Seed};
 
-    impl Slotted for u32 {
+    impl Handle for u32 {
+        fn new(slot: u32, _: u64) -> Self {
+            slot
+        }
+
         fn slot(self) -> u32 {
             self
         }

@@ -1,8 +1,7 @@
-//! Messages of a server that is reached over a stream: where each ends (RFC 8656 §12.5).
-
-use alloc::vec::Vec;
+//! Messages of a server that is reached over a connection: where each ends (RFC 8656 §12.5).
 
 use crate::stun::server::HEADER;
+use crate::types::Delimited;
 
 /// Length of the frame that a stream begins with, padding included; `None` until enough of it is there to say.
 fn frame_length(stream: &[u8]) -> Result<Option<usize>, OutOfStep> {
@@ -21,65 +20,28 @@ fn frame_length(stream: &[u8]) -> Result<Option<usize>, OutOfStep> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct OutOfStep;
 
-/// A message or ChannelData that is complete.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) enum ServerFrame<'i> {
-    /// It is whole in what came in.
-    Whole(&'i [u8]),
-    /// It came in pieces.
-    Joined(Vec<u8>),
-}
+/// The frames of a server: messages, and ChannelData with its padding, of at most 65,555 bytes.
+#[derive(Clone, Debug)]
+pub(crate) struct FromServerFrames;
 
-/// Finds the frames in a stream that comes in pieces. A piece is kept until the rest comes: at the most 65,555 bytes, and
-/// only those that have come.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct ServerFramer {
-    part: Vec<u8>,
-}
+impl Delimited for FromServerFrames {
+    const HEAD: usize = 4;
+    type Error = OutOfStep;
 
-impl ServerFramer {
-    /// Takes what belongs to the next frame off the input; `None` once all is taken and no frame is complete.
-    ///
-    /// # Errors
-    /// [`OutOfStep`] if no frame begins there.
-    pub(crate) fn next<'i>(
-        &mut self,
-        input: &mut &'i [u8],
-        spare: &mut Vec<u8>,
-    ) -> Result<Option<ServerFrame<'i>>, OutOfStep> {
-        if self.part.is_empty() {
-            if let Some((frame, rest)) = frame_length(input)?.and_then(|length| input.split_at_checked(length)) {
-                *input = rest;
-                return Ok(Some(ServerFrame::Whole(frame)));
-            }
-            if input.is_empty() {
-                return Ok(None);
-            }
-            self.part = core::mem::take(spare);
-            self.part.clear();
-        }
-        self.take(input, 4);
-        let Some(length) = frame_length(&self.part)? else { return Ok(None) };
-        self.take(input, length);
-        let is_whole = self.part.len() == length;
-        Ok(is_whole.then(|| ServerFrame::Joined(core::mem::take(&mut self.part))))
-    }
-
-    /// Takes input until there are so many bytes.
-    fn take(&mut self, input: &mut &[u8], wanted: usize) {
-        let missing = wanted.saturating_sub(self.part.len()).min(input.len());
-        let (head, rest) = input.split_at_checked(missing).unwrap_or_default();
-        self.part.extend_from_slice(head);
-        *input = rest;
+    fn length(bytes: &[u8]) -> Result<Option<usize>, OutOfStep> {
+        frame_length(bytes)
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use alloc::vec::Vec;
+
     use super::*;
     use crate::route::Framing;
     use crate::stun::server::{Method, ServerWriter, kinds};
     use crate::stun::{Class, TransactionId};
+    use crate::types::{Frame, Framer};
 
     /// A stream with messages and ChannelData of all paddings, and its frames.
     fn stream() -> (Vec<u8>, Vec<Vec<u8>>) {
@@ -97,19 +59,19 @@ mod tests {
     }
 
     fn feed<'p>(pieces: impl IntoIterator<Item = &'p [u8]>) -> Result<Vec<Vec<u8>>, OutOfStep> {
-        let (mut framer, mut frames, mut spare) = (ServerFramer::default(), Vec::new(), Vec::new());
+        let (mut framer, mut frames, mut spare) = (Framer::<FromServerFrames>::default(), Vec::new(), Vec::new());
         for mut piece in pieces {
             while let Some(frame) = framer.next(&mut piece, &mut spare)? {
                 match frame {
-                    ServerFrame::Whole(bytes) => frames.push(bytes.to_vec()),
-                    ServerFrame::Joined(bytes) => {
+                    Frame::Whole(bytes) => frames.push(bytes.to_vec()),
+                    Frame::Joined(bytes) => {
                         frames.push(bytes.clone());
                         spare = bytes;
                     }
                 }
             }
         }
-        assert!(framer.part.is_empty());
+        assert!(framer.part().is_empty());
         Ok(frames)
     }
 
@@ -133,8 +95,8 @@ mod tests {
 
     #[test]
     fn a_frame_that_never_ends_holds_only_what_has_come() {
-        let (mut framer, mut spare) = (ServerFramer::default(), Vec::new());
+        let (mut framer, mut spare) = (Framer::<FromServerFrames>::default(), Vec::new());
         assert_eq!(framer.next(&mut [0x40_u8, 0, 0xff, 0xff, 1].as_slice(), &mut spare), Ok(None));
-        assert!(framer.part.capacity() < 64);
+        assert!(framer.part().len() < 64);
     }
 }
