@@ -19,10 +19,7 @@ mod hint;
 use core::time::Duration;
 
 use self::hint::Hint;
-use crate::types::{Instant, PathHealth, Random, after, earliest};
-
-/// How long consent lasts after an answer (RFC 7675 §5.1).
-pub(crate) const EXPIRY: Duration = Duration::from_secs(30);
+use crate::types::{CONSENT_EXPIRY, Instant, PathHealth, Random, after, earliest};
 
 /// What a pair is watched for, and how often it is asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -231,7 +228,7 @@ impl Consent {
 
     /// When data may not be sent any more unless an answer comes.
     pub(crate) fn expires_at(&self) -> Instant {
-        after(self.answered_at.max(self.since), EXPIRY)
+        after(self.answered_at.max(self.since), CONSENT_EXPIRY)
     }
 
     /// When the path is lost unless something is heard.

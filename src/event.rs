@@ -6,9 +6,9 @@ use core::net::{IpAddr, SocketAddr};
 use core::time::Duration;
 
 use crate::candidate::Candidate;
+use crate::checklist::CandidatePairState;
 use crate::connection::ConnectionEnd;
 use crate::credentials::Ufrag;
-use crate::pair::CandidatePairState;
 use crate::types::{
     CandidateId, ComponentId, ConnectionId, ConnectionState, GatheringState, Instant, PairId, PathHealth, Role,
     StateReason, StreamId,

@@ -126,7 +126,6 @@ mod event;
 mod gather;
 pub mod guide;
 mod nomination;
-mod pair;
 mod replay;
 mod route;
 mod sdp;
@@ -152,7 +151,7 @@ pub use candidate::{
     Candidate, CandidateAddress, CandidateKind, Foundation, HostAddress, ParseFoundationError, Priority, RemoteFilter,
     SocketOptions, TcpType, TransportOrder, TypePreferences, UnusableAddress,
 };
-pub use checklist::ChecklistState;
+pub use checklist::{CandidatePairState, ChecklistState, PairPriority};
 pub use config::{Config, ConfigError, NominationChoice, RelayFamilies, RtoFormula};
 pub use connection::{ConnectionEnd, ConnectionEvent, ConnectionRequest, ConnectionSecurity};
 pub use credentials::{CredentialPart, Credentials, ParseCredentialError, Password, Ufrag};
@@ -164,7 +163,6 @@ pub use gather::{
 pub use nomination::{
     ApplicationNominates, BetterPairs, NominationDecision, NominationPolicy, NominationView, SettleWindow, ValidPair,
 };
-pub use pair::{CandidatePairState, PairPriority, PairStats};
 pub use route::Route;
 pub use sdp::{
     AddIceCandidateError, AnswerError, AppendCandidateError, CredentialsChange, IceCandidateInit, IceDescription,
@@ -176,7 +174,7 @@ pub use selection::{
     ApplicationSelects, PathQuality, SelectionDecision, SelectionPolicy, SelectionView, SteadySelection,
 };
 pub use send_failure::SendFailure;
-pub use stats::{AgentStats, DropReason};
+pub use stats::{AgentStats, DropReason, PairStats};
 pub use tcp::{AcceptConnectionError, Admission, Doorman};
 pub use transmit::{Datagram, Payload, Transmit};
 #[cfg(feature = "os-rng")]

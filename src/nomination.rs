@@ -4,7 +4,7 @@ use core::fmt;
 use core::time::Duration;
 
 use crate::candidate::CandidateKind;
-use crate::pair::PairPriority;
+use crate::checklist::PairPriority;
 use crate::types::{Instant, PairId, after};
 
 /// Decides which valid pair a controlling agent nominates, and when (RFC 8445 §8.1.1).

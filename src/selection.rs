@@ -9,7 +9,7 @@ use core::fmt;
 use core::time::Duration;
 
 use crate::candidate::CandidateKind;
-use crate::pair::PairPriority;
+use crate::checklist::PairPriority;
 use crate::types::{Instant, PairId, PathHealth, after};
 
 /// Decides when a controlling agent nominates another pair of a component that has its selected pair.

@@ -1,6 +1,9 @@
-//! Counters of an agent, and why a datagram was dropped.
+//! Counters of an agent and of its pairs, and why a datagram was dropped.
 
 use core::fmt;
+use core::time::Duration;
+
+use crate::types::Instant;
 
 /// Why a datagram was dropped. Nothing but the counter changes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -159,6 +162,46 @@ impl AgentStats {
             *count += 1;
         }
     }
+}
+
+/// Counters of a pair as the WebRTC statistics define them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct PairStats {
+    /// Checks sent, without retransmissions: `requestsSent`.
+    pub requests_sent: u64,
+    /// Retransmissions of checks: `retransmissionsSent`.
+    pub retransmissions_sent: u64,
+    /// Authenticated checks received, with retransmissions: `requestsReceived`.
+    pub requests_received: u64,
+    /// Consent checks sent: `consentRequestsSent`.
+    pub consent_requests_sent: u64,
+    /// Answers sent: `responsesSent`.
+    pub responses_sent: u64,
+    /// Authenticated answers received: `responsesReceived`.
+    pub responses_received: u64,
+    /// Application datagrams sent: `packetsSent`.
+    pub packets_sent: u64,
+    /// Application datagrams received: `packetsReceived`.
+    pub packets_received: u64,
+    /// Application bytes sent: `bytesSent`.
+    pub bytes_sent: u64,
+    /// Application bytes received: `bytesReceived`.
+    pub bytes_received: u64,
+    /// Application datagrams that the host did not send: `packetsDiscardedOnSend`.
+    pub packets_discarded_on_send: u64,
+    /// Application bytes that the host did not send: `bytesDiscardedOnSend`.
+    pub bytes_discarded_on_send: u64,
+    /// When the last application datagram was sent: `lastPacketSentTimestamp`.
+    pub last_packet_sent_at: Option<Instant>,
+    /// When the last application datagram was received: `lastPacketReceivedTimestamp`.
+    pub last_packet_received_at: Option<Instant>,
+    /// Round-trip time of the latest answered check that was not retransmitted: `currentRoundTripTime`.
+    pub current_round_trip_time: Option<Duration>,
+    /// Sum of all round-trip times: `totalRoundTripTime`.
+    pub total_round_trip_time: Duration,
+    /// How many round-trip times are in the sum.
+    pub round_trip_time_measurements: u64,
 }
 
 #[cfg(test)]

@@ -6,9 +6,8 @@ use std::string::String;
 
 use super::Agent;
 use super::stream_data::{Component, Stream};
-use crate::check::Purpose;
+use crate::checklist::{CandidatePair, CandidatePairState, Purpose};
 use crate::config::limits;
-use crate::pair::{CandidatePair, CandidatePairState};
 use crate::stun::TransactionId;
 use crate::types::PairId;
 
@@ -25,7 +24,6 @@ impl Agent {
     /// Looks at every list of the agent, which has been polled until it was quiet; says what is wrong.
     pub(crate) fn audit(&self) -> Result<(), String> {
         self.set.audit()?;
-        self.transactions.audit()?;
         self.connections.audit()?;
         self.streams.iter().try_for_each(|stream| self.audit_stream(stream))?;
         self.set.iter().map(|pair| pair.id).try_for_each(|id| self.audit_pair(id))?;
@@ -37,7 +35,7 @@ impl Agent {
             require!(self.set.get(id).is_some(), "pair {id} is gone, and queued to be checked again");
         }
         for key in self.outbox.repeats.iter() {
-            let pair = self.transactions.get(key).map(|transaction| transaction.start.pair);
+            let pair = self.set.transaction(key).map(|transaction| transaction.start.pair);
             let is_there = pair.is_none_or(|id| self.set.get(id).is_some());
             require!(is_there, "a check of pair {pair:?} is repeated, which is gone");
         }
@@ -51,7 +49,7 @@ impl Agent {
             "{changes} changes of {pairs} pairs wait to be told, {told} were"
         );
         // Every watched pair is asked at the most every 150 ms, and each question is remembered for 30 s.
-        let (open, most) = (self.transactions.len(), 512 * (self.set.iter().count() + 4));
+        let (open, most) = (self.set.checks(), 512 * (self.set.iter().count() + 4));
         require!(open <= most, "{open} transactions are more than {most}");
         Ok(())
     }
@@ -135,7 +133,7 @@ impl Agent {
             require!(is_asked, "pair {id} nominates, and nobody wants that");
         }
         if let Some(key) = pair.state.transaction().filter(|_| !self.is_closed) {
-            let asked = self.transactions.get(key).map(|transaction| transaction.start.pair);
+            let asked = self.set.transaction(key).map(|transaction| transaction.start.pair);
             require!(asked == Some(id), "pair {id} waits for the answer to a check of {asked:?}");
         }
         if let Some(consent) = &pair.consent {
@@ -153,7 +151,7 @@ impl Agent {
 
     /// Whether this is a consent check that is under way: those have a schedule of their own.
     pub(crate) fn is_consent_check(&self, id: [u8; 12]) -> bool {
-        self.transactions.find(TransactionId(id)).is_some_and(|(_, check)| check.start.purpose == Purpose::Consent)
+        self.set.asked(TransactionId(id)).is_some_and(|(_, check)| check.start.purpose == Purpose::Consent)
     }
 
     /// Most pairs of all kinds.

@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 use core::fmt::Write;
 
 use super::Agent;
-use crate::check::TransactionKey;
+use crate::checklist::TransactionKey;
 use crate::stun::TransactionId;
 use crate::types::{ComponentId, PairId, StreamId};
 
@@ -31,7 +31,6 @@ impl Agent {
             streams,
             sockets,
             set,
-            transactions,
             pacer,
             consent_pacer,
             local_foundations: _,
@@ -57,10 +56,8 @@ impl Agent {
             state,
         } = self;
         let mut drawn = DrawnNames::default();
-        let mut live: Vec<(String, TransactionKey, TransactionId)> = transactions
-            .live()
-            .map(|(key, transaction)| (format!("{transaction:?}"), key, transaction.start.id))
-            .collect();
+        let mut live: Vec<(String, TransactionKey, TransactionId)> =
+            set.live().map(|(key, transaction)| (format!("{transaction:?}"), key, transaction.start.id)).collect();
         live.sort();
         for (text, key, id) in live {
             let _ = write!(out, "{text};");

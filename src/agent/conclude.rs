@@ -11,12 +11,11 @@ use super::Agent;
 use super::facts::{StreamFacts, stream_state};
 use super::stream_data::{Attempt, Component};
 use crate::candidate::CandidateKind;
-use crate::check::{Mapping, Transaction};
-use crate::checklist::ChecklistState;
+use crate::check::Mapping;
+use crate::checklist::{CandidatePair, ChecklistState, Nomination, PairPriority, Transaction, Why};
 use crate::config::{NominationChoice, limits};
 use crate::event::Event;
 use crate::nomination::{BetterPairs, NominationDecision, NominationView, ValidPair};
-use crate::pair::{CandidatePair, Nomination, PairPriority};
 use crate::types::{ComponentId, ConnectionState, PairId, PathHealth, Role, StateReason, StreamId, after};
 
 type Place = (StreamId, ComponentId);
@@ -123,7 +122,7 @@ impl Agent {
         let (mut is_any, mut until) = (false, None);
         for pair in self.set.better_pending(place, best.priority) {
             is_any = true;
-            let check = pair.state.transaction().and_then(|key| self.transactions.get(key));
+            let check = self.set.check_of(pair.id);
             let Some((check, round_trip)) = check.zip(best.round_trip_time) else { return BetterPairs::Unchecked };
             let expected = after(check.first_sent, round_trip.saturating_add(self.pacer.ta()));
             until = until.max(Some(expected).filter(|expected| *expected > self.now));
@@ -242,7 +241,7 @@ impl Agent {
             return;
         }
         let gone = self.names_of(attempt.valid);
-        self.set.fail(attempt.checked);
+        let _ = self.set.drop(attempt.checked, Why::Failed);
         for id in gone {
             self.leave_use(place, id);
             if let Some(pair) = self.set.get_mut(id) {
@@ -433,18 +432,14 @@ impl Agent {
 
     /// Stops to check the other pairs of a component (RFC 8445 §8.1.2).
     fn retire(&mut self, place: Place, keep: impl Fn(&CandidatePair) -> bool) {
-        let (removed, cancelled) = self.set.retire(place, keep);
-        self.let_all_go(removed);
-        for key in cancelled {
-            self.transactions.cancel(key);
-        }
+        let gone = self.set.drop_others(place, Why::Superseded, |pair| pair.is_protected || keep(pair));
+        self.let_all_go(gone);
     }
 
     /// Puts off the checks of the other pairs of a component. Another one may be nominated later, so that none is forgotten.
     fn shelve(&mut self, place: Place) {
-        for key in self.set.shelve(place) {
-            self.transactions.cancel(key);
-        }
+        let gone = self.set.drop_others(place, Why::Postponed, |_| false);
+        debug_assert!(gone.is_empty(), "who is put off is kept");
     }
 
     /// Changes the role, and with it the order of all pairs and the duty to nominate (RFC 8445 §7.3.1.1).
@@ -486,10 +481,7 @@ impl Agent {
             (false, Some(_)) => ChecklistState::Failed,
             (false, None) => ChecklistState::Running,
         };
-        if let Some(list) = self.set.list_mut(stream) {
-            list.state = state;
-            list.outlives_nomination = can_renominate;
-        }
+        self.set.conclude(stream, state, can_renominate);
         let at = self.now;
         let is_closed = self.is_closed;
         let Some(data) = self.stream_mut(stream) else { return };

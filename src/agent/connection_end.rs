@@ -8,13 +8,11 @@ use smallvec::SmallVec;
 
 use super::Agent;
 use crate::candidate::TcpType;
-use crate::check::{Purpose, Transaction, TransactionKey};
+use crate::checklist::{CandidatePair, CandidatePairState, Purpose, Transaction, TransactionKey, Why};
 use crate::connection::ConnectionEnd;
-use crate::consent;
 use crate::event::Event;
-use crate::pair::{CandidatePair, CandidatePairState};
 use crate::tcp::{Carrier, Connection, Owner, Stage};
-use crate::types::{ConnectionId, PairId, Path, PathHealth, after};
+use crate::types::{CONSENT_EXPIRY, ConnectionId, PairId, Path, PathHealth, after};
 
 impl Agent {
     /// How long a connection that no pair needs stays: late answers, and data of the peer. Where consent was taken back, it
@@ -25,7 +23,7 @@ impl Agent {
     pub(super) fn supersede(&mut self, id: ConnectionId) {
         let Some(connection) = self.connections.close(self.now, id) else { return };
         if let Some(key) = connection.carrier().and_then(|carrier| carrier.waiting) {
-            let pair = self.transactions.remove(key).map(|transaction| transaction.start.pair);
+            let pair = self.set.end(key).map(|transaction| transaction.start.pair);
             pair.into_iter().for_each(|pair| self.trigger(pair));
         }
     }
@@ -59,7 +57,7 @@ impl Agent {
         let Some(carrier) = connection.carrier() else { return };
         if let Some(key) = carrier.waiting {
             // It counts as lost with its pair below.
-            self.transactions.remove(key);
+            self.set.end(key);
         }
         self.emit(Event::ConnectionEnded {
             connection: id,
@@ -93,7 +91,10 @@ impl Agent {
         let hit: Vec<PairId> = self.set.iter().filter(is_hit).map(|pair| pair.id).collect();
         self.leave_valid_lists(&hit);
         for id in hit {
-            self.set.give_up(id);
+            let is_waiting = |pair: &CandidatePair| pair.state.get() == CandidatePairState::Waiting;
+            if self.set.get(id).is_some_and(is_waiting) {
+                let _ = self.set.drop(id, Why::Failed);
+            }
             self.discard(id);
         }
     }
@@ -111,7 +112,7 @@ impl Agent {
             self.watched().filter(|id| self.set.get(*id).is_some_and(|pair| pair.path == *path)).collect();
         for id in self.pairs_on(path) {
             if let Some(key) = self.set.get(id).and_then(|pair| pair.state.transaction()) {
-                self.transactions.remove(key);
+                self.set.end(key);
                 self.fail_pair(id);
             } else if kept.is_empty() {
                 self.discard(id);
@@ -240,7 +241,7 @@ impl Agent {
                     .flow
                     .zip(data)
                     .is_some_and(|(flow, data)| data.revoked.holds(flow.generation, &carrier.path));
-                let grace = if is_revoked { consent::EXPIRY } else { Self::GRACE };
+                let grace = if is_revoked { CONSENT_EXPIRY } else { Self::GRACE };
                 let until = after(self.now, grace);
                 self.connections.set_deadline(id, (!is_wanted).then_some(until));
             }

@@ -7,10 +7,9 @@ use core::time::Duration;
 use super::input::{Arrival, Received};
 use super::{Agent, Socket};
 use crate::candidate::TcpType;
-use crate::check::{Purpose, TransactionKey};
+use crate::checklist::{CandidatePair, Purpose, TransactionKey};
 use crate::config::limits;
 use crate::connection::{ConnectionEnd, ConnectionEvent, ConnectionRequest, ConnectionSecurity};
-use crate::pair::CandidatePair;
 use crate::stats::DropReason;
 use crate::stun::{Scratch, looks_like_stun};
 use crate::tcp::{self, AcceptConnectionError, Carrier, Connection, Owner, Stage};
@@ -316,7 +315,7 @@ impl Agent {
     pub(super) fn let_wait(&mut self, connection: ConnectionId, key: TransactionKey) {
         let Some(connection) = self.connections.get_mut(connection) else { return };
         if let Some(earlier) = connection.carrier_mut().and_then(|carrier| carrier.waiting.replace(key)) {
-            self.transactions.remove(earlier);
+            self.set.end(earlier);
         }
     }
 
@@ -327,7 +326,7 @@ impl Agent {
             let id = self.connections.poll_ready()?;
             let Some(carrier) = self.connections.get_mut(id).and_then(Connection::carrier_mut) else { continue };
             let (path, waiting) = (carrier.path, carrier.waiting.take());
-            let launched = waiting.and_then(|key| self.transactions.launch(self.now, key));
+            let launched = waiting.and_then(|key| self.set.launch(self.now, key));
             if let Some(start) = launched.map(|transaction| transaction.start) {
                 if let Some(path) = self.encode(out, &start) {
                     return Some(path);

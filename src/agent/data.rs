@@ -4,11 +4,13 @@ use bytes::BufMut;
 
 use super::wrap::Leaving;
 use super::{Agent, SendError, UnknownStream};
-use crate::consent::{self, Consent};
-use crate::pair::CandidatePair;
+use crate::checklist::CandidatePair;
+use crate::consent::Consent;
 use crate::route::Route;
 use crate::transmit::{Payload, Transmit};
-use crate::types::{ComponentId, ConnectionState, Ecn, Instant, PairId, StreamId, TrafficClass, Transport, after};
+use crate::types::{
+    CONSENT_EXPIRY, ComponentId, ConnectionState, Ecn, Instant, PairId, StreamId, TrafficClass, Transport, after,
+};
 
 /// Where data may go.
 #[derive(Clone, Copy, Debug)]
@@ -175,7 +177,7 @@ impl Agent {
         let mut expires_at = None;
         if self.config.consent && !self.config.lite {
             let answered_at = pair.consent.as_ref().map(Consent::answered_at).or(pair.answered_at);
-            expires_at = answered_at.map(|at| after(at, consent::EXPIRY));
+            expires_at = answered_at.map(|at| after(at, CONSENT_EXPIRY));
             if pair.is_barred || expires_at.is_none_or(|at| at <= now) {
                 return Err(SendError::ConsentLost);
             }

@@ -5,8 +5,7 @@ use core::net::SocketAddr;
 use super::Agent;
 use super::stream_data::Stream;
 use crate::candidate::{Candidate, CandidateKind, LocalCandidate, TcpType};
-use crate::checklist::ChecklistState;
-use crate::pair::CandidatePair;
+use crate::checklist::{CandidatePair, ChecklistState};
 use crate::sdp::{IceMedia, IceOptions, RemoteCandidate};
 use crate::types::{ComponentId, Role, StreamId, Transport};
 
@@ -117,7 +116,7 @@ impl Agent {
     }
 
     fn is_completed(&self, stream: StreamId) -> bool {
-        self.set.list(stream).is_some_and(|list| list.state == ChecklistState::Completed)
+        self.set.list(stream).is_some_and(|list| list.state() == ChecklistState::Completed)
     }
 
     /// The local candidate of a pair; one that only checks have shown is listed as it is, and one that is not to be shown

@@ -215,8 +215,8 @@ mod tests {
     use core::time::Duration;
 
     use super::*;
+    use crate::checklist::CandidatePairState;
     use crate::connection::ConnectionEnd;
-    use crate::pair::CandidatePairState;
     use crate::types::CandidateId;
     use crate::types::ConnectionId;
     use crate::types::Instant;

@@ -3,7 +3,7 @@
 use super::outbox::Reply;
 use super::{Agent, Socket};
 use crate::candidate::LocalCandidate;
-use crate::check::{Due, Purpose};
+use crate::checklist::{Due, Purpose};
 use crate::stats::DropReason;
 use crate::stun::{Class, ErrorReply, Integrity, Message, TransactionId, Unreadable, looks_like_stun, response_id};
 use crate::transmit::Datagram;
@@ -224,7 +224,7 @@ impl Agent {
         if self.is_closed {
             return;
         }
-        while let Some(due) = self.transactions.poll_due(self.now) {
+        while let Some(due) = self.set.poll_due(self.now) {
             match due {
                 Due::Repeat(key) => self.handle_silence(key),
                 Due::Expired(key, transaction) => {

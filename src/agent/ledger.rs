@@ -20,8 +20,8 @@ use super::Agent;
 use super::outbox::Outgoing;
 use super::stream_data::Stream;
 use crate::candidate::{Candidate, CandidateKind, LocalCandidate};
+use crate::checklist::{CandidatePair, CandidatePairState};
 use crate::event::Event;
-use crate::pair::{CandidatePair, CandidatePairState};
 use crate::types::{CandidateId, PairId, StreamId};
 
 /// What was told.

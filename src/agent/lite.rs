@@ -3,8 +3,7 @@
 
 use super::Agent;
 use super::stream_data::{Component, EarlyCheck, Stream};
-use crate::checklist::{GroupKey, NewPair};
-use crate::pair::{CandidatePair, Nomination, PairPriority};
+use crate::checklist::{CandidatePair, NewPair, Nomination, PairFoundation, PairPriority};
 use crate::stun::TransactionId;
 use crate::types::{ComponentId, Flow, PairId, Path, StateReason, StreamId, Transport, after};
 
@@ -139,7 +138,7 @@ impl Agent {
             remote,
             path: Path::of(flow, transport, base, theirs.address),
             priority,
-            group: GroupKey { local: ours.foundation, remote: theirs.foundation },
+            group: PairFoundation { local: ours.foundation, remote: theirs.foundation },
         };
         if data.revoked.holds(new.generation, &new.path) {
             return None;

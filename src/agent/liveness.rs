@@ -7,10 +7,9 @@ use smallvec::SmallVec;
 
 use super::stream_data::Component;
 use super::{Agent, UnknownStream};
-use crate::check::{Purpose, Start, Transaction};
+use crate::checklist::{CandidatePairState, Purpose, Start, Transaction, Why};
 use crate::consent::{Consent, Demand, Pace};
 use crate::event::Event;
-use crate::pair::CandidatePairState;
 use crate::types::{ComponentId, Instant, PairId, PathHealth, Role, StreamId, after, earliest};
 
 impl Agent {
@@ -401,10 +400,10 @@ impl Agent {
         for one in gone.iter().copied() {
             self.leave_use(place, one);
             if let Some(pair) = self.set.get_mut(one) {
-                pair.is_barred |= is_over;
                 pair.produced = None;
             }
-            self.set.fail(one);
+            let why = if is_over { Why::ConsentLost } else { Why::Failed };
+            let _ = self.set.drop(one, why);
         }
         if let Some(component) = self.component_mut(place) {
             component.has_lost_consent |= is_over;

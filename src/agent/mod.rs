@@ -74,7 +74,7 @@ pub use statistics::{CandidateStats, TransportStats};
 pub use view::{LocalCandidateView, PairView, PathReport, RemoteCandidateView};
 
 use crate::candidate::{LocalFoundations, RemoteFoundations};
-use crate::check::{Pacer, TransactionTable};
+use crate::check::Pacer;
 use crate::checklist::ChecklistSet;
 use crate::config::{Config, ConfigError, limits};
 use crate::credentials::{Credentials, Ufrag};
@@ -132,7 +132,6 @@ pub struct Agent {
     sockets: BTreeMap<(Transport, SocketAddr), Socket>,
     mapped_sockets: MappedSockets,
     set: ChecklistSet,
-    transactions: TransactionTable,
     pacer: Pacer,
     /// Keeps consent checks apart, which do not count against Ta.
     consent_pacer: Pacer,
@@ -176,7 +175,7 @@ impl Agent {
         let config = config.into();
         config.check()?;
         let mut random = Random::new(&seed);
-        let mut set = ChecklistSet::new(config.max_pairs);
+        let mut set = ChecklistSet::new(config.max_pairs, config.schedule());
         set.log_changes(config.pair_events);
         Ok(Self {
             role,
@@ -186,7 +185,6 @@ impl Agent {
             sockets: BTreeMap::new(),
             mapped_sockets: MappedSockets::default(),
             set,
-            transactions: TransactionTable::new(config.schedule()),
             pacer: Pacer::new(config.ta),
             consent_pacer: Pacer::new(config.ta),
             local_foundations: LocalFoundations::default(),
@@ -467,8 +465,7 @@ impl Agent {
     pub fn close(&mut self, now: Instant) {
         self.observe(now);
         self.is_closed = true;
-        // Whatever waits for its turn never gets it.
-        self.set.pause(true);
+        self.set.close();
         self.release_relays();
         self.outbox.replies.clear();
         self.outbox.repeats.clear();
@@ -476,7 +473,6 @@ impl Agent {
         self.gatherer = Gatherer::default();
         self.outbox.probes.clear();
         self.close_connections();
-        self.transactions = TransactionTable::new(self.config.schedule());
         self.is_dirty = true;
     }
 

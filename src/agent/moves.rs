@@ -21,7 +21,7 @@ use smallvec::SmallVec;
 use super::Agent;
 use super::stream_data::{Detour, EarlyCheck, Rival};
 use crate::candidate::CandidateKind;
-use crate::pair::{CandidatePair, CandidatePairState};
+use crate::checklist::{CandidatePair, CandidatePairState};
 use crate::types::{ComponentId, Instant, PairId, PathHealth, Role, StreamId, after, earliest};
 
 type Place = (StreamId, ComponentId);

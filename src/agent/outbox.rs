@@ -3,7 +3,7 @@
 use alloc::collections::VecDeque;
 
 use super::event_queue::EventQueue;
-use crate::check::TransactionKey;
+use crate::checklist::TransactionKey;
 use crate::config::limits;
 use crate::event::Event;
 use crate::stun::{ErrorReply, Integrity, TransactionId};

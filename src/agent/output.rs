@@ -10,10 +10,9 @@ use super::connections::Carriage;
 use super::outbox::Outgoing;
 use super::stream_data::Attempt;
 use crate::candidate::{CandidateKind, Priority};
-use crate::check::{Purpose, Start, TransactionKey, TransactionTable};
+use crate::checklist::{CandidatePair, CandidatePairState, ChecklistSet, Purpose, Start, TransactionKey};
 use crate::config::{RtoFormula, limits};
 use crate::event::Event;
-use crate::pair::{CandidatePair, CandidatePairState};
 use crate::stun::{Request, Scratch, TransactionId, write_error, write_keepalive, write_request, write_success};
 use crate::transmit::Transmit;
 use crate::types::{Instant, PairId, Path, Renomination, Role, Transport, earliest, last};
@@ -95,16 +94,11 @@ impl Agent {
             let key = self.outbox.repeats.pop_front()?;
             let cap = self.longest_interval();
             // Nothing leaves for a pair that is gone, whatever became of its check.
-            let pair = self.transactions.get(key).map(|transaction| transaction.start.pair);
+            let pair = self.set.transaction(key).map(|transaction| transaction.start.pair);
             if pair.is_none_or(|pair| self.set.get(pair).is_none()) {
                 continue;
             }
-            let Some(transaction) = self.transactions.repeat(self.now, key, cap) else { continue };
-            let (start, now) = (transaction.start, self.now);
-            if let Some(pair) = self.set.get_mut(start.pair) {
-                pair.last_check_at = Some(now);
-                pair.stats.retransmissions_sent += 1;
-            }
+            let Some(start) = self.set.repeat(self.now, key, cap) else { continue };
             let path = self.encode(out, &start);
             if path.is_some() {
                 return path;
@@ -136,25 +130,14 @@ impl Agent {
 
     pub(super) fn record_consent(&mut self, start: &Start) {
         self.consent_pacer.start(self.now);
-        self.begin(start);
-        let Some(pair) = self.set.get_mut(start.pair) else { return };
-        pair.stats.consent_requests_sent += 1;
+        self.set.begin(self.now, start);
+        let Some(pair) = self.set.get(start.pair) else { return };
         let (path, place) = (pair.path, (pair.stream, pair.component));
         if let Some((component, (_, value))) = self.component_mut(place).zip(start.nomination) {
             component.highest_value = component.highest_value.max(Some(value));
         }
         self.connections.record_question(&path);
         self.record_demand(start.pair);
-    }
-
-    /// Begins the transaction of a check that leaves now.
-    fn begin(&mut self, start: &Start) -> TransactionKey {
-        let now = self.now;
-        if let Some(pair) = self.set.get_mut(start.pair) {
-            pair.last_check_at = Some(now);
-            pair.last_sent_at = Some(now);
-        }
-        self.transactions.start(now, start)
     }
 
     /// Plans the next consent check.
@@ -205,12 +188,9 @@ impl Agent {
     pub(super) fn record_probe(&mut self, start: &Start) {
         self.stats.requests_sent += 1;
         self.pacer.start(self.now);
-        self.begin(start);
+        self.set.begin(self.now, start);
         // When which of those that have failed is due depends on it.
         self.is_dirty = true;
-        if let Some(pair) = self.set.get_mut(start.pair) {
-            pair.stats.requests_sent += 1;
-        }
     }
 
     /// A new check, if Ta allows one (RFC 8445 §6.1.4.2).
@@ -230,11 +210,11 @@ impl Agent {
                         self.skip(id);
                         continue;
                     };
-                    self.record_start(&start, TransactionTable::start);
+                    self.record_start(&start, ChecklistSet::begin);
                     return Some(path);
                 }
                 Carriage::Opening(connection) => {
-                    let key = self.record_start(&start, TransactionTable::prepare);
+                    let key = self.record_start(&start, ChecklistSet::prepare);
                     self.let_wait(connection, key);
                     return None;
                 }
@@ -341,19 +321,14 @@ impl Agent {
     fn record_start(
         &mut self,
         start: &Start,
-        record: impl FnOnce(&mut TransactionTable, Instant, &Start) -> TransactionKey,
+        record: impl FnOnce(&mut ChecklistSet, Instant, &Start) -> TransactionKey,
     ) -> TransactionKey {
         let now = self.now;
         self.pacer.start(now);
         self.gatherer.set_turn(true);
         self.stats.requests_sent += 1;
-        let key = record(&mut self.transactions, now, start);
-        self.set.start(start.pair, key);
+        let key = record(&mut self.set, now, start);
         let Some(pair) = self.set.get_mut(start.pair) else { return key };
-        pair.has_timed_out = false;
-        pair.stats.requests_sent += 1;
-        pair.last_check_at = Some(now);
-        pair.last_sent_at = Some(now);
         if pair.is_urgent() {
             pair.urgent_since.get_or_insert(now);
         }
@@ -434,7 +409,7 @@ impl Agent {
     }
 
     fn next_deadline(&self) -> Option<Instant> {
-        let mut next = earliest(self.transactions.deadline(), self.consent_deadline());
+        let mut next = earliest(self.set.deadline(), self.consent_deadline());
         next = earliest(next, self.gathering_deadline());
         next = earliest(next, self.retry_deadline());
         next = earliest(next, self.search_deadline());

@@ -14,12 +14,11 @@ use crate::candidate::{
     Candidate, CandidateAddress, CandidateKind, Foundation, LocalCandidate, NewHost, Priority, RemoteCandidate,
     SocketOptions, TcpType, UnusableAddress, check_host_address,
 };
-use crate::checklist::{GroupKey, Insert, NewPair};
+use crate::checklist::{Insert, NewPair, PairFoundation, PairPriority, Update};
 use crate::config::limits;
 use crate::credentials::Credentials;
 use crate::event::Event;
 use crate::gather::{MappingMode, masked};
-use crate::pair::PairPriority;
 use crate::types::address::{canonical, is_ipv6_link_local, is_mapped, plain_ip};
 use crate::types::{CandidateId, ComponentId, Flow, GatheringState, Instant, PairId, Path, StreamId, Transport, after};
 
@@ -485,15 +484,13 @@ impl Agent {
     }
 
     /// Computes priority and foundation of pairs again, in place.
-    pub(super) fn refresh_pairs(&mut self, which: impl Fn(&crate::pair::CandidatePair) -> bool) {
+    pub(super) fn refresh_pairs(&mut self, which: impl Fn(&crate::checklist::CandidatePair) -> bool) {
         let ids: SmallVec<[PairId; 16]> = self.set.iter().filter(|pair| which(pair)).map(|pair| pair.id).collect();
         for id in ids {
             let Some(pair) = self.set.get(id) else { continue };
             let Some((priority, group)) = self.rate(pair.stream, pair.local, pair.remote) else { continue };
-            self.set.amend(id, |pair| {
-                pair.priority = priority;
-                pair.group = pair.group.map(|_| group);
-            });
+            let to = Update { priority: Some(priority), foundation: Some(group), ..Update::default() };
+            self.set.update(id, to);
         }
         self.sort_valid_lists();
         self.is_dirty = true;
@@ -505,11 +502,11 @@ impl Agent {
         stream: StreamId,
         local: CandidateId,
         remote: CandidateId,
-    ) -> Option<(PairPriority, GroupKey)> {
+    ) -> Option<(PairPriority, PairFoundation)> {
         let data = self.stream(stream)?;
         let (local, remote) = (data.locals.get(local)?, data.remotes.get(remote)?);
         let priority = PairPriority::compute(self.role, local.candidate.priority(), remote.candidate.priority());
-        Some((priority, GroupKey { local: local.foundation, remote: remote.foundation }))
+        Some((priority, PairFoundation { local: local.foundation, remote: remote.foundation }))
     }
 
     fn pair_remote(&mut self, stream: StreamId, id: CandidateId) {
@@ -623,9 +620,9 @@ impl Agent {
         if let Some(known) = self.set.find(&path) {
             // Of two pairs with the same addresses the higher one stays, with all that is known (RFC 8445 §6.1.2.4).
             if self.set.get(known).is_some_and(|pair| pair.priority < priority) {
-                self.set.amend(known, |pair| {
-                    (pair.local, pair.remote, pair.priority, pair.group) = (local, remote, priority, Some(group));
-                });
+                let (local, remote) = (Some(local), Some(remote));
+                let to = Update { local, remote, priority: Some(priority), foundation: Some(group) };
+                self.set.update(known, to);
                 self.sort_valid_list((stream, component));
             }
             return Some(known);

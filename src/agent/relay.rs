@@ -300,7 +300,7 @@ impl Agent {
                 TurnEvent::Lost { code, text } => self.take_lost(id, code, text.into()),
                 TurnEvent::Permitted(ip) => {
                     for pair in self.relayed_pairs(id, ip) {
-                        self.set.release(pair);
+                        self.set.permit(pair);
                     }
                 }
                 TurnEvent::Refused { ip, code } => {

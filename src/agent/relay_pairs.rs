@@ -9,7 +9,7 @@ use smallvec::SmallVec;
 
 use super::Agent;
 use super::relay::{Relay, RelayId};
-use crate::pair::CandidatePairState;
+use crate::checklist::{CandidatePairState, Why};
 use crate::types::{PairId, Path, PathHealth};
 
 impl Agent {
@@ -30,7 +30,7 @@ impl Agent {
         let Some(id) = self.relays.by_address.get(&path.base).copied() else { return };
         let wants = |relay: &mut Relay| relay.allocation.permit(path.remote.ip());
         if self.relays.list.get_mut(&id).is_some_and(wants) {
-            self.set.hold(pair);
+            let _ = self.set.drop(pair, Why::AwaitsPermission);
         } else {
             self.refuse_pair(pair);
         }
@@ -43,7 +43,7 @@ impl Agent {
         if pair.is_valid || pair.state.get() == CandidatePairState::Succeeded {
             self.give_up_path(id, true);
         } else {
-            self.set.refuse(id);
+            let _ = self.set.drop(id, Why::Failed);
         }
         self.is_dirty = true;
     }
@@ -115,7 +115,7 @@ impl Agent {
         let Some(relay) = self.relays.list.get(&id) else { return };
         let is_base = |base: SocketAddr| relay.candidates.iter().any(|(address, _)| *address == base);
         let pairs = self.set.iter().filter(|pair| is_base(pair.path.base));
-        let is_alive = |pair: &&crate::pair::CandidatePair| {
+        let is_alive = |pair: &&crate::checklist::CandidatePair| {
             let is_sought = self.stream(pair.stream).is_some_and(|data| data.search.is_some());
             pair.is_valid || is_sought || !matches!(pair.state.get(), CandidatePairState::Failed)
         };

@@ -11,9 +11,7 @@ use super::Agent;
 use super::error::RemoveCandidateError;
 use super::revocation::Revocation;
 use crate::candidate::{CandidateKind, LocalCandidate};
-use crate::check::TransactionKey;
-use crate::checklist::Departed;
-use crate::pair::CandidatePair;
+use crate::checklist::{CandidatePair, Departed, TransactionKey, Update, Why};
 use crate::types::address::in_scope_of;
 use crate::types::{CandidateId, ComponentId, Instant, PairId, Path, StreamId, Transport, work};
 
@@ -155,7 +153,7 @@ impl Agent {
 
     /// Forgets a pair, if it is there still.
     pub(super) fn forget_pair(&mut self, id: PairId) {
-        if let Some(departed) = self.set.remove(id) {
+        if let Some(departed) = self.set.drop(id, Why::Removed) {
             self.let_go(departed);
         }
     }
@@ -179,11 +177,7 @@ impl Agent {
     pub(super) fn let_go(&mut self, departed: Departed) {
         let pair = departed.0;
         let (id, place) = (pair.id, (pair.stream, pair.component));
-        let check = pair.state.transaction();
-        if let Some(key) = check {
-            self.transactions.remove(key);
-        }
-        self.leave_queues(place, id, check);
+        self.leave_queues(place, id, pair.state.transaction());
         self.leave_component(place, id, pair.is_valid);
         if let Some(checked) = pair.produced_by.and_then(|checked| self.set.get_mut(checked)) {
             checked.produced.take_if(|produced| *produced == id);
@@ -238,7 +232,7 @@ impl Agent {
         let pairs: SmallVec<[PairId; 4]> =
             self.set.iter().filter(|pair| (pair.stream, pair.local) == (stream, from)).map(|pair| pair.id).collect();
         for id in pairs {
-            self.set.amend(id, |pair| pair.local = to);
+            self.set.update(id, Update { local: Some(to), ..Update::default() });
         }
         self.refresh_pairs(|pair| (pair.stream, pair.local) == (stream, to));
     }

@@ -8,9 +8,8 @@ use super::restart::Epoch;
 use super::stream_data::{EarlyCheck, Nominating};
 use crate::candidate::{Candidate, CandidateKind, Priority, RemoteCandidate};
 use crate::check::server::{self, Check, Verdict};
-use crate::checklist::Insert;
+use crate::checklist::{CandidatePairState, Insert, Nomination};
 use crate::credentials::Ufrag;
-use crate::pair::{CandidatePairState, Nomination};
 use crate::stats::DropReason;
 use crate::stun::{ErrorReply, Message, TransactionId};
 use crate::types::{CandidateId, ComponentId, PairId, Role, StreamId, Transport};
@@ -314,13 +313,8 @@ impl Agent {
 
     /// Queues a triggered check, and stops the one in progress. A pair whose consent has ended is not checked any more.
     pub(super) fn trigger(&mut self, id: PairId) {
-        if self.set.get(id).is_some_and(|pair| pair.is_barred) {
-            return;
-        }
-        if let Some(superseded) = self.set.trigger(id) {
-            self.transactions.cancel(superseded);
-        }
-        if let Some(stream) = self.set.get(id).map(|pair| pair.stream) {
+        self.set.trigger(id);
+        if let Some(stream) = self.set.get(id).filter(|pair| !pair.is_barred).map(|pair| pair.stream) {
             if let Some(data) = self.stream_mut(stream) {
                 // A failed list runs again (RFC 8445 §7.3.1.4).
                 data.failure = None;

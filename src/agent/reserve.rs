@@ -11,10 +11,9 @@ use smallvec::SmallVec;
 
 use super::Agent;
 use super::stream_data::{Component, Detour, Retry, Rival};
-use crate::check::{Purpose, Start};
+use crate::checklist::{CandidatePair, CandidatePairState, Purpose, Start};
 use crate::config::limits;
 use crate::consent::{Consent, Pace};
-use crate::pair::{CandidatePair, CandidatePairState};
 use crate::selection::{PathQuality, SelectionDecision, SelectionView};
 use crate::types::{
     ComponentId, Instant, PairId, PathHealth, Renomination, Role, StreamId, Transport, after, earliest,

@@ -10,11 +10,11 @@ use super::stream_data::Stream;
 use crate::candidate::address::judge;
 use crate::candidate::{Candidate, CandidateKind, Foundation, LocalCandidate, Priority};
 use crate::check::client::{self, Verdict};
-use crate::check::{Purpose, Transaction, TransactionKey};
-use crate::checklist::{GroupKey, NewPair};
+use crate::checklist::{
+    CandidatePairState, NewPair, PairFoundation, PairPriority, Purpose, Transaction, TransactionKey, Update, Why,
+};
 use crate::config::limits;
 use crate::gather::masked;
-use crate::pair::{CandidatePairState, PairPriority};
 use crate::stats::DropReason;
 use crate::stun::Message;
 use crate::types::address::{canonical, in_scope_of};
@@ -28,7 +28,7 @@ impl Agent {
 
     /// Finds what a response answers, authenticates it, judges it, and lets it take effect.
     pub(super) fn handle_response(&mut self, arrival: Arrival, message: Message<'_>) -> Result<(), DropReason> {
-        let (key, transaction) = self.transactions.find(message.id).ok_or(DropReason::UnknownTransaction)?;
+        let (key, transaction) = self.set.asked(message.id).ok_or(DropReason::UnknownTransaction)?;
         if !message.has_valid_fingerprint() {
             return Err(DropReason::BadFingerprint);
         }
@@ -46,7 +46,7 @@ impl Agent {
         if verdict == Verdict::Unusable {
             return Err(DropReason::UnusableResponse);
         }
-        let Some(transaction) = self.transactions.remove(key) else { return Ok(()) };
+        let Some(transaction) = self.set.end(key) else { return Ok(()) };
         self.stats.responses_received += u64::from(transaction.start.purpose != Purpose::Consent);
         self.record_response(&transaction, matches!(verdict, Verdict::Success(_)));
         let place = self.set.get(transaction.start.pair).map(|pair| (pair.stream, pair.component));
@@ -91,10 +91,8 @@ impl Agent {
             // A late answer does not bring back what consent has ended for (RFC 7675 §5.1).
             return;
         }
-        if let Some(in_progress) = self.set.succeed(id) {
-            // Nothing depends on its answer, which counts all the same.
-            self.transactions.cancel(in_progress);
-        }
+        let is_nominating = self.set.get(id).is_some_and(|pair| pair.is_nominating);
+        self.set.succeed(id, is_nominating);
         let given_up = self.given_up_before(id);
         let Some(valid) = self.valid_pair(id, transaction.start.priority, mapped) else { return };
         self.make_valid(id, valid);
@@ -149,8 +147,9 @@ impl Agent {
         if let Some(other) = self.set.find(&path).filter(|other| *other != id) {
             let known = self.set.get(other).filter(|other| !other.is_barred)?;
             if known.state.get() != CandidatePairState::Succeeded {
-                self.set.trigger(other).into_iter().for_each(|superseded| self.transactions.cancel(superseded));
-                self.set.succeed(other);
+                let is_nominating = known.is_nominating;
+                self.set.trigger(other);
+                self.set.succeed(other, is_nominating);
             }
             return Some(other);
         }
@@ -158,7 +157,7 @@ impl Agent {
         let local_priority = data.locals.get(local)?.candidate.priority();
         let theirs = data.remotes.get(remote)?;
         let priority = PairPriority::compute(self.role, local_priority, theirs.candidate.priority());
-        let group = GroupKey { local: foundation, remote: theirs.foundation };
+        let group = PairFoundation { local: foundation, remote: theirs.foundation };
         let generation = data.generation;
         let new = NewPair { stream, component, generation, local, remote, path, priority, group };
         let Some(valid) = self.set.insert_valid(&new) else {
@@ -178,7 +177,8 @@ impl Agent {
         let Some(pair) = self.set.get(twin).filter(|pair| pair.local != local) else { return twin };
         let Some((priority, _)) = self.rate(pair.stream, local, pair.remote) else { return twin };
         let place = (pair.stream, pair.component);
-        self.set.amend(twin, |pair| (pair.local, pair.priority) = (local, priority));
+        let to = Update { local: Some(local), priority: Some(priority), ..Update::default() };
+        self.set.update(twin, to);
         self.sort_valid_list(place);
         twin
     }
@@ -345,15 +345,8 @@ impl Agent {
             self.end_consent(in_use, true);
             return;
         }
-        if let Some(newer) = pair.state.transaction() {
-            self.transactions.cancel(newer);
-        }
-        if let Some(pair) = self.set.get_mut(id) {
-            pair.is_barred = true;
-        }
-        self.set.dequeue(id);
-        self.set.give_up(id);
-        self.fail_pair(id);
+        let _ = self.set.drop(id, Why::ConsentLost);
+        self.is_dirty = true;
     }
 
     fn handle_server_error(&mut self, key: TransactionKey, transaction: &Transaction) {
@@ -382,7 +375,7 @@ impl Agent {
 
     /// Records that a check of this pair failed.
     pub(super) fn fail_pair(&mut self, id: PairId) {
-        self.set.fail(id);
+        let _ = self.set.drop(id, Why::Failed);
         self.is_dirty = true;
     }
 
@@ -397,10 +390,10 @@ impl Agent {
     /// Deals with a check that was not answered in time: it is sent again, or, where the session depends on it, made anew
     /// so that its back-off does not count.
     pub(super) fn handle_silence(&mut self, key: TransactionKey) {
-        let Some(transaction) = self.transactions.get(key) else { return };
+        let Some(transaction) = self.set.transaction(key) else { return };
         let (id, purpose) = (transaction.start.pair, transaction.start.purpose);
         let Some(pair) = self.set.get(id) else {
-            self.transactions.remove(key);
+            self.set.end(key);
             return;
         };
         let is_current = match purpose {
@@ -420,7 +413,7 @@ impl Agent {
         if is_current && !self.is_loss(key) {
             return;
         }
-        self.transactions.cancel(key);
+        self.set.cancel(key);
         if !is_current {
             return;
         }
@@ -437,7 +430,7 @@ impl Agent {
     /// Whether an urgent check that was not answered for half of its time counts as lost: the peer was heard meanwhile, or
     /// after an earlier one, so that the network works and loses packets. Otherwise it is waited for as long again.
     fn is_loss(&mut self, key: TransactionKey) -> bool {
-        let Some(transaction) = self.transactions.get(key) else { return true };
+        let Some(transaction) = self.set.transaction(key) else { return true };
         let (id, sent_at) = (transaction.start.pair, transaction.first_sent);
         let end = after(sent_at, transaction.start.rto);
         let Some(place) = self.set.get(id).map(|pair| (pair.stream, pair.component)) else { return true };
@@ -446,7 +439,7 @@ impl Agent {
         if component.is_lossy || end <= self.now {
             return true;
         }
-        self.transactions.wait_until(key, end);
+        self.set.wait_until(key, end);
         false
     }
 

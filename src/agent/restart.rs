@@ -230,10 +230,8 @@ impl Agent {
             in_use.retain(|(_, id)| set.get(*id).map(|pair| pair.generation) == previous);
         }
         for (component, id) in &in_use {
-            let check = self.set.delist(*id);
-            if let Some(key) = check {
-                self.transactions.cancel(key);
-            }
+            let check = self.set.get(*id).and_then(|pair| pair.state.transaction());
+            self.set.delist(*id);
             self.leave_queues((stream, *component), *id, check);
         }
         let mut kept: SmallVec<[PairId; 2]> = in_use.iter().map(|(_, id)| *id).collect();

@@ -10,8 +10,8 @@ use smallvec::SmallVec;
 use super::Agent;
 use super::connections::Carriage;
 use super::stream_data::{Component, Stream};
-use crate::check::{Purpose, Search, Start};
-use crate::pair::{CandidatePair, CandidatePairState};
+use crate::check::Search;
+use crate::checklist::{CandidatePair, CandidatePairState, Purpose, Start};
 use crate::types::{Instant, PairId, Path, StreamId, after};
 
 impl Agent {

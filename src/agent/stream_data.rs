@@ -13,10 +13,10 @@ use super::restart::{Pending, Previous};
 use super::revocation::Revocations;
 use super::statistics::Traffic;
 use crate::candidate::{Candidate, LocalCandidates, RemoteCandidates};
-use crate::check::{Mapping, Search, TransactionKey};
+use crate::check::{Mapping, Search};
+use crate::checklist::{PairPriority, TransactionKey};
 use crate::config::limits;
 use crate::credentials::{Credentials, Ufrag};
-use crate::pair::PairPriority;
 use crate::replay::ReplayMemory;
 use crate::stun::{IntegrityKey, TransactionId};
 use crate::types::{

@@ -89,8 +89,7 @@ impl Agent {
         }
         self.forget_pairs(|pair| pair.stream == stream && which(pair.component));
         // Late answers to their checks mean nothing, and nobody is to wake up for the end of these.
-        let set = &self.set;
-        self.transactions.keep(|pair| set.get(pair).is_some());
+        self.set.forget_orphans();
         self.drop_connections(|carrier| carrier.stream == stream && which(carrier.component));
     }
 }

@@ -5,11 +5,10 @@ use core::time::Duration;
 
 use super::Agent;
 use crate::candidate::{Candidate, CandidateAddress};
-use crate::checklist::ChecklistState;
+use crate::checklist::{CandidatePair, CandidatePairState, ChecklistState, PairPriority};
 use crate::credentials::Credentials;
-use crate::pair::{CandidatePair, CandidatePairState, PairPriority, PairStats};
 use crate::sdp::IceOptions;
-use crate::stats::AgentStats;
+use crate::stats::{AgentStats, PairStats};
 use crate::types::{
     CandidateId, ComponentId, ConnectionState, GatheringState, Instant, PairId, PathHealth, Renomination, Role,
     StateReason, StreamId,

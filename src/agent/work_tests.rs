@@ -111,9 +111,8 @@ fn remove_stream(agent: &mut Agent) {
 
 fn retire(agent: &mut Agent) {
     let place = (agent.streams[0].id, ComponentId::RTP);
-    let (removed, cancelled) = agent.set.retire(place, |_| false);
-    agent.let_all_go(removed);
-    cancelled.into_iter().for_each(|key| agent.transactions.cancel(key));
+    let gone = agent.set.drop_others(place, crate::checklist::Why::Superseded, |_| false);
+    agent.let_all_go(gone);
     agent.evaluate();
 }
 

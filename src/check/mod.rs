@@ -5,9 +5,7 @@ mod mapping;
 mod pacing;
 mod search;
 pub(crate) mod server;
-mod transaction;
 
 pub(crate) use mapping::Mapping;
 pub(crate) use pacing::Pacer;
 pub(crate) use search::Search;
-pub(crate) use transaction::{Due, Purpose, Start, Transaction, TransactionKey, TransactionTable};

@@ -1,171 +1,395 @@
-//! Checklists: which pair is checked next (RFC 8445 §6.1.2, §6.1.4).
+//! Checklists: the pairs of all streams, which of them is checked next, and what comes of it (RFC 8445 §6.1.2, §6.1.4).
 //!
-//! A [`ChecklistSet`] keeps the pairs of all streams. Each stream has one [`Checklist`] with the pairs that wait for
-//! their turn in order of priority, those that are frozen, and the queue of triggered checks. Pairs of the same foundation
-//! form a group over all checklists: one of them is checked first, and its success frees the others.
+//! A [`ChecklistSet`] keeps the pairs of all streams, and the checks that are on their way. Each stream has one [`Checklist`]
+//! with the pairs that wait for their turn in order of priority, those that are frozen, and the queue of triggered checks.
+//! Pairs of the same foundation form a group over all checklists: one of them is checked first, and its success frees the
+//! others.
 //!
-//! Nothing here looks at all pairs to find the next one: the lists are sorted, and the set keeps count.
+//! ```text
+//!                insert                     next, begin                    succeed
+//!   candidates ----------> Frozen, Waiting -------------> a transaction -------------> Succeeded
+//!                               ^      |                     |     |
+//!                               |      +------ drop ---------+-----+    Failed, put off, waiting for a permission,
+//!                               +------------- trigger -----------------  without consent, superseded, removed
+//! ```
+//!
+//! A pair and its check are changed together and in here alone, so nobody has to end a check whose pair is gone. Nothing here
+//! looks at all pairs to find the next one: the lists are sorted, and the set keeps count.
 
+#[cfg(feature = "sim")]
+mod audit;
 mod changes;
-mod group;
-mod set;
+mod checks;
+mod groups;
+mod list;
+mod moves;
+mod pair;
+mod pair_state;
+#[cfg(test)]
+mod tests;
+mod transactions;
+mod turns;
 #[cfg(test)]
 mod work_tests;
 
-use alloc::collections::BTreeSet;
-use core::cmp::Reverse;
+use alloc::collections::{BTreeMap, BTreeSet};
 
-pub(crate) use group::GroupKey;
-pub(crate) use set::{ChecklistSet, Departed, Insert, NewPair};
+use smallvec::SmallVec;
 
-use crate::pair::{CandidatePair, PairPriority};
-use crate::types::{ComponentId, PairId, Queue, StreamId, work};
+use changes::Changes;
+use groups::Groups;
+pub(crate) use groups::PairFoundation;
+pub(crate) use list::Checklist;
+pub use list::ChecklistState;
+use list::Turn;
+pub(crate) use moves::{Update, Why};
+pub use pair::PairPriority;
+pub(crate) use pair::{CandidatePair, Nomination};
+pub use pair_state::CandidatePairState;
+use pair_state::PairState;
+use transactions::TransactionTable;
+pub(crate) use transactions::{Due, Purpose, Start, Transaction, TransactionKey};
 
-/// State of a checklist, or of all of them: of the ICE session (RFC 8445 §6.1.2.1, §6.1.3).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[expect(clippy::exhaustive_enums, reason = "RFC 8445 closes the set")]
-pub enum ChecklistState {
-    /// Checks go on, or candidates may still come.
-    Running,
-    /// Every component has a nominated pair.
-    Completed,
-    /// No component can get one any more.
-    Failed,
-}
+use crate::types::{Arena, CandidateId, ComponentId, PairId, Path, Schedule, StreamId, work};
 
-impl ChecklistState {
-    /// The state of the session: that of its checklists where they agree that they are over, else Running
-    /// (RFC 8445 §6.1.3).
-    #[must_use]
-    pub fn of_session(lists: impl Iterator<Item = Self> + Clone) -> Self {
-        let is_unanimous = |state| lists.clone().next().is_some() && lists.clone().all(|list| list == state);
-        if is_unanimous(Self::Completed) {
-            Self::Completed
-        } else if is_unanimous(Self::Failed) {
-            Self::Failed
-        } else {
-            Self::Running
-        }
-    }
-}
-
-/// Place of a pair in the order of checks, the last first: higher priority, then lower component, then earlier made.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Turn {
-    priority: PairPriority,
-    component: Reverse<ComponentId>,
-    id: Reverse<PairId>,
-}
-
-impl Turn {
-    pub(super) const fn of(pair: &CandidatePair) -> Self {
-        Self { priority: pair.priority, component: Reverse(pair.component), id: Reverse(pair.id) }
-    }
-
-    pub(super) const fn pair(self) -> PairId {
-        self.id.0
-    }
-}
-
-/// Pairs in the order of their turns, the next one at the end.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Turns(BTreeSet<Turn>);
-
-impl Turns {
-    pub(super) fn insert(&mut self, turn: Turn) {
-        work::count();
-        self.0.insert(turn);
-    }
-
-    pub(super) fn remove(&mut self, turn: Turn) {
-        work::count();
-        self.0.remove(&turn);
-    }
-
-    pub(super) fn next(&self) -> Option<PairId> {
-        self.0.last().map(|turn| turn.pair())
-    }
-
-    pub(super) fn last(&self) -> Option<Turn> {
-        self.0.first().copied()
-    }
-}
-
-/// What one stream wants to check.
+/// All pairs of an agent, the checklists that they are on, and the checks on their way.
 #[derive(Clone, Debug)]
-pub(crate) struct Checklist {
-    stream: StreamId,
-    pub(crate) state: ChecklistState,
-    waiting: Turns,
-    frozen: Turns,
-    triggered: Queue<PairId>,
-    /// Pairs that failed, the oldest first.
-    failed: Queue<PairId>,
-    /// Checks go on after the list is Completed: another pair may be nominated later.
-    pub(crate) outlives_nomination: bool,
-    /// How many pairs are In-Progress.
-    in_progress: usize,
-    /// How many pairs are Frozen or Waiting and take no turn.
-    held: usize,
-    /// How many pairs are on the list, in whatever state.
+pub(crate) struct ChecklistSet {
+    pairs: Arena<CandidatePair>,
+    transactions: TransactionTable,
+    /// Pairs on a checklist by their addresses.
+    by_path: BTreeMap<Path, PairId>,
+    /// All pairs whose path is a connection, which ends for all of them.
+    connected: BTreeSet<(Path, PairId)>,
+    lists: SmallVec<[Checklist; 1]>,
+    groups: Groups,
+    /// Pairs that were made since states were last given: a batch is judged as a whole (RFC 8838 §12).
+    fresh: BTreeSet<PairId>,
+    /// Index of the list whose turn is next.
+    turn: usize,
+    /// How many pairs are on the lists.
     listed: usize,
+    /// Most pairs on the lists.
+    limit: usize,
+    /// Nothing is checked for the time being.
+    is_paused: bool,
+    /// Pairs that were made, removed or touched, each once, if somebody wants to know what has changed.
+    changes: Option<Changes>,
 }
 
-impl Checklist {
-    fn new(stream: StreamId) -> Self {
+/// A pair to be made.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct NewPair {
+    pub(crate) stream: StreamId,
+    pub(crate) component: ComponentId,
+    pub(crate) generation: u32,
+    pub(crate) local: CandidateId,
+    pub(crate) remote: CandidateId,
+    pub(crate) path: Path,
+    pub(crate) priority: PairPriority,
+    pub(crate) group: PairFoundation,
+}
+
+/// A pair that is on no list any more, and in no queue of the lists. Whoever knew it has to let it go.
+#[derive(Clone, Debug)]
+#[must_use = "others may know it still"]
+pub(crate) struct Departed(pub(crate) CandidatePair);
+
+/// Why a pair is made: which others may have to go for it when there are too many.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Insert {
+    /// Both candidates are known: failed pairs go, then ones of lower priority (RFC 8838 §10).
+    Formed,
+    /// The peer checks it: any pair goes of which nothing was heard.
+    Triggered,
+}
+
+impl ChecklistSet {
+    /// A set without lists, for so many pairs.
+    pub(crate) fn new(limit: usize, schedule: Schedule) -> Self {
         Self {
-            stream,
-            state: ChecklistState::Running,
-            waiting: Turns::default(),
-            frozen: Turns::default(),
-            triggered: Queue::default(),
-            failed: Queue::default(),
-            outlives_nomination: false,
-            in_progress: 0,
-            held: 0,
+            pairs: Arena::new(),
+            transactions: TransactionTable::new(schedule),
+            by_path: BTreeMap::new(),
+            connected: BTreeSet::new(),
+            lists: SmallVec::new(),
+            groups: Groups::default(),
+            fresh: BTreeSet::new(),
+            turn: 0,
             listed: 0,
+            limit,
+            is_paused: false,
+            changes: None,
         }
     }
 
-    /// Whether every pair is Succeeded or Failed and none is to be checked again.
-    pub(crate) fn is_exhausted(&self) -> bool {
-        self.waiting.0.is_empty()
-            && self.frozen.0.is_empty()
-            && self.triggered.is_empty()
-            && self.in_progress + self.held == 0
+    /// Whether changes are kept for [`next_change`](Self::next_change).
+    pub(crate) fn log_changes(&mut self, wanted: bool) {
+        self.changes = wanted.then(Changes::default);
     }
 
-    /// Whether pairs that wait are checked.
-    pub(crate) fn is_checked(&self) -> bool {
-        self.state == ChecklistState::Running || self.state == ChecklistState::Completed && self.outlives_nomination
+    /// How many changes are kept, and how many pairs there are.
+    #[cfg(feature = "sim")]
+    pub(crate) fn change_count(&self) -> (usize, usize) {
+        (self.changes.as_ref().map_or(0, Changes::len), self.pairs.len())
     }
 
-    /// The pairs that have failed, the oldest failure first.
-    pub(crate) fn failed(&self) -> impl Iterator<Item = PairId> + '_ {
-        self.failed.iter()
+    /// The next pair that may have changed or is gone, until it is [forgotten](Self::forget_change).
+    pub(crate) fn next_change(&self) -> Option<PairId> {
+        self.changes.as_ref()?.next()
     }
 
-    /// The pair that is given up first when there are too many.
-    fn least(&self) -> Option<Turn> {
-        match (self.waiting.last(), self.frozen.last()) {
-            (Some(a), Some(b)) => Some(a.min(b)),
-            (one, None) | (None, one) => one,
+    /// Goes on to the next pair that may have changed.
+    pub(crate) fn forget_change(&mut self) {
+        let pairs = &self.pairs;
+        let is_there = |id: PairId| pairs.get(id).is_some();
+        let Some(id) = self.changes.as_mut().and_then(|changes| changes.forget(is_there)) else { return };
+        if let Some(pair) = self.pairs.get_mut(id) {
+            pair.is_noted = false;
         }
     }
-}
 
-#[cfg(test)]
-mod tests {
-    use super::ChecklistState::{self, Completed, Failed, Running};
+    /// Records that somebody was told of a pair, and wants to hear of its end.
+    pub(crate) fn note_told(&mut self, id: PairId) {
+        if let Some(pair) = self.peek_mut(id) {
+            pair.is_told = true;
+        }
+    }
 
-    /// Req: 8445-6.1.3-a
-    #[test]
-    fn the_session_is_over_only_where_all_lists_agree() {
-        let of = |lists: &[ChecklistState]| ChecklistState::of_session(lists.iter().copied());
-        assert_eq!(of(&[]), Running);
-        for a in [Running, Completed, Failed] {
-            for b in [Running, Completed, Failed] {
-                assert_eq!(of(&[a, b]), if a == b { a } else { Running }, "{a:?} and {b:?}");
+    /// A pair, which is not noted.
+    fn peek_mut(&mut self, id: PairId) -> Option<&mut CandidatePair> {
+        self.pairs.get_mut(id)
+    }
+
+    pub(crate) fn add_list(&mut self, stream: StreamId) {
+        self.lists.push(Checklist::new(stream));
+    }
+
+    /// Takes a list out of the set whose pairs were removed before.
+    pub(crate) fn remove_list(&mut self, stream: StreamId) {
+        let Some(place) = self.place_of(stream) else { return };
+        self.lists.remove(place);
+        // Whose turn it is stays so.
+        self.turn -= usize::from(place < self.turn);
+    }
+
+    pub(crate) fn list(&self, stream: StreamId) -> Option<&Checklist> {
+        self.lists.get(self.place_of(stream)?)
+    }
+
+    fn list_mut(&mut self, stream: StreamId) -> Option<&mut Checklist> {
+        let place = self.place_of(stream)?;
+        self.lists.get_mut(place)
+    }
+
+    /// Lists are in the order of their streams.
+    fn place_of(&self, stream: StreamId) -> Option<usize> {
+        self.lists.binary_search_by_key(&stream, |list| list.stream).ok()
+    }
+
+    /// Records how a list is doing, and whether its checks go on once every component has a nominated pair.
+    pub(crate) fn conclude(&mut self, stream: StreamId, state: ChecklistState, outlives_nomination: bool) {
+        if let Some(list) = self.list_mut(stream) {
+            (list.state, list.outlives_nomination) = (state, outlives_nomination);
+        }
+    }
+
+    /// The state of the ICE session (RFC 8445 §6.1.3).
+    pub(crate) fn session_state(&self) -> ChecklistState {
+        ChecklistState::of_session(self.lists.iter().map(|list| list.state))
+    }
+
+    pub(crate) fn get(&self, id: PairId) -> Option<&CandidatePair> {
+        work::count();
+        self.pairs.get(id)
+    }
+
+    /// A pair to be changed, which is noted.
+    pub(crate) fn get_mut(&mut self, id: PairId) -> Option<&mut CandidatePair> {
+        let pair = self.pairs.get_mut(id)?;
+        if let Some(changes) = self.changes.as_mut().filter(|_| !pair.is_noted) {
+            pair.is_noted = true;
+            changes.note(id);
+        }
+        Some(pair)
+    }
+
+    /// Records that a pair is on no valid list any more, as the first step of what is done to it: that is what is noted.
+    pub(crate) fn invalidate(&mut self, id: PairId) {
+        if let Some(pair) = self.pairs.get_mut(id) {
+            pair.is_valid = false;
+        }
+    }
+
+    /// The pair on a checklist with these addresses.
+    pub(crate) fn find(&self, path: &Path) -> Option<PairId> {
+        self.by_path.get(path).copied()
+    }
+
+    /// All pairs whose packets take this connection, on a checklist or beside.
+    pub(crate) fn all_on(&self, path: &Path) -> impl Iterator<Item = PairId> + '_ {
+        let (first, last) = (PairId { serial: 0, slot: 0 }, PairId { serial: u64::MAX, slot: u32::MAX });
+        self.connected.range((*path, first)..=(*path, last)).inspect(|_| work::count()).map(|(_, id)| *id)
+    }
+
+    /// All pairs, oldest slot first.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &CandidatePair> {
+        self.pairs.iter().inspect(|_| work::count())
+    }
+
+    /// The number of the next pair.
+    pub(crate) const fn next_serial(&self) -> u64 {
+        self.pairs.next_serial()
+    }
+
+    /// Number of pairs on the checklists.
+    pub(crate) const fn len(&self) -> usize {
+        self.listed
+    }
+
+    /// How many pairs of the set are Waiting or In-Progress (RFC 8445 §14.3).
+    pub(crate) fn busy(&self) -> usize {
+        self.lists.iter().map(|list| list.waiting.0.len() + list.in_progress).sum()
+    }
+
+    /// The pairs of a component with a higher priority than this one that are not done.
+    pub(crate) fn better_pending(
+        &self,
+        place: (StreamId, ComponentId),
+        than: PairPriority,
+    ) -> impl Iterator<Item = &CandidatePair> {
+        self.iter().filter(move |pair| {
+            let is_done = matches!(pair.state.get(), CandidatePairState::Succeeded | CandidatePairState::Failed);
+            (pair.stream, pair.component) == place && pair.priority > than && !is_done
+        })
+    }
+
+    /// Puts a pair on the checklist of its stream, Frozen for now; gives the pairs that had to go for it.
+    ///
+    /// `None` if there are too many pairs and none that may go.
+    pub(crate) fn insert(&mut self, new: &NewPair, why: Insert) -> Option<(PairId, Option<Departed>)> {
+        let evicted = if self.listed >= self.limit {
+            let victim = self.victim(new, why)?;
+            self.remove(victim)
+        } else {
+            None
+        };
+        let id = self.store(new, PairState::FROZEN, Some(new.group));
+        self.by_path.insert(new.path, id);
+        self.listed += 1;
+        let turn = self.get(id).map(Turn::of);
+        if let (Some(list), Some(turn)) = (self.list_mut(new.stream), turn) {
+            list.listed += 1;
+            list.frozen.insert(turn);
+        }
+        self.groups.update(new.group, |group| {
+            group.members.insert(id);
+            group.frozen += 1;
+        });
+        self.fresh.insert(id);
+        Some((id, evicted))
+    }
+
+    /// Whether as many pairs are on no checklist as there may be on all of them.
+    pub(crate) fn is_full_beside_lists(&self) -> bool {
+        self.pairs.len() - self.listed >= self.limit
+    }
+
+    /// Adds a pair that another pair's check made valid; it is on no checklist (RFC 8445 §7.2.5.3.2). `None` if there are too
+    /// many.
+    pub(crate) fn insert_valid(&mut self, new: &NewPair) -> Option<PairId> {
+        (!self.is_full_beside_lists()).then(|| self.store(new, PairState::SUCCEEDED, None))
+    }
+
+    /// Adds a pair that is never checked: of a lite agent (RFC 8445 §7.3.2). `None` if there are too many.
+    pub(crate) fn insert_unchecked(&mut self, new: &NewPair) -> Option<PairId> {
+        let id = self.insert_valid(new)?;
+        self.by_path.insert(new.path, id);
+        Some(id)
+    }
+
+    fn store(&mut self, new: &NewPair, state: PairState, group: Option<PairFoundation>) -> PairId {
+        let is_noted = self.changes.is_some();
+        let id = self.pairs.insert(|id| CandidatePair::new(id, new, state, group, is_noted));
+        self.changes.iter_mut().for_each(|changes| changes.note(id));
+        if new.path.flow.is_some() {
+            self.connected.insert((new.path, id));
+        }
+        id
+    }
+
+    /// Which pair goes for a new one.
+    fn victim(&self, new: &NewPair, why: Insert) -> Option<PairId> {
+        let is_free = |id: &PairId| self.get(*id).is_some_and(CandidatePair::may_go);
+        let own = self.list(new.stream);
+        let failed = own.into_iter().chain(&self.lists).find_map(|list| list.failed.iter().find(is_free));
+        if failed.is_some() {
+            return failed;
+        }
+        // Every list loses equally many: the longest one goes first (RFC 8445 §6.1.2.5).
+        let longest = self
+            .lists
+            .iter()
+            .filter(|list| list.least().is_some())
+            .max_by_key(|list| (list.waiting.0.len() + list.frozen.0.len(), list.stream == new.stream));
+        if let Some(least) = longest.and_then(Checklist::least) {
+            let is_dispensable = why == Insert::Triggered
+                || least.priority < new.priority
+                || longest
+                    .is_some_and(|list| list.stream != new.stream && own.is_none_or(|own| own.listed < list.listed));
+            if is_dispensable && is_free(&least.pair()) {
+                return Some(least.pair());
+            }
+        }
+        if why == Insert::Formed {
+            return None;
+        }
+        // An authenticated check tells more than the silence of one that nobody answered.
+        let unanswered = |pair: &&CandidatePair| {
+            pair.state.get() == CandidatePairState::InProgress && pair.heard_check_at.is_none() && is_free(&pair.id)
+        };
+        self.iter().filter(unanswered).min_by_key(|pair| pair.priority).map(|pair| pair.id)
+    }
+
+    /// Takes a pair off its list and forgets it.
+    fn remove(&mut self, id: PairId) -> Option<Departed> {
+        self.dequeue(id);
+        self.leave_state(id);
+        let pair = self.pairs.remove(id)?;
+        if let Some(key) = pair.state.transaction() {
+            self.transactions.remove(key);
+        }
+        let pairs = &self.pairs;
+        if let Some(changes) = &mut self.changes {
+            changes.end(id, pair.is_noted, pair.is_told, |id| pairs.get(id).is_some());
+        }
+        self.connected.remove(&(pair.path, id));
+        if self.by_path.get(&pair.path) == Some(&id) {
+            self.by_path.remove(&pair.path);
+        }
+        if let Some(key) = pair.group {
+            self.leave_list(id, pair.stream, key);
+        }
+        Some(Departed(pair))
+    }
+
+    /// Appends what it will do as text, but for the pairs and what follows from them.
+    #[cfg(feature = "sim")]
+    pub(crate) fn write_state(&self, out: &mut alloc::string::String) {
+        use core::fmt::Write;
+        let _ = write!(out, "{:?}{}{}", self.fresh, self.turn, self.is_paused);
+        for list in &self.lists {
+            // The order of triggered checks and of failures is all that the pairs do not tell.
+            let _ = write!(out, "{:?}{:?}{:?}{}", list.state, list.triggered, list.failed, list.outlives_nomination);
+        }
+    }
+
+    /// Forgets which pairs were to be nominated, by either side: the roles have changed.
+    pub(crate) fn forget_nominations(&mut self) {
+        for pair in self.pairs.iter_mut() {
+            pair.is_nominating = false;
+            if !pair.is_nominated {
+                pair.nomination = None;
             }
         }
     }

@@ -2,9 +2,9 @@
 
 use core::net::SocketAddr;
 
-use super::{ChecklistSet, GroupKey, Insert, NewPair};
+use super::tests::SCHEDULE;
+use super::{ChecklistSet, Insert, NewPair, PairFoundation, PairPriority, Update, Why};
 use crate::candidate::Priority;
-use crate::pair::{PairPriority, PairState};
 use crate::types::{CandidateId, ComponentId, PairId, Path, Role, StreamId, Transport, work};
 use alloc::vec::Vec;
 
@@ -15,7 +15,7 @@ fn rank(role: Role, n: u32) -> PairPriority {
 
 /// So many pairs on one list, of so many foundations.
 fn filled(pairs: u32, foundations: u32) -> (ChecklistSet, Vec<PairId>) {
-    let mut set = ChecklistSet::new(20_000);
+    let mut set = ChecklistSet::new(20_000, SCHEDULE);
     let stream = StreamId(0);
     set.add_list(stream);
     let base: SocketAddr = ([192, 0, 2, 1], 5000).into();
@@ -29,7 +29,7 @@ fn filled(pairs: u32, foundations: u32) -> (ChecklistSet, Vec<PairId>) {
             remote: CandidateId(n.into()),
             path: Path { transport: Transport::Udp, base, remote, flow: None },
             priority: rank(Role::Controlling, n),
-            group: GroupKey { local: 1, remote: n % foundations },
+            group: PairFoundation { local: 1, remote: n % foundations },
         };
         set.insert(&new, Insert::Formed).map(|(id, _)| id)
     });
@@ -50,7 +50,9 @@ fn growth(foundations: u32, act: impl Fn(&mut ChecklistSet, &[PairId])) -> u64 {
 
 fn flip(set: &mut ChecklistSet, ids: &[PairId]) {
     for id in ids {
-        set.amend(*id, |pair| pair.priority = rank(Role::Controlled, u32::try_from(pair.remote.0).unwrap()));
+        let Some(remote) = set.get(*id).map(|pair| pair.remote) else { continue };
+        let priority = Some(rank(Role::Controlled, u32::try_from(remote.0).unwrap()));
+        set.update(*id, Update { priority, ..Update::default() });
     }
 }
 
@@ -67,9 +69,7 @@ fn ten_times_the_pairs_cost_no_more_than_twelve_times_the_work() {
         assert!(growth(foundations, flip_settled) <= 12, "roles, {foundations}");
         let flip_failed = |set: &mut ChecklistSet, ids: &[PairId]| {
             for id in ids {
-                set.change(*id, PairState::unfreeze);
-                set.change(*id, PairState::abandon);
-                set.change(*id, PairState::fail);
+                let _ = set.drop(*id, Why::Failed);
             }
             work::take();
             flip(set, ids);

@@ -8,12 +8,11 @@ use core::net::Ipv6Addr;
 use core::time::Duration;
 
 use crate::candidate::{Preferences, RemoteFilter, TransportOrder, TypePreferences};
-use crate::consent;
 use crate::demux::DataFilter;
 use crate::gather::{AddressFilter, AddressMapping, CandidateTypes};
 use crate::nomination::{NominationPolicy, SettleWindow};
 use crate::selection::{SelectionPolicy, SteadySelection};
-use crate::types::Schedule;
+use crate::types::{CONSENT_EXPIRY, Schedule};
 
 /// How an agent behaves. The default suits WebRTC; setters chain, and [`Agent::new`](crate::Agent::new) checks the whole.
 ///
@@ -438,7 +437,7 @@ impl Config {
 
     /// How long nothing is heard before a path counts as lost.
     pub(crate) fn detection(&self) -> Duration {
-        if self.lite { self.detection.max(consent::EXPIRY) } else { self.detection }
+        if self.lite { self.detection.max(CONSENT_EXPIRY) } else { self.detection }
     }
 
     /// Whether the peer's consent is asked for on pairs in use, and a dead path noticed (RFC 7675). Default yes, as WebRTC

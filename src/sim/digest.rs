@@ -29,7 +29,7 @@ use std::vec::Vec;
 use super::pair::Pair;
 use crate::Agent;
 use crate::agent::DrawnNames;
-use crate::check::TransactionKey;
+use crate::checklist::TransactionKey;
 use crate::stun::TransactionId;
 use crate::types::{Handle, Instant};
 

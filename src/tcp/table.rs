@@ -10,7 +10,7 @@ use smallvec::SmallVec;
 use super::Rfc4571;
 use super::lobby::{Lobby, Ticket};
 use crate::candidate::address::site;
-use crate::check::TransactionKey;
+use crate::checklist::TransactionKey;
 use crate::config::limits;
 use crate::connection::{ConnectionRequest, ConnectionSecurity};
 use crate::gather::TaskId;

@@ -28,7 +28,7 @@ pub use random::Seed;
 pub use random::SeedError;
 pub(crate) use recent::Recent;
 pub use renomination::Renomination;
-pub(crate) use retransmission::{Retransmission, Schedule};
+pub(crate) use retransmission::{CONSENT_EXPIRY, Retransmission, Schedule};
 pub use role::Role;
 pub(crate) use role::{RoleVerdict, Tiebreaker, judge};
 pub use states::{ConnectionState, GatheringState, PathHealth, StateReason};

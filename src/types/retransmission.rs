@@ -10,6 +10,9 @@
 
 use core::time::Duration;
 
+/// How long consent lasts after an answer (RFC 7675 §5.1).
+pub(crate) const CONSENT_EXPIRY: Duration = Duration::from_secs(30);
+
 /// How often, how fast, and how long (RFC 8489 §6.2.1).
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Schedule {

@@ -6,7 +6,7 @@ use crate::types::PairId;
 
 /// Foundation of a pair: that of its local and of its remote candidate, as numbers (RFC 8445 §6.1.2.6).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct GroupKey {
+pub(crate) struct PairFoundation {
     pub(crate) local: u32,
     pub(crate) remote: u32,
 }
@@ -26,24 +26,24 @@ pub(crate) struct Group {
 /// All groups of a checklist set.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Groups {
-    groups: BTreeMap<GroupKey, Group>,
+    groups: BTreeMap<PairFoundation, Group>,
     /// Groups with frozen members of which none is Waiting or In-Progress: a list that runs dry unfreezes one of each.
-    idle: BTreeSet<GroupKey>,
+    idle: BTreeSet<PairFoundation>,
 }
 
 impl Groups {
-    pub(crate) fn get(&self, key: GroupKey) -> Option<&Group> {
+    pub(crate) fn get(&self, key: PairFoundation) -> Option<&Group> {
         self.groups.get(&key)
     }
 
     /// All of them.
     #[cfg(feature = "sim")]
-    pub(crate) fn iter(&self) -> impl Iterator<Item = (GroupKey, &Group)> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (PairFoundation, &Group)> {
         self.groups.iter().map(|(key, group)| (*key, group))
     }
 
     /// Changes a group, and notes whether it has become idle.
-    pub(crate) fn update(&mut self, key: GroupKey, change: impl FnOnce(&mut Group)) {
+    pub(crate) fn update(&mut self, key: PairFoundation, change: impl FnOnce(&mut Group)) {
         let group = self.groups.entry(key).or_default();
         change(group);
         let is_idle = group.busy == 0 && group.frozen > 0;
@@ -59,7 +59,7 @@ impl Groups {
     }
 
     /// The groups that nobody is busy with, in order of their keys.
-    pub(crate) const fn idle(&self) -> &BTreeSet<GroupKey> {
+    pub(crate) const fn idle(&self) -> &BTreeSet<PairFoundation> {
         &self.idle
     }
 }

@@ -5,8 +5,8 @@ use std::format;
 use std::string::String;
 use std::vec::Vec;
 
-use super::{Checklist, ChecklistSet, GroupKey, Turn};
-use crate::pair::{CandidatePair, CandidatePairState};
+use super::{Checklist, ChecklistSet, Turn};
+use crate::checklist::{CandidatePair, CandidatePairState, PairFoundation};
 
 impl ChecklistSet {
     /// Says what does not agree with the pairs.
@@ -17,6 +17,7 @@ impl ChecklistSet {
             return Err(format!("{listed} pairs are on lists that take {}", self.limit));
         }
         self.pairs.audit()?;
+        self.transactions.audit()?;
         for pair in self.iter().filter(|pair| pair.group.is_some()) {
             compare("pairs of one path", Some(pair.id), self.find(&pair.path))?;
         }
@@ -59,7 +60,7 @@ impl ChecklistSet {
 
     fn audit_groups(&self) -> Result<(), String> {
         use CandidatePairState::{Failed, Frozen, InProgress, Succeeded, Waiting};
-        let mut expected: BTreeMap<GroupKey, (usize, usize, usize, usize)> = BTreeMap::new();
+        let mut expected: BTreeMap<PairFoundation, (usize, usize, usize, usize)> = BTreeMap::new();
         for pair in self.iter() {
             let Some(key) = pair.group else { continue };
             let (members, frozen, busy, succeeded) = expected.entry(key).or_default();
@@ -72,7 +73,7 @@ impl ChecklistSet {
                 Failed => {}
             }
         }
-        let found: BTreeMap<GroupKey, (usize, usize, usize, usize)> = self
+        let found: BTreeMap<PairFoundation, (usize, usize, usize, usize)> = self
             .groups
             .iter()
             .map(|(key, group)| (key, (group.members.len(), group.frozen, group.busy, group.succeeded)))

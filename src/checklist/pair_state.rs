@@ -9,7 +9,7 @@
 //!                       +--------------- trigger ------------- Failed
 //! ```
 
-use crate::check::TransactionKey;
+use crate::checklist::TransactionKey;
 
 /// State of a candidate pair, as the WebRTC statistics name it (RFC 8445 §6.1.2.6).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -107,20 +107,10 @@ impl PairState {
         true
     }
 
-    /// Puts a pair off that nothing is known of yet: it counts as failed until it is checked again.
-    #[must_use]
-    pub(crate) const fn shelve(&mut self) -> bool {
-        if matches!(self.0, Inner::Succeeded | Inner::Failed) {
-            return false;
-        }
-        self.0 = Inner::Failed;
-        true
-    }
-
-    /// Records that there will be no usable answer.
+    /// Records that there will be no usable answer, or that the pair is dropped.
     #[must_use]
     pub(crate) const fn fail(&mut self) -> bool {
-        if !matches!(self.0, Inner::InProgress(_) | Inner::Succeeded) {
+        if matches!(self.0, Inner::Failed) {
             return false;
         }
         self.0 = Inner::Failed;
@@ -162,6 +152,6 @@ mod tests {
                     .collect::<String>()
             });
         // Columns: unfreeze, trigger, start, succeed, fail. Rows: Frozen, Waiting, InProgress, Succeeded, Failed.
-        assert_eq!(rows, ["WW...", "..IS.", ".W.SF", "....F", ".W.S."]);
+        assert_eq!(rows, ["WW..F", "..ISF", ".W.SF", "....F", ".W.S."]);
     }
 }

@@ -8,10 +8,10 @@ use core::time::Duration;
 use hashbrown::HashTable;
 
 use crate::config::limits;
-use crate::consent;
 use crate::stun::TransactionId;
 use crate::types::{
-    Arena, Handle, Instant, Kept, PairId, Renomination, Retransmission, Role, Schedule, Tiebreaker, after,
+    Arena, CONSENT_EXPIRY, Handle, Instant, Kept, PairId, Renomination, Retransmission, Role, Schedule, Tiebreaker,
+    after,
 };
 
 /// Names a transaction in its table. A key whose transaction is gone finds nothing.
@@ -133,7 +133,7 @@ impl TransactionTable {
     pub(crate) fn start(&mut self, now: Instant, start: &Start) -> TransactionKey {
         // Those are sent once, and their silence means nothing by itself.
         let is_single = matches!(start.purpose, Purpose::Consent | Purpose::Probe);
-        let mut way = if is_single { Retransmission::single(consent::EXPIRY) } else { self.way(start) };
+        let mut way = if is_single { Retransmission::single(CONSENT_EXPIRY) } else { self.way(start) };
         let wait = way.send(Duration::MAX);
         let is_looked_at = start.is_urgent && !is_single && !way.is_over();
         let due = after(now, if is_looked_at { wait / 2 } else { wait });

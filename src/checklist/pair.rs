@@ -1,16 +1,12 @@
 //! Candidate pairs (RFC 8445 §6.1.2).
 
-mod state;
-
 use core::time::Duration;
 
-pub use state::CandidatePairState;
-pub(crate) use state::PairState;
-
+use super::{NewPair, PairFoundation, PairState};
 use crate::candidate::Priority;
-use crate::checklist::GroupKey;
 use crate::config::limits;
 use crate::consent::Consent;
+use crate::stats::PairStats;
 use crate::stun::TransactionId;
 use crate::types::{CandidateId, ComponentId, Instant, Kept, PairId, Path, Recent, Role, StreamId};
 
@@ -49,46 +45,6 @@ pub(crate) struct Nomination {
     pub(crate) value: Option<u32>,
 }
 
-/// Counters of a pair as the WebRTC statistics define them.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct PairStats {
-    /// Checks sent, without retransmissions: `requestsSent`.
-    pub requests_sent: u64,
-    /// Retransmissions of checks: `retransmissionsSent`.
-    pub retransmissions_sent: u64,
-    /// Authenticated checks received, with retransmissions: `requestsReceived`.
-    pub requests_received: u64,
-    /// Consent checks sent: `consentRequestsSent`.
-    pub consent_requests_sent: u64,
-    /// Answers sent: `responsesSent`.
-    pub responses_sent: u64,
-    /// Authenticated answers received: `responsesReceived`.
-    pub responses_received: u64,
-    /// Application datagrams sent: `packetsSent`.
-    pub packets_sent: u64,
-    /// Application datagrams received: `packetsReceived`.
-    pub packets_received: u64,
-    /// Application bytes sent: `bytesSent`.
-    pub bytes_sent: u64,
-    /// Application bytes received: `bytesReceived`.
-    pub bytes_received: u64,
-    /// Application datagrams that the host did not send: `packetsDiscardedOnSend`.
-    pub packets_discarded_on_send: u64,
-    /// Application bytes that the host did not send: `bytesDiscardedOnSend`.
-    pub bytes_discarded_on_send: u64,
-    /// When the last application datagram was sent: `lastPacketSentTimestamp`.
-    pub last_packet_sent_at: Option<Instant>,
-    /// When the last application datagram was received: `lastPacketReceivedTimestamp`.
-    pub last_packet_received_at: Option<Instant>,
-    /// Round-trip time of the latest answered check that was not retransmitted: `currentRoundTripTime`.
-    pub current_round_trip_time: Option<Duration>,
-    /// Sum of all round-trip times: `totalRoundTripTime`.
-    pub total_round_trip_time: Duration,
-    /// How many round-trip times are in the sum.
-    pub round_trip_time_measurements: u64,
-}
-
 /// A local and a remote candidate, and what checks have shown of them.
 #[derive(Clone, Debug)]
 pub(crate) struct CandidatePair {
@@ -106,7 +62,7 @@ pub(crate) struct CandidatePair {
     pub(crate) priority: PairPriority,
     pub(crate) state: PairState,
     /// Its foundation group; `None` for a pair that is only valid and not on a checklist.
-    pub(crate) group: Option<GroupKey>,
+    pub(crate) group: Option<PairFoundation>,
     /// It waits in the triggered-check queue.
     pub(crate) is_queued: bool,
     /// It takes no turn: the server that relays for it does not let its packets through yet (RFC 8656 §9).
@@ -177,6 +133,58 @@ impl Kept for CandidatePair {
 }
 
 impl CandidatePair {
+    pub(super) fn new(
+        id: PairId,
+        new: &NewPair,
+        state: PairState,
+        group: Option<PairFoundation>,
+        is_noted: bool,
+    ) -> Self {
+        Self {
+            id,
+            stream: new.stream,
+            component: new.component,
+            generation: new.generation,
+            known_as: new.generation,
+            local: new.local,
+            remote: new.remote,
+            path: new.path,
+            priority: new.priority,
+            state,
+            group,
+            is_queued: false,
+            is_held: false,
+            is_triggered_later: false,
+            is_retired: false,
+            is_valid: false,
+            produced: None,
+            produced_by: None,
+            twin: None,
+            is_nominated: false,
+            is_nominating: false,
+            nomination: None,
+            nominating_transactions: Recent::default(),
+            has_plain_check: false,
+            answered_at: None,
+            last_sent_at: None,
+            last_check_at: None,
+            announced: None,
+            heard_check_at: None,
+            is_alias: false,
+            smoothed_round_trip: None,
+            is_protected: false,
+            consent: None,
+            is_barred: false,
+            has_timed_out: false,
+            urgent_since: None,
+            role_conflicts: 0,
+            server_errors: 0,
+            is_noted,
+            is_told: false,
+            stats: PairStats::default(),
+        }
+    }
+
     /// Whether it may be removed to make room for another.
     pub(crate) fn may_go(&self) -> bool {
         self.nomination.is_none() && !self.is_nominating && !self.is_barred && !self.is_protected
