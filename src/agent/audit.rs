@@ -80,6 +80,7 @@ impl Agent {
 
     fn audit_component(&self, stream: &Stream, component: &Component) -> Result<(), String> {
         let place = (stream.id, component.id);
+        let valid = self.set.valid(place);
         let is_here = |id: &PairId| self.set.get(*id).is_some_and(|pair| (pair.stream, pair.component) == place);
         let named = [
             ("nominated", component.nominated),
@@ -95,24 +96,24 @@ impl Agent {
         for (name, pair) in named {
             require!(pair.as_ref().is_none_or(is_here), "{place:?}: the {name} pair {pair:?} is gone");
         }
-        for id in component.spares.iter().chain(&component.valid) {
+        for id in component.spares.iter().chain(valid) {
             require!(is_here(id), "{place:?}: pair {id} is in reserve or valid, and gone");
         }
-        for id in &component.valid {
+        for id in valid {
             let is_right = self.set.get(*id).is_some_and(|pair| pair.is_valid && pair.generation == stream.generation);
             require!(is_right, "{place:?}: pair {id} is on the valid list, and not valid");
         }
-        let priorities = component.valid.iter().map(|id| self.set.get(*id).map(|pair| pair.priority));
+        let priorities = valid.iter().map(|id| self.set.get(*id).map(|pair| pair.priority));
         require!(priorities.is_sorted_by(|one, next| one >= next), "{place:?}: the valid list is out of order");
         let of_place = |pair: &&CandidatePair| {
             (pair.stream, pair.component) == place && pair.generation == stream.generation && pair.is_valid
         };
         for id in self.set.iter().filter(of_place).map(|pair| pair.id) {
-            let count = component.valid.iter().filter(|valid| **valid == id).count();
+            let count = valid.iter().filter(|valid| **valid == id).count();
             require!(count == 1, "{place:?}: pair {id} is valid, and {count} times on the valid list");
         }
         if let Some(id) = component.nominated {
-            require!(component.valid.contains(&id), "{place:?}: pair {id} is nominated, and not valid");
+            require!(valid.contains(&id), "{place:?}: pair {id} is nominated, and not valid");
         }
         let has_failed =
             |id: PairId| self.set.get(id).is_some_and(|pair| pair.state.get() == CandidatePairState::Failed);

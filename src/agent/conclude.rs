@@ -79,7 +79,7 @@ impl Agent {
             .filter(|component| {
                 component.attempt.is_none_or(|attempt| may_reconsider && attempt.tries == 0 && !attempt.is_forced)
             })
-            .filter(|component| !component.valid.is_empty())
+            .filter(|component| !self.set.valid((stream, component.id)).is_empty())
             .map(|component| component.id)
             .collect();
         for component in open {
@@ -136,7 +136,6 @@ impl Agent {
 
     fn valid_pairs(&self, place: Place) -> SmallVec<[ValidPair; 4]> {
         let Some(data) = self.stream(place.0) else { return SmallVec::new() };
-        let Some(component) = data.component(place.1) else { return SmallVec::new() };
         let view = |pair: &CandidatePair| {
             Some(ValidPair {
                 pair: pair.id,
@@ -146,20 +145,20 @@ impl Agent {
                 round_trip_time: pair.stats.current_round_trip_time,
             })
         };
-        component.valid.iter().filter_map(|id| self.set.get(*id)).filter_map(view).collect()
+        self.set.valid(place).iter().filter_map(|id| self.set.get(*id)).filter_map(view).collect()
     }
 
     /// Repeats the check that made a pair valid, this time with USE-CANDIDATE (RFC 8445 §8.1.1). The policy thinks no more
     /// about a nomination that the application has forced.
     pub(super) fn start_nomination(&mut self, place: Place, valid: PairId, is_forced: bool) {
-        let Some(checked) = self.checked_by(valid) else { return };
+        let Some(checked) = self.set.checked_by(valid) else { return };
         let Some(component) = self.component(place) else { return };
         // One that begins again may have reached the peer all the same.
         let begun = component.attempt.filter(|attempt| attempt.valid == valid);
         let tries = begun.map_or(0, |attempt| attempt.tries);
         let next = component.highest_value.map_or(1, |value| value.saturating_add(1));
         let value = begun.map_or(next, |attempt| attempt.value);
-        let is_affirming = component.nominated.is_some_and(|nominated| self.checked_by(nominated) == Some(checked));
+        let is_affirming = component.nominated.is_some_and(|nominated| self.set.checked_by(nominated) == Some(checked));
         let shown = self.stream(place.0).zip(self.set.get(valid)).and_then(|(data, pair)| data.locals.get(pair.local));
         let shown = shown.map(|local| local.address);
         let is_mapped = component.mapping.as_ref().is_some_and(|mapping| mapping.path == checked);
@@ -196,14 +195,14 @@ impl Agent {
         let Some(component) = self.component(place) else { return false };
         let is_late = |attempt: &Attempt| attempt.tries >= Attempt::TRIES_BEFORE_FALLBACK && !attempt.is_affirming;
         let Some(attempt) = component.attempt.filter(is_late) else { return false };
-        let is_another = |id: &PairId| !self.is_same_path(*id, attempt.valid);
+        let is_another = |id: &PairId| !self.set.is_same_path(*id, attempt.valid);
         let answers = |id: PairId| self.consent(id).is_none_or(|consent| consent.health() == PathHealth::Healthy);
         match component.nominated {
             Some(nominated) if is_another(&nominated) => {
                 answers(nominated) || component.spares.iter().any(|id| is_another(id) && answers(*id))
             }
             Some(_) => false,
-            None => component.valid.iter().any(is_another) && !self.config.strict_nomination,
+            None => self.set.valid(place).iter().any(is_another) && !self.config.strict_nomination,
         }
     }
 
@@ -235,18 +234,16 @@ impl Agent {
         self.is_dirty = true;
         if let Some(nominated) = nominated {
             // It was only repeated, or meant to replace another: what was agreed stays, and the peer is told so.
-            if !self.is_same_path(nominated, attempt.valid) {
+            if !self.set.is_same_path(nominated, attempt.valid) {
                 self.lapse(attempt.valid);
             }
             return;
         }
-        let gone = self.names_of(attempt.valid);
+        let gone = self.set.names_of(attempt.valid);
         let _ = self.set.drop(attempt.checked, Why::Failed);
         for id in gone {
             self.leave_use(place, id);
-            if let Some(pair) = self.set.get_mut(id) {
-                pair.produced = None;
-            }
+            self.set.forget_valid_pair(id);
             if id != attempt.checked {
                 self.forget_pair(id);
             }
@@ -281,7 +278,7 @@ impl Agent {
     /// another says that the peer may have seen it last, and so prefer it: it is told again which one counts.
     pub(super) fn conclude_nomination(&mut self, transaction: &Transaction, valid: PairId) {
         let Some(place) = self.set.get(valid).map(|pair| (pair.stream, pair.component)) else { return };
-        let Some(checked) = self.checked_by(transaction.start.pair) else { return };
+        let Some(checked) = self.set.checked_by(transaction.start.pair) else { return };
         let Some(component) = self.component(place) else { return };
         let can_renominate = self.can_renominate(place.0);
         if component.was_nominated() && component.nominated.is_none() && !can_renominate {
@@ -296,7 +293,7 @@ impl Agent {
             }
         } else {
             let asked = attempt.filter(|attempt| attempt.tries > 0).map(|attempt| attempt.valid);
-            let counts = before.or(asked).filter(|other| self.checked_by(*other) != Some(checked));
+            let counts = before.or(asked).filter(|other| self.set.checked_by(*other) != Some(checked));
             if let Some(other) = counts {
                 self.start_nomination(place, other, false);
                 return;
@@ -313,7 +310,7 @@ impl Agent {
         }
         let (now, serial) = (self.now, self.set.next_serial());
         let pinned = self.component(place).and_then(|component| component.pinned);
-        let is_pinned = pinned.is_some_and(|pinned| self.is_same_path(pinned, valid));
+        let is_pinned = pinned.is_some_and(|pinned| self.set.is_same_path(pinned, valid));
         if let Some(component) = self.component_mut(place) {
             component.agreed_value = component.highest_value;
             if is_pinned {
@@ -341,30 +338,11 @@ impl Agent {
 
     /// Takes the nomination off a pair, under all names of its path: another one has taken its place.
     pub(super) fn leave(&mut self, id: PairId) {
-        for one in self.names_of(id) {
+        for one in self.set.names_of(id) {
             if let Some(pair) = self.set.get_mut(one) {
                 (pair.is_nominated, pair.nomination) = (false, None);
             }
         }
-    }
-
-    /// The pair whose checks keep this one valid: itself, or the one that it stands for.
-    pub(super) fn checked_by(&self, id: PairId) -> Option<PairId> {
-        self.set.get(id).map(|pair| pair.produced_by.unwrap_or(id))
-    }
-
-    /// The names under which the path of a pair may be valid: the pair that is checked first, and what stands for it while a
-    /// NAT shows us under another address.
-    pub(super) fn names_of(&self, id: PairId) -> SmallVec<[PairId; 3]> {
-        let checked = self.checked_by(id).unwrap_or(id);
-        let twin = self.set.get(checked).and_then(|pair| pair.twin).filter(|twin| self.set.get(*twin).is_some());
-        let mut names = SmallVec::from_slice(&[checked]);
-        for one in twin.into_iter().chain([id]) {
-            if !names.contains(&one) {
-                names.push(one);
-            }
-        }
-        names
     }
 
     /// Lets the peer's nomination of a pair take effect once our own check of it has succeeded (RFC 8445 §7.3.1.5).
@@ -379,7 +357,7 @@ impl Agent {
         let choice = self.nomination_choice(place.0);
         let current = self.component(place).and_then(|component| component.nominated);
         let held = current.filter(|current| *current != valid).and_then(|current| self.set.get(current));
-        let is_better = match held.map(|held| (self.checked_by(held.id), held.nomination, held.priority)) {
+        let is_better = match held.map(|held| (self.set.checked_by(held.id), held.nomination, held.priority)) {
             // The same path, under the name that it has by now.
             Some((held_checked, ..)) if held_checked == Some(checked) => true,
             Some((_, Some(held), priority_held)) => supersedes(choice, (nomination, priority), (held, priority_held)),
@@ -398,7 +376,7 @@ impl Agent {
             return;
         }
         let (now, serial) = (self.now, self.set.next_serial());
-        if let Some(current) = current.filter(|current| self.checked_by(*current) != Some(checked)) {
+        if let Some(current) = current.filter(|current| self.set.checked_by(*current) != Some(checked)) {
             self.leave(current);
         } else if let Some(pair) = current.and_then(|current| self.set.get_mut(current)) {
             pair.is_nominated = false;
@@ -433,7 +411,7 @@ impl Agent {
     /// Stops to check the other pairs of a component (RFC 8445 §8.1.2).
     fn retire(&mut self, place: Place, keep: impl Fn(&CandidatePair) -> bool) {
         let gone = self.set.drop_others(place, Why::Superseded, |pair| pair.is_protected || keep(pair));
-        self.let_all_go(gone);
+        gone.into_iter().for_each(|pair| self.let_go(pair));
     }
 
     /// Puts off the checks of the other pairs of a component. Another one may be nominated later, so that none is forgotten.
@@ -473,7 +451,7 @@ impl Agent {
         let can_renominate = data.renomination.is_some();
         let components = data.effective_components();
         let is_completed = components.iter().all(|component| component.nominated.is_some());
-        let lacks_valid = components.iter().any(|component| component.valid.is_empty());
+        let lacks_valid = components.iter().any(|component| self.set.valid((stream, component.id)).is_empty());
         let failure = self.failure(stream, lacks_valid);
         let count = components.len();
         let state = match (is_completed, failure) {
@@ -587,7 +565,9 @@ impl Agent {
             has_remote_candidates: !data.remotes.is_empty(),
             has_remote_credentials: !data.remote.is_empty(),
             has_announced_candidates: data.locals.iter().any(|local| local.is_announced_in(data.generation)),
-            is_usable: components.iter().all(|component| self.in_use(component).is_some() && !self.is_lost(component)),
+            is_usable: components
+                .iter()
+                .all(|component| self.in_use(data.id, component).is_some() && !self.is_lost(component)),
             was_usable: components.iter().any(|component| component.first_valid_at.is_some()),
             is_selected: components.iter().all(|component| component.selected.is_some()) && !is_restarting,
             is_restarting,

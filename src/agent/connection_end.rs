@@ -89,7 +89,7 @@ impl Agent {
         let remote = self.set.find(&carrier.path).and_then(|id| self.set.get(id)).map(|pair| pair.remote);
         let is_hit = |pair: &&CandidatePair| pair.stream == carrier.stream && Some(pair.remote) == remote;
         let hit: Vec<PairId> = self.set.iter().filter(is_hit).map(|pair| pair.id).collect();
-        self.leave_valid_lists(&hit);
+        self.set.invalidate_all(&hit);
         for id in hit {
             let is_waiting = |pair: &CandidatePair| pair.state.get() == CandidatePairState::Waiting;
             if self.set.get(id).is_some_and(is_waiting) {
@@ -142,9 +142,9 @@ impl Agent {
 
     /// Takes a pair off the valid list that nobody uses and that does not work any more.
     fn discard(&mut self, id: PairId) {
-        let Some(pair) = self.set.get_mut(id) else { return };
+        self.set.forget_valid_pair(id);
+        let Some(pair) = self.set.get(id) else { return };
         let place = (pair.stream, pair.component);
-        pair.produced = None;
         let (state, is_listed) = (pair.state.get(), pair.group.is_some());
         self.leave_use(place, id);
         if !is_listed {

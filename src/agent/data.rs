@@ -166,8 +166,8 @@ impl Agent {
         // A lite agent sends nothing before every component has its pair (RFC 8445 §12.1.1). Pairs are selected together.
         let is_ready = !self.config.lite
             || wanted.selected.is_some()
-            || data.effective_components().iter().all(|one| self.in_use(one).is_some());
-        let usable = self.in_use(wanted).filter(|_| is_ready).and_then(|id| self.set.get(id));
+            || data.effective_components().iter().all(|one| self.in_use(stream, one).is_some());
+        let usable = self.in_use(stream, wanted).filter(|_| is_ready).and_then(|id| self.set.get(id));
         let Some(pair) = usable else {
             return Err(if wanted.has_lost_consent { SendError::ConsentLost } else { SendError::NoPair });
         };

@@ -162,9 +162,7 @@ impl Agent {
         let Some(pair) = self.set.get_mut(id) else { return };
         let rank = pair.nomination.map(|nomination| (nomination, pair.priority));
         pair.is_nominated = true;
-        pair.is_valid = true;
-        pair.produced = Some(id);
-        pair.answered_at = Some(now);
+        self.set.validate_unchecked(now, id);
         let next_pair = self.set.next_serial();
         let held = self.component(place).and_then(|component| component.nominated).and_then(|held| self.set.get(held));
         let held = held.and_then(|held| Some((held.nomination?, held.priority)));
@@ -175,15 +173,11 @@ impl Agent {
             pair.is_nominated = false;
         }
         if let Some(component) = self.component_mut(place) {
-            if !component.valid.contains(&id) {
-                component.valid.push(id);
-            }
             component.first_valid_at.get_or_insert(now);
             if is_better {
                 component.nominate(id, now, next_pair);
             }
         }
-        self.sort_valid_list(place);
         self.is_dirty = true;
     }
 

@@ -86,8 +86,12 @@ impl Agent {
     }
 
     /// The pair on which data of a component goes.
-    pub(super) fn in_use(&self, component: &Component) -> Option<PairId> {
-        component.choices().find(|id| self.set.get(*id).is_some_and(|pair| !pair.is_barred))
+    pub(super) fn in_use(&self, stream: StreamId, component: &Component) -> Option<PairId> {
+        let is_open = |id: &PairId| self.set.get(*id).is_some_and(|pair| !pair.is_barred);
+        component.choices().find(is_open).or_else(|| {
+            let valid = self.set.valid((stream, component.id));
+            valid.iter().copied().find(is_open)
+        })
     }
 
     /// The pairs in use, and those in reserve.
@@ -392,16 +396,14 @@ impl Agent {
         let Some(pair) = self.set.get(id) else { return };
         let place = (pair.stream, pair.component);
         // Several may be valid: the NAT may have shown us under another address for a while.
-        let gone = self.names_of(id);
+        let gone = self.set.names_of(id);
         let attempt = self.component(place).and_then(|component| component.attempt);
         if attempt.is_some_and(|attempt| gone.contains(&attempt.valid)) {
             self.give_up_nominating(place.0);
         }
         for one in gone.iter().copied() {
             self.leave_use(place, one);
-            if let Some(pair) = self.set.get_mut(one) {
-                pair.produced = None;
-            }
+            self.set.forget_valid_pair(one);
             let why = if is_over { Why::ConsentLost } else { Why::Failed };
             let _ = self.set.drop(one, why);
         }

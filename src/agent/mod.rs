@@ -264,7 +264,7 @@ impl Agent {
         self.next_stream += 1;
         let credentials = Credentials::generate(&mut self.random);
         self.streams.push(Stream::new(id, components, credentials));
-        self.set.add_list(id);
+        self.set.add_list(id, components);
         self.update_gathering();
         Ok(id)
     }

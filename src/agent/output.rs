@@ -348,7 +348,8 @@ impl Agent {
             }
         }
         // The nomination policy waits for the answers to the checks that it knows to be under way.
-        let is_undecided = self.component(place).is_some_and(|one| one.nominated.is_none() && !one.valid.is_empty());
+        let is_undecided =
+            self.component(place).is_some_and(|one| one.nominated.is_none() && !self.set.valid(place).is_empty());
         // And a connection may have been wanted for this check alone.
         self.is_dirty |= self.config.pair_events || is_undecided || start.is_reliable;
         key

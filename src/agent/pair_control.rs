@@ -25,15 +25,15 @@ impl Agent {
         }
         let place = (found.stream, found.component);
         // The pair from before a restart is used until there is another, and is not to be chosen.
-        let component = self.component(place).filter(|component| component.valid.contains(&pair));
+        let component = self.component(place).filter(|_| self.set.valid(place).contains(&pair));
         let component = component.ok_or(NominateError::NotValid(pair))?;
         let is_final = component.was_nominated() && !self.can_renominate(place.0);
         // The same path may be valid under two names.
-        let is_nominated = component.nominated.is_some_and(|nominated| self.is_same_path(nominated, pair));
+        let is_nominated = component.nominated.is_some_and(|nominated| self.set.is_same_path(nominated, pair));
         if is_final && !is_nominated {
             return Err(NominateError::AlreadyNominated);
         }
-        let is_attempted = component.attempt.is_some_and(|attempt| self.is_same_path(attempt.valid, pair));
+        let is_attempted = component.attempt.is_some_and(|attempt| self.set.is_same_path(attempt.valid, pair));
         if is_nominated && component.attempt.is_some() && !is_attempted {
             // The one in progress would take its place. If that has left, the peer is told which one counts.
             self.drop_attempt(place);

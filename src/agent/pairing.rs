@@ -492,7 +492,7 @@ impl Agent {
             let to = Update { priority: Some(priority), foundation: Some(group), ..Update::default() };
             self.set.update(id, to);
         }
-        self.sort_valid_lists();
+        self.set.sort_all_valid();
         self.is_dirty = true;
     }
 
@@ -623,7 +623,7 @@ impl Agent {
                 let (local, remote) = (Some(local), Some(remote));
                 let to = Update { local, remote, priority: Some(priority), foundation: Some(group) };
                 self.set.update(known, to);
-                self.sort_valid_list((stream, component));
+                self.set.sort_valid((stream, component));
             }
             return Some(known);
         }

@@ -13,7 +13,7 @@ use super::revocation::Revocation;
 use crate::candidate::{CandidateKind, LocalCandidate};
 use crate::checklist::{CandidatePair, Departed, TransactionKey, Update, Why};
 use crate::types::address::in_scope_of;
-use crate::types::{CandidateId, ComponentId, Instant, PairId, Path, StreamId, Transport, work};
+use crate::types::{CandidateId, ComponentId, Instant, PairId, Path, StreamId, Transport};
 
 impl Agent {
     /// Removes a local candidate. With a host candidate go its socket, the reflexive candidates based on it, and all pairs
@@ -134,21 +134,8 @@ impl Agent {
 
     /// Forgets these pairs: each costs no more than if it were the only one.
     pub(super) fn forget_all(&mut self, gone: &[PairId]) {
-        self.leave_valid_lists(gone);
+        self.set.invalidate_all(gone);
         gone.iter().for_each(|id| self.forget_pair(*id));
-    }
-
-    /// Takes pairs off the valid lists, all at once: one by one each would take a look at all the others.
-    pub(super) fn leave_valid_lists(&mut self, gone: &[PairId]) {
-        if gone.len() < 2 {
-            return;
-        }
-        gone.iter().for_each(|id| self.set.invalidate(*id));
-        let set = &self.set;
-        for component in self.streams.iter_mut().flat_map(|stream| &mut stream.components) {
-            work::many(component.valid.len());
-            component.valid.retain(|id| set.get(*id).is_some_and(|pair| pair.is_valid));
-        }
     }
 
     /// Forgets a pair, if it is there still.
@@ -158,60 +145,40 @@ impl Agent {
         }
     }
 
-    /// Lets go of pairs that have left the checklists together.
-    pub(super) fn let_all_go(&mut self, departed: impl IntoIterator<Item = Departed>) {
-        let set = &self.set;
-        for component in self.streams.iter_mut().flat_map(|stream| &mut stream.components) {
-            work::many(component.valid.len());
-            component.valid.retain(|id| set.get(*id).is_some());
-        }
-        for mut one in departed {
-            one.0.is_valid = false;
-            self.let_go(one);
-        }
-    }
-
     /// Lets go of a pair that has left the checklists. This is the only way out: whatever names a pair forgets it here.
     ///
     /// The selected pair is left to the conclusions, which tell that it has changed.
     pub(super) fn let_go(&mut self, departed: Departed) {
-        let pair = departed.0;
+        let Departed { pair, orphan } = departed;
         let (id, place) = (pair.id, (pair.stream, pair.component));
         self.leave_queues(place, id, pair.state.transaction());
-        self.leave_component(place, id, pair.is_valid);
-        if let Some(checked) = pair.produced_by.and_then(|checked| self.set.get_mut(checked)) {
-            checked.produced.take_if(|produced| *produced == id);
-        }
+        self.leave_component(place, id);
         self.is_dirty = true;
-        let Some(product) = pair.produced.and_then(|product| self.set.get_mut(product)) else { return };
-        let was_of_it = product.produced_by.take_if(|checked| *checked == id).is_some();
-        if was_of_it && product.group.is_none() {
+        if let Some(orphan) = orphan {
             // Nothing is left by which it could be checked.
-            let product = product.id;
-            self.forget_pair(product);
+            self.forget_pair(orphan);
         }
     }
 
     /// Takes a pair off the valid list, and out of every use that its component makes of it. It may stay on its checklist.
     pub(super) fn leave_use(&mut self, place: (StreamId, ComponentId), id: PairId) {
-        let was_valid = self.set.get(id).is_some_and(|pair| pair.is_valid);
         if let Some(pair) = self.set.get_mut(id) {
             pair.consent = None;
-            pair.is_valid = false;
             pair.is_nominated = false;
         }
-        self.leave_component(place, id, was_valid);
+        self.set.invalidate(id);
+        self.leave_component(place, id);
     }
 
-    /// Has a component forget a pair, which was on its valid list or not.
-    fn leave_component(&mut self, place: (StreamId, ComponentId), id: PairId, was_valid: bool) {
+    /// Has a component forget a pair.
+    fn leave_component(&mut self, place: (StreamId, ComponentId), id: PairId) {
         self.outbox.consent.remove(&id);
         let attempt = self.component(place).and_then(|component| component.attempt);
         if attempt.is_some_and(|attempt| attempt.valid == id || attempt.checked == id) {
             self.drop_attempt(place);
         }
         if let Some(component) = self.component_mut(place) {
-            component.let_go(id, was_valid);
+            component.let_go(id);
         }
     }
 

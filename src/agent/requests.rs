@@ -216,7 +216,7 @@ impl Agent {
                 // The peer is seen under another address since, and was nominated there before this one could fail.
                 // A lite agent goes by the last nomination, and by nothing that was before.
                 let may_be_left = pair.is_alias || self.config.lite;
-                let is_left = may_be_left && !self.names_of(*id).iter().any(|name| self.is_relied_on(*name));
+                let is_left = may_be_left && !self.set.names_of(*id).iter().any(|name| self.is_relied_on(*name));
                 (is_failed || is_left)
                     // What the peer nominated once and has left is of no use.
                     && !(pair.is_nominated || pair.is_nominating || pair.is_barred || pair.is_protected)

@@ -53,7 +53,7 @@ impl Agent {
     pub(super) fn is_selecting(&self, place: Place) -> bool {
         self.role == Role::Controlling
             && self.can_renominate(place.0)
-            && self.component(place).is_some_and(|one| one.nominated.is_some() && one.valid.len() > 1)
+            && self.component(place).is_some_and(|one| one.nominated.is_some() && self.set.valid(place).len() > 1)
     }
 
     fn decide_selection(&mut self, place: Place) {
@@ -63,10 +63,11 @@ impl Agent {
         if component.pinned == Some(nominated) && current.health != PathHealth::Lost {
             return;
         }
-        let others: SmallVec<[PathQuality; 4]> = component
-            .valid
+        let others: SmallVec<[PathQuality; 4]> = self
+            .set
+            .valid(place)
             .iter()
-            .filter(|id| **id != nominated && !self.is_same_path(**id, nominated))
+            .filter(|id| **id != nominated && !self.set.is_same_path(**id, nominated))
             .filter_map(|id| self.quality(component, *id))
             .collect();
         let since = component.nominated_at.unwrap_or(self.now);
@@ -118,11 +119,6 @@ impl Agent {
         })
     }
 
-    pub(super) fn is_same_path(&self, one: PairId, other: PairId) -> bool {
-        let path = |id: PairId| self.set.get(id).map(|pair| pair.path);
-        path(one) == path(other)
-    }
-
     /// The pairs of a component that are to be watched.
     pub(super) fn wanted(&self, place: Place) -> Watched {
         let mut wanted = Watched::new();
@@ -130,7 +126,7 @@ impl Agent {
         let Some(component) = data.component(place.1) else { return wanted };
         // Two lite agents never hear checks of each other.
         let is_watched = if self.config.lite { !data.is_remote_lite } else { self.config.consent };
-        let Some(in_use) = self.in_use(component) else { return wanted };
+        let Some(in_use) = self.in_use(place.0, component) else { return wanted };
         let config = &self.config;
         let active = match (config.lite, self.is_idle) {
             (true, _) => Pace::PASSIVE,
@@ -150,7 +146,7 @@ impl Agent {
         let is_lost = self.consent(in_use).is_some_and(is_given_up);
         let can_renominate = data.renomination.is_some();
         if component.nominated.is_some() && (can_renominate || is_lost) {
-            let spares = self.spares(component, in_use, &wanted);
+            let spares = self.spares(place, in_use, &wanted);
             let pace = match data.renomination {
                 Some(Renomination::Draft2026) => Pace::kept(config.consent_interval),
                 Some(Renomination::Draft2016) | None => Pace::spare(config.standby_interval),
@@ -161,13 +157,13 @@ impl Agent {
     }
 
     /// The pairs to keep in reserve: those that share the least with the one in use, then the best.
-    fn spares(&self, component: &Component, in_use: PairId, watched: &Watched) -> SmallVec<[PairId; 2]> {
+    fn spares(&self, place: Place, in_use: PairId, watched: &Watched) -> SmallVec<[PairId; 2]> {
         let Some(used) = self.set.get(in_use).map(|pair| pair.path) else { return SmallVec::new() };
         let mut spares: SmallVec<[(u8, PairId); 4]> = SmallVec::new();
-        for id in &component.valid {
+        for id in self.set.valid(place) {
             let Some(pair) = self.set.get(*id).filter(|pair| !pair.is_barred) else { continue };
-            let is_known = watched.iter().any(|(one, _)| self.is_same_path(*one, *id))
-                || spares.iter().any(|(_, one)| self.is_same_path(*one, *id));
+            let is_known = watched.iter().any(|(one, _)| self.set.is_same_path(*one, *id))
+                || spares.iter().any(|(_, one)| self.set.is_same_path(*one, *id));
             if is_known {
                 continue;
             }

@@ -165,9 +165,7 @@ impl Agent {
             self.stats.pairs_refused += 1;
             return Some(id);
         };
-        if let Some(pair) = self.set.get_mut(id) {
-            pair.twin = Some(valid);
-        }
+        self.set.set_twin(id, valid);
         Some(valid)
     }
 
@@ -179,7 +177,7 @@ impl Agent {
         let place = (pair.stream, pair.component);
         let to = Update { local: Some(local), priority: Some(priority), ..Update::default() };
         self.set.update(twin, to);
-        self.sort_valid_list(place);
+        self.set.sort_valid(place);
         twin
     }
 
@@ -193,12 +191,12 @@ impl Agent {
         if !is_worth_noting(mapped, base) {
             return;
         }
-        let checked = self.checked_by(valid);
+        let checked = self.set.checked_by(valid);
         let is_ours = self.role == Role::Controlling;
         let Some(component) = self.component(place).filter(|component| is_ours && component.attempt.is_none()) else {
             return;
         };
-        if component.nominated.and_then(|nominated| self.checked_by(nominated)) != checked {
+        if component.nominated.and_then(|nominated| self.set.checked_by(nominated)) != checked {
             return;
         }
         let now = self.now;
@@ -262,20 +260,10 @@ impl Agent {
     /// Puts a pair on the valid list that the check of `checked` has shown to work.
     pub(super) fn make_valid(&mut self, checked: PairId, valid: PairId) {
         let now = self.now;
-        let round_trip = self.set.get(checked).and_then(|pair| pair.stats.current_round_trip_time);
-        if let Some(pair) = self.set.get_mut(checked) {
-            pair.produced = Some(valid);
-        }
-        let Some(pair) = self.set.get_mut(valid) else { return };
-        if checked != valid {
-            pair.produced_by = Some(checked);
-            pair.answered_at = Some(now);
-            pair.stats.current_round_trip_time = round_trip;
-        }
-        let place = (pair.stream, pair.component);
-        let is_known = core::mem::replace(&mut pair.is_valid, true);
+        let Some(place) = self.set.get(valid).map(|pair| (pair.stream, pair.component)) else { return };
+        let is_new = self.set.validate(now, checked, valid);
         self.follow_move(checked, valid);
-        if is_known {
+        if !is_new {
             return;
         }
         if let Some(data) = self.stream_mut(place.0) {
@@ -283,27 +271,7 @@ impl Agent {
             data.failure = None;
         }
         if let Some(component) = self.component_mut(place) {
-            component.valid.push(valid);
             component.first_valid_at.get_or_insert(now);
-        }
-        self.sort_valid_list(place);
-    }
-
-    /// Puts the valid list of a component in order.
-    pub(super) fn sort_valid_list(&mut self, (stream, component): (StreamId, ComponentId)) {
-        let set = &self.set;
-        let data = self.streams.binary_search_by_key(&stream, |data| data.id).ok();
-        let data = data.and_then(|place| self.streams.get_mut(place));
-        if let Some(component) = data.and_then(|data| data.component_mut(component)) {
-            component.sort_valid(|id| set.get(id).map(|pair| pair.priority));
-        }
-    }
-
-    /// The same for all of them.
-    pub(super) fn sort_valid_lists(&mut self) {
-        let set = &self.set;
-        for component in self.streams.iter_mut().flat_map(|stream| &mut stream.components) {
-            component.sort_valid(|id| set.get(id).map(|pair| pair.priority));
         }
     }
 

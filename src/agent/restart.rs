@@ -219,7 +219,7 @@ impl Agent {
             .stream(stream)
             .into_iter()
             .flat_map(|data| &data.components)
-            .filter_map(|component| Some((component.id, self.in_use(component)?)))
+            .filter_map(|component| Some((component.id, self.in_use(stream, component)?)))
             .collect();
         // A pair that was in use before the last restart, too, keeps its credentials; those in between go.
         let previous = self.stream(stream).and_then(|data| data.previous.as_ref()).map(|previous| previous.generation);
@@ -237,6 +237,7 @@ impl Agent {
         let mut kept: SmallVec<[PairId; 2]> = in_use.iter().map(|(_, id)| *id).collect();
         kept.sort_unstable();
         self.forget_pairs(|pair| pair.stream == stream && kept.binary_search(&pair.id).is_err());
+        self.set.clear_valid(stream);
         let Some(data) = self.stream_mut(stream) else { return };
         let local = core::mem::replace(&mut data.local, pending.local);
         let before = core::mem::take(&mut data.remote);

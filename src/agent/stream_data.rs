@@ -2,7 +2,6 @@
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;
-use core::cmp::Reverse;
 use core::net::SocketAddr;
 use core::time::Duration;
 
@@ -14,14 +13,14 @@ use super::revocation::Revocations;
 use super::statistics::Traffic;
 use crate::candidate::{Candidate, LocalCandidates, RemoteCandidates};
 use crate::check::{Mapping, Search};
-use crate::checklist::{PairPriority, TransactionKey};
+use crate::checklist::TransactionKey;
 use crate::config::limits;
 use crate::credentials::{Credentials, Ufrag};
 use crate::replay::ReplayMemory;
 use crate::stun::{IntegrityKey, TransactionId};
 use crate::types::{
     ComponentId, ConnectionState, GatheringState, Instant, PairId, Path, PathHealth, Recent, Renomination, Role,
-    StateReason, StreamId, TrafficClass, work,
+    StateReason, StreamId, TrafficClass,
 };
 
 /// Credentials with the key that is made of the password.
@@ -138,8 +137,6 @@ pub(crate) struct Retry {
 #[derive(Clone, Debug)]
 pub(crate) struct Component {
     pub(crate) id: ComponentId,
-    /// The valid list, the highest priority first.
-    pub(crate) valid: SmallVec<[PairId; 2]>,
     pub(crate) first_valid_at: Option<Instant>,
     pub(crate) nominated: Option<PairId>,
     /// The pair of the previous generation that is used until this one has its own (RFC 8445 §9).
@@ -188,7 +185,6 @@ impl Component {
     pub(crate) fn new(id: ComponentId) -> Self {
         Self {
             id,
-            valid: SmallVec::new(),
             first_valid_at: None,
             nominated: None,
             previous: None,
@@ -228,17 +224,8 @@ impl Component {
         self.nominated_at.is_some()
     }
 
-    /// Puts the valid list in order.
-    pub(crate) fn sort_valid(&mut self, priority: impl Fn(PairId) -> Option<PairPriority>) {
-        self.valid.sort_by_key(|id| Reverse(priority(*id)));
-    }
-
     /// Forgets a pair in every use but as the selected one, the change of which is to be told.
-    pub(crate) fn let_go(&mut self, id: PairId, was_valid: bool) {
-        if was_valid {
-            work::many(self.valid.len());
-            self.valid.retain(|valid| *valid != id);
-        }
+    pub(crate) fn let_go(&mut self, id: PairId) {
         self.spares.retain(|spare| *spare != id);
         self.detour.take_if(|detour| detour.pair == id);
         self.rival.take_if(|rival| rival.pair == id);
@@ -272,13 +259,10 @@ impl Component {
         *self = Self { previous: in_use, selected, kept, health, traffic, replays, ..Self::new(self.id) };
     }
 
-    /// The pairs on which data may go, the first choice first: the detour around a silent pair, the selected one, that of
-    /// the previous generation, the nominated one, and the valid ones (RFC 8445 §12.1).
-    pub(crate) fn choices(&self) -> impl Iterator<Item = PairId> + '_ {
-        [self.detour.map(|detour| detour.pair), self.selected, self.previous, self.nominated]
-            .into_iter()
-            .flatten()
-            .chain(self.valid.iter().copied())
+    /// The pairs on which data may go before any other valid one, the first choice first: the detour around a silent pair, the
+    /// selected one, that of the previous generation, and the nominated one (RFC 8445 §12.1).
+    pub(crate) fn choices(&self) -> impl Iterator<Item = PairId> + use<> {
+        [self.detour.map(|detour| detour.pair), self.selected, self.previous, self.nominated].into_iter().flatten()
     }
 }
 

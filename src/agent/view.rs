@@ -202,7 +202,7 @@ impl Agent {
     /// (RFC 8445 §12.1).
     #[must_use]
     pub fn usable_pair(&self, stream: StreamId, component: ComponentId) -> Option<PairView<'_>> {
-        self.pair(self.in_use(self.component((stream, component))?)?)
+        self.pair(self.in_use(stream, self.component((stream, component))?)?)
     }
 
     /// How the path that a component uses is doing; `None` if there is none, or nothing watches it.

@@ -58,17 +58,7 @@ fn queue_all(agent: &mut Agent) {
 }
 
 fn make_all_valid(agent: &mut Agent) {
-    for id in ids(agent) {
-        agent.set.get_mut(id).unwrap().produced = Some(id);
-        agent.set.get_mut(id).unwrap().is_valid = true;
-    }
-    let all = ids(agent);
-    for stream in &mut agent.streams {
-        let set = &agent.set;
-        let own = all.iter().copied().filter(|id| set.get(*id).unwrap().stream == stream.id);
-        stream.components[0].valid.extend(own);
-    }
-    agent.sort_valid_lists();
+    ids(agent).into_iter().for_each(|id| agent.set.validate_unchecked(Instant::ZERO, id));
 }
 
 fn open_all(agent: &mut Agent) {
@@ -112,7 +102,7 @@ fn remove_stream(agent: &mut Agent) {
 fn retire(agent: &mut Agent) {
     let place = (agent.streams[0].id, ComponentId::RTP);
     let gone = agent.set.drop_others(place, crate::checklist::Why::Superseded, |_| false);
-    agent.let_all_go(gone);
+    gone.into_iter().for_each(|pair| agent.let_go(pair));
     agent.evaluate();
 }
 

@@ -3,6 +3,8 @@
 use alloc::collections::BTreeSet;
 use core::cmp::Reverse;
 
+use smallvec::SmallVec;
+
 use super::{CandidatePair, PairPriority};
 use crate::types::{ComponentId, PairId, Queue, StreamId, work};
 
@@ -81,6 +83,8 @@ impl Turns {
 pub(crate) struct Checklist {
     pub(super) stream: StreamId,
     pub(super) state: ChecklistState,
+    /// The pairs of each component that work, the highest priority first.
+    pub(super) valid: SmallVec<[SmallVec<[PairId; 2]>; 1]>,
     pub(super) waiting: Turns,
     pub(super) frozen: Turns,
     pub(super) triggered: Queue<PairId>,
@@ -97,10 +101,11 @@ pub(crate) struct Checklist {
 }
 
 impl Checklist {
-    pub(super) fn new(stream: StreamId) -> Self {
+    pub(super) fn new(stream: StreamId, components: u16) -> Self {
         Self {
             stream,
             state: ChecklistState::Running,
+            valid: (0..components).map(|_| SmallVec::new()).collect(),
             waiting: Turns::default(),
             frozen: Turns::default(),
             triggered: Queue::default(),

@@ -29,6 +29,7 @@ mod pair_state;
 mod tests;
 mod transactions;
 mod turns;
+mod valid;
 #[cfg(test)]
 mod work_tests;
 
@@ -93,7 +94,11 @@ pub(crate) struct NewPair {
 /// A pair that is on no list any more, and in no queue of the lists. Whoever knew it has to let it go.
 #[derive(Clone, Debug)]
 #[must_use = "others may know it still"]
-pub(crate) struct Departed(pub(crate) CandidatePair);
+pub(crate) struct Departed {
+    pub(crate) pair: CandidatePair,
+    /// A pair beside the lists that nothing is left to check.
+    pub(crate) orphan: Option<PairId>,
+}
 
 /// Why a pair is made: which others may have to go for it when there are too many.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -161,8 +166,9 @@ impl ChecklistSet {
         self.pairs.get_mut(id)
     }
 
-    pub(crate) fn add_list(&mut self, stream: StreamId) {
-        self.lists.push(Checklist::new(stream));
+    /// Adds a list for a stream with so many components; streams are added in the order of their ids.
+    pub(crate) fn add_list(&mut self, stream: StreamId, components: u16) {
+        self.lists.push(Checklist::new(stream, components));
     }
 
     /// Takes a list out of the set whose pairs were removed before.
@@ -212,13 +218,6 @@ impl ChecklistSet {
             changes.note(id);
         }
         Some(pair)
-    }
-
-    /// Records that a pair is on no valid list any more, as the first step of what is done to it: that is what is noted.
-    pub(crate) fn invalidate(&mut self, id: PairId) {
-        if let Some(pair) = self.pairs.get_mut(id) {
-            pair.is_valid = false;
-        }
     }
 
     /// The pair on a checklist with these addresses.
@@ -370,7 +369,18 @@ impl ChecklistSet {
         if let Some(key) = pair.group {
             self.leave_list(id, pair.stream, key);
         }
-        Some(Departed(pair))
+        if pair.is_valid {
+            self.leave_valid_list((pair.stream, pair.component), id);
+        }
+        if let Some(checked) = pair.produced_by.and_then(|checked| self.get_mut(checked)) {
+            checked.produced.take_if(|produced| *produced == id);
+        }
+        let mut orphan = None;
+        if let Some(product) = pair.produced.and_then(|product| self.get_mut(product)) {
+            let was_of_it = product.produced_by.take_if(|checked| *checked == id).is_some();
+            orphan = Some(product.id).filter(|_| was_of_it && product.group.is_none());
+        }
+        Some(Departed { pair, orphan })
     }
 
     /// Appends what it will do as text, but for the pairs and what follows from them.

@@ -149,6 +149,15 @@ impl ChecklistSet {
         keep: impl Fn(&CandidatePair) -> bool,
     ) -> SmallVec<[Departed; 8]> {
         let mut gone = SmallVec::new();
+        if why == Why::Superseded {
+            let is_unchecked = |pair: &&CandidatePair| {
+                matches!(pair.state.get(), CandidatePairState::Frozen | CandidatePairState::Waiting) && pair.is_valid
+            };
+            let is_of = |pair: &&CandidatePair| (pair.stream, pair.component) == component && pair.group.is_some();
+            let unchecked = self.iter().filter(is_of).filter(is_unchecked).filter(|pair| !keep(pair));
+            let unchecked: SmallVec<[PairId; 8]> = unchecked.map(|pair| pair.id).collect();
+            self.invalidate_all(&unchecked);
+        }
         for slot in self.pairs.slots() {
             let Some(pair) = self.pairs.in_slot(slot) else { continue };
             if (pair.stream, pair.component) == component && pair.group.is_some() && !keep(pair) {

@@ -16,8 +16,8 @@ const B: StreamId = StreamId(1);
 /// A set with two lists that holds so many pairs.
 fn set(limit: usize) -> ChecklistSet {
     let mut set = ChecklistSet::new(limit, SCHEDULE);
-    set.add_list(A);
-    set.add_list(B);
+    set.add_list(A, 1);
+    set.add_list(B, 1);
     set
 }
 
@@ -233,7 +233,11 @@ fn a_pair_is_dropped_for_six_reasons_and_leaves_behind_what_the_table_says() {
         let found = STATES.map(|state| {
             let (mut set, id) = in_state(state);
             let departed = set.drop(id, why);
-            assert_eq!(departed.map(|gone| gone.0.id), Some(id).filter(|_| set.get(id).is_none()), "{why:?} {state}");
+            assert_eq!(
+                departed.map(|gone| gone.pair.id),
+                Some(id).filter(|_| set.get(id).is_none()),
+                "{why:?} {state}"
+            );
             // Whoever is gone has no check, and neither list nor foundation waits for one that is out of turn.
             assert!(set.get(id).is_some() || set.checks() == 0, "{why:?} {state}");
             let is_over = why != Why::AwaitsPermission;
@@ -273,7 +277,7 @@ fn of_a_component_all_are_dropped_but_those_to_be_kept() {
         [(A, 1), (A, 2), (B, 3)].map(|(stream, port)| insert(&mut set, &new(stream, port, 50, u32::from(port))));
     set.settle_fresh();
     let gone = set.drop_others((A, ComponentId::RTP), Why::Superseded, |pair| pair.id == kept);
-    assert_eq!(gone.iter().map(|gone| gone.0.id).collect::<Vec<_>>(), [other]);
+    assert_eq!(gone.iter().map(|gone| gone.pair.id).collect::<Vec<_>>(), [other]);
     assert_eq!([kept, other, foreign].map(|id| set.get(id).is_some()), [true, false, true]);
 }
 

@@ -17,7 +17,7 @@ fn rank(role: Role, n: u32) -> PairPriority {
 fn filled(pairs: u32, foundations: u32) -> (ChecklistSet, Vec<PairId>) {
     let mut set = ChecklistSet::new(20_000, SCHEDULE);
     let stream = StreamId(0);
-    set.add_list(stream);
+    set.add_list(stream, 1);
     let base: SocketAddr = ([192, 0, 2, 1], 5000).into();
     let ids = (0..pairs).filter_map(|n| {
         let remote = SocketAddr::from((core::net::Ipv4Addr::from(0x0a00_0000 + n), 6000));

@@ -1,0 +1,158 @@
+//! The valid lists, and which check has made a pair valid (RFC 8445 §7.2.5.3.2).
+//!
+//! The address that the peer sees may be another one than was checked from. Then the pair that works is another one as well:
+//! one of the checklist, or one beside it, a *twin*, of which there is one for each path.
+//!
+//! ```text
+//!   checked pair  -- valid_pair -->  itself, one of the checklist, or its twin      valid list of the component,
+//!                 <- checked_pair --                                                the highest priority first
+//! ```
+
+use core::cmp::Reverse;
+
+use smallvec::SmallVec;
+
+use super::ChecklistSet;
+use crate::types::{ComponentId, Instant, PairId, StreamId, work};
+
+type Place = (StreamId, ComponentId);
+
+impl ChecklistSet {
+    /// The valid list of a component, the highest priority first.
+    pub(crate) fn valid(&self, (stream, component): Place) -> &[PairId] {
+        self.list(stream).and_then(|list| list.valid.get(component.index())).map(SmallVec::as_slice).unwrap_or_default()
+    }
+
+    fn valid_mut(&mut self, (stream, component): Place) -> Option<&mut SmallVec<[PairId; 2]>> {
+        self.list_mut(stream)?.valid.get_mut(component.index())
+    }
+
+    /// Puts a pair on the valid list that the check of `checked` has shown to work; `false` if it is there.
+    pub(crate) fn validate(&mut self, now: Instant, checked: PairId, valid: PairId) -> bool {
+        let round_trip = self.get(checked).and_then(|pair| pair.stats.current_round_trip_time);
+        if let Some(pair) = self.get_mut(checked) {
+            pair.produced = Some(valid);
+        }
+        let Some(pair) = self.get_mut(valid) else { return false };
+        if checked != valid {
+            pair.produced_by = Some(checked);
+            pair.answered_at = Some(now);
+            pair.stats.current_round_trip_time = round_trip;
+        }
+        let place = (pair.stream, pair.component);
+        if core::mem::replace(&mut pair.is_valid, true) {
+            return false;
+        }
+        if let Some(list) = self.valid_mut(place) {
+            list.push(valid);
+        }
+        self.sort_valid(place);
+        true
+    }
+
+    /// Puts a pair on the valid list that is never checked, and that the peer has chosen (RFC 8445 §8.2).
+    pub(crate) fn validate_unchecked(&mut self, now: Instant, id: PairId) {
+        if let Some(pair) = self.get_mut(id) {
+            pair.answered_at = Some(now);
+        }
+        self.validate(now, id, id);
+    }
+
+    /// Takes a pair off the valid list.
+    pub(crate) fn invalidate(&mut self, id: PairId) {
+        let Some(pair) = self.get_mut(id) else { return };
+        let place = (pair.stream, pair.component);
+        if core::mem::take(&mut pair.is_valid) {
+            self.leave_valid_list(place, id);
+        }
+    }
+
+    pub(super) fn leave_valid_list(&mut self, place: Place, id: PairId) {
+        if let Some(list) = self.valid_mut(place) {
+            work::many(list.len());
+            list.retain(|valid| *valid != id);
+        }
+    }
+
+    /// Takes pairs off the valid lists, all at once: one by one each would take a look at all the others. Something else is
+    /// about to be done to them, which is noted.
+    pub(crate) fn invalidate_all(&mut self, gone: &[PairId]) {
+        if gone.len() < 2 {
+            return;
+        }
+        for id in gone {
+            if let Some(pair) = self.pairs.get_mut(*id) {
+                pair.is_valid = false;
+            }
+        }
+        let pairs = &self.pairs;
+        for list in self.lists.iter_mut().flat_map(|list| &mut list.valid) {
+            work::many(list.len());
+            list.retain(|id| pairs.get(*id).is_some_and(|pair| pair.is_valid));
+        }
+    }
+
+    /// Begins the valid lists of a stream anew: those of the generation before are used until there are others.
+    pub(crate) fn clear_valid(&mut self, stream: StreamId) {
+        self.list_mut(stream).into_iter().flat_map(|list| &mut list.valid).for_each(SmallVec::clear);
+    }
+
+    /// Puts the valid list of a component in order.
+    pub(crate) fn sort_valid(&mut self, (stream, component): Place) {
+        let Some(place) = self.place_of(stream) else { return };
+        let Some(list) = self.lists.get_mut(place).and_then(|list| list.valid.get_mut(component.index())) else {
+            return;
+        };
+        let pairs = &self.pairs;
+        work::many(list.len());
+        list.sort_by_key(|id| Reverse(pairs.get(*id).map(|pair| pair.priority)));
+    }
+
+    /// Puts all valid lists in order: priorities have changed.
+    pub(crate) fn sort_all_valid(&mut self) {
+        let pairs = &self.pairs;
+        for list in self.lists.iter_mut().flat_map(|list| &mut list.valid) {
+            work::many(list.len());
+            list.sort_by_key(|id| Reverse(pairs.get(*id).map(|pair| pair.priority)));
+        }
+    }
+
+    /// The pair whose checks keep this one valid: itself, or the one that it stands for.
+    pub(crate) fn checked_by(&self, id: PairId) -> Option<PairId> {
+        self.get(id).map(|pair| pair.produced_by.unwrap_or(id))
+    }
+
+    /// The names under which the path of a pair may be valid: the pair that is checked first, and what stands for it while a
+    /// NAT shows us under another address.
+    pub(crate) fn names_of(&self, id: PairId) -> SmallVec<[PairId; 3]> {
+        let checked = self.checked_by(id).unwrap_or(id);
+        let twin = self.get(checked).and_then(|pair| pair.twin).filter(|twin| self.get(*twin).is_some());
+        let mut names = SmallVec::from_slice(&[checked]);
+        for one in twin.into_iter().chain([id]) {
+            if !names.contains(&one) {
+                names.push(one);
+            }
+        }
+        names
+    }
+
+    /// Whether the packets of two pairs go the same way.
+    pub(crate) fn is_same_path(&self, one: PairId, other: PairId) -> bool {
+        let path = |id: PairId| self.get(id).map(|pair| pair.path);
+        path(one) == path(other)
+    }
+
+    /// Records which pair stands for the path of another one since the peer sees us under another address.
+    pub(crate) fn set_twin(&mut self, id: PairId, twin: PairId) {
+        if let Some(pair) = self.get_mut(id) {
+            pair.twin = Some(twin);
+        }
+    }
+
+    /// Records that the check of a pair shows no pair to work any more.
+    pub(crate) fn forget_valid_pair(&mut self, id: PairId) {
+        if let Some(pair) = self.get_mut(id) {
+            pair.produced = None;
+        }
+    }
+}
