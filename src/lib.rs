@@ -126,7 +126,6 @@ mod event;
 mod gather;
 pub mod guide;
 mod nomination;
-mod replay;
 mod route;
 mod sdp;
 mod selection;
@@ -152,7 +151,7 @@ pub use candidate::{
     SocketOptions, TcpType, TransportOrder, TypePreferences, UnusableAddress,
 };
 pub use checklist::{CandidatePairState, ChecklistState, PairPriority};
-pub use config::{Config, ConfigError, NominationChoice, RelayFamilies, RtoFormula};
+pub use config::{Config, ConfigError, RelayFamilies, RtoFormula};
 pub use connection::{ConnectionEnd, ConnectionEvent, ConnectionRequest, ConnectionSecurity};
 pub use credentials::{CredentialPart, Credentials, ParseCredentialError, Password, Ufrag};
 pub use demux::{DataFilter, PacketKind};
@@ -161,7 +160,8 @@ pub use gather::{
     AddressFilter, AddressMapping, CandidateTypes, IceServer, IceServerKind, MappingMode, ParseIceServerError,
 };
 pub use nomination::{
-    ApplicationNominates, BetterPairs, NominationDecision, NominationPolicy, NominationView, SettleWindow, ValidPair,
+    ApplicationNominates, BetterPairs, NominationChoice, NominationDecision, NominationPolicy, NominationView,
+    SettleWindow, ValidPair,
 };
 pub use route::Route;
 pub use sdp::{

@@ -83,17 +83,13 @@ impl Agent {
         let valid = self.set.valid(place);
         let is_here = |id: &PairId| self.set.get(*id).is_some_and(|pair| (pair.stream, pair.component) == place);
         let named = [
-            ("nominated", component.nominated),
             ("previous", component.previous),
             ("selected", component.selected),
-            ("pinned", component.pinned),
             ("kept", component.kept),
             ("rival", component.rival.map(|rival| rival.pair)),
             ("detour", component.detour.map(|detour| detour.pair)),
-            ("nominating", component.attempt.map(|attempt| attempt.valid)),
-            ("asked", component.attempt.map(|attempt| attempt.checked)),
         ];
-        for (name, pair) in named {
+        for (name, pair) in named.into_iter().chain(component.nomination.named()) {
             require!(pair.as_ref().is_none_or(is_here), "{place:?}: the {name} pair {pair:?} is gone");
         }
         for id in component.spares.iter().chain(valid) {
@@ -112,9 +108,11 @@ impl Agent {
             let count = valid.iter().filter(|valid| **valid == id).count();
             require!(count == 1, "{place:?}: pair {id} is valid, and {count} times on the valid list");
         }
-        if let Some(id) = component.nominated {
+        if let Some(id) = component.nomination.pair() {
             require!(valid.contains(&id), "{place:?}: pair {id} is nominated, and not valid");
         }
+        let (asked, pairs) = (component.nomination.asked_pairs(), self.set.iter().count());
+        require!(asked <= pairs, "{place:?}: {asked} pairs are asked for, of {pairs}");
         let has_failed =
             |id: PairId| self.set.get(id).is_some_and(|pair| pair.state.get() == CandidatePairState::Failed);
         require!(!component.selected.is_some_and(has_failed), "{place:?}: the selected pair has failed");
@@ -123,15 +121,10 @@ impl Agent {
 
     fn audit_pair(&self, id: PairId) -> Result<(), String> {
         let Some(pair) = self.set.get(id) else { return Ok(()) };
-        let Some(component) = self.component((pair.stream, pair.component)) else {
-            return Err(format!("the component of pair {id} is gone"));
-        };
+        let place = (pair.stream, pair.component);
+        require!(self.component(place).is_some(), "the component of pair {id} is gone");
         for other in [pair.produced, pair.produced_by].into_iter().flatten() {
             require!(self.set.get(other).is_some(), "pair {id} has to do with pair {other}, which is gone");
-        }
-        if pair.is_nominating {
-            let is_asked = component.attempt.is_some_and(|attempt| attempt.checked == id);
-            require!(is_asked, "pair {id} nominates, and nobody wants that");
         }
         if let Some(key) = pair.state.transaction().filter(|_| !self.is_closed) {
             let asked = self.set.transaction(key).map(|transaction| transaction.start.pair);

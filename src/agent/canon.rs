@@ -68,8 +68,8 @@ impl Agent {
         #[cfg(feature = "turn")]
         drawn.transactions.extend(relays.list.values().flat_map(|relay| relay.allocation.transactions()));
         drawn.transactions.extend(outbox.replies.iter().map(|reply| reply.id));
-        for pair in set.iter() {
-            drawn.transactions.extend(pair.nominating_transactions.iter());
+        for component in streams.iter().flat_map(|stream| &stream.components) {
+            drawn.transactions.extend(component.nomination.transactions());
         }
         for stream in streams {
             let remote = stream.previous.iter().flat_map(|previous| &previous.remote).chain(&stream.remote);

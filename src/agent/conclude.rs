@@ -3,18 +3,21 @@
 //! Commands and datagrams only mark the agent as changed; what follows from all of them together is evaluated before
 //! anything is polled. So the order of calls between two polls does not matter.
 
-use alloc::boxed::Box;
-
 use smallvec::SmallVec;
 
 use super::Agent;
 use super::facts::{StreamFacts, stream_state};
-use super::stream_data::{Attempt, Component};
+use super::stream_data::Component;
 use crate::candidate::CandidateKind;
-use crate::check::Mapping;
-use crate::checklist::{CandidatePair, ChecklistState, Nomination, PairPriority, Transaction, Why};
-use crate::config::{NominationChoice, limits};
+use crate::checklist::ChecklistSet;
+use crate::checklist::{CandidatePair, ChecklistState, Transaction, Why};
+use crate::config::limits;
 use crate::event::Event;
+use crate::nomination::Answered;
+use crate::nomination::Attempt;
+use crate::nomination::Followed;
+use crate::nomination::Nomination;
+use crate::nomination::NominationChoice;
 use crate::nomination::{BetterPairs, NominationDecision, NominationView, ValidPair};
 use crate::types::{ComponentId, ConnectionState, PairId, PathHealth, Role, StateReason, StreamId, after};
 
@@ -74,11 +77,7 @@ impl Agent {
         let open: SmallVec<[ComponentId; 2]> = data
             .components
             .iter()
-            .filter(|component| component.nominated.is_none() && (!component.was_nominated() || can_renominate))
-            // As long as no nomination has left, it may be thought over.
-            .filter(|component| {
-                component.attempt.is_none_or(|attempt| may_reconsider && attempt.tries == 0 && !attempt.is_forced)
-            })
+            .filter(|component| component.nomination.is_open(can_renominate, may_reconsider))
             .filter(|component| !self.set.valid((stream, component.id)).is_empty())
             .map(|component| component.id)
             .collect();
@@ -86,7 +85,9 @@ impl Agent {
             let place = (stream, component);
             let valid = self.valid_pairs(place);
             let Some(best) = valid.first() else { continue };
-            let Some(first_valid_at) = self.component(place).and_then(|component| component.first_valid_at) else {
+            let Some(first_valid_at) =
+                self.component(place).and_then(|component| component.nomination.first_valid_at())
+            else {
                 continue;
             };
             let view = NominationView {
@@ -100,7 +101,7 @@ impl Agent {
             let mut decide_at = None;
             match decision {
                 NominationDecision::Nominate(pair) if valid.iter().any(|one| one.pair == pair) => {
-                    let attempt = self.component(place).and_then(|component| component.attempt);
+                    let attempt = self.component(place).and_then(|component| component.nomination.attempt());
                     if attempt.is_none_or(|attempt| attempt.valid != pair) {
                         self.start_nomination(place, pair, false);
                     }
@@ -112,7 +113,7 @@ impl Agent {
                 NominationDecision::Nominate(_) | NominationDecision::Wait => self.drop_attempt(place),
             }
             if let Some(component) = self.component_mut(place) {
-                component.decide_at = decide_at;
+                component.nomination.wait_until(decide_at);
             }
         }
     }
@@ -152,52 +153,31 @@ impl Agent {
     /// about a nomination that the application has forced.
     pub(super) fn start_nomination(&mut self, place: Place, valid: PairId, is_forced: bool) {
         let Some(checked) = self.set.checked_by(valid) else { return };
-        let Some(component) = self.component(place) else { return };
-        // One that begins again may have reached the peer all the same.
-        let begun = component.attempt.filter(|attempt| attempt.valid == valid);
-        let tries = begun.map_or(0, |attempt| attempt.tries);
-        let next = component.highest_value.map_or(1, |value| value.saturating_add(1));
-        let value = begun.map_or(next, |attempt| attempt.value);
-        let is_affirming = component.nominated.is_some_and(|nominated| self.set.checked_by(nominated) == Some(checked));
         let shown = self.stream(place.0).zip(self.set.get(valid)).and_then(|(data, pair)| data.locals.get(pair.local));
         let shown = shown.map(|local| local.address);
-        let is_mapped = component.mapping.as_ref().is_some_and(|mapping| mapping.path == checked);
-        self.drop_attempt(place);
-        self.stats.nominations += u64::from(begun.is_none());
-        let since = self.now;
-        if let Some(component) = self.component_mut(place) {
-            let attempt = Attempt { checked, valid, tries, since, latest: None, value, is_forced, is_affirming };
-            component.attempt = Some(attempt);
-            if !is_mapped {
-                component.mapping = shown.map(|shown| Box::new(Mapping::new(checked, shown, since)));
-            }
-            component.decide_at = None;
-        }
-        if let Some(pair) = self.set.get_mut(checked) {
-            pair.is_nominating = true;
-            pair.urgent_since = None;
-        }
+        let now = self.now;
+        let Some((component, checks)) = self.component_with_checks(place) else { return };
+        let (before, is_new) = component.nomination.begin(now, checks, (checked, valid), is_forced, shown);
+        before.into_iter().for_each(|before| checks.dequeue(before));
+        checks.renew_urgency(checked);
+        self.stats.nominations += u64::from(is_new);
         self.trigger(checked);
     }
 
     /// Stops to nominate.
     pub(super) fn drop_attempt(&mut self, place: Place) {
-        let Some(attempt) = self.component_mut(place).and_then(|component| component.attempt.take()) else { return };
-        self.set.dequeue(attempt.checked);
-        if let Some(pair) = self.set.get_mut(attempt.checked) {
-            pair.is_nominating = false;
-        }
+        let Some((component, checks)) = self.component_with_checks(place) else { return };
+        component.nomination.give_up().into_iter().for_each(|carried| checks.dequeue(carried));
     }
 
     /// Whether the nomination in progress is given up for another pair: the next valid one, or, of a component that has its
     /// pair, the one in use or one in reserve, if they do better.
     pub(super) fn has_better_hope(&self, place: Place) -> bool {
         let Some(component) = self.component(place) else { return false };
-        let is_late = |attempt: &Attempt| attempt.tries >= Attempt::TRIES_BEFORE_FALLBACK && !attempt.is_affirming;
-        let Some(attempt) = component.attempt.filter(is_late) else { return false };
+        let Some(attempt) = component.nomination.attempt().filter(Attempt::is_late) else { return false };
         let is_another = |id: &PairId| !self.set.is_same_path(*id, attempt.valid);
         let answers = |id: PairId| self.consent(id).is_none_or(|consent| consent.health() == PathHealth::Healthy);
-        match component.nominated {
+        match component.nomination.pair() {
             Some(nominated) if is_another(&nominated) => {
                 answers(nominated) || component.spares.iter().any(|id| is_another(id) && answers(*id))
             }
@@ -214,13 +194,13 @@ impl Agent {
         }
         let Some(data) = self.stream(stream) else { return };
         let is_open = |component: &&Component| {
-            component.attempt.is_none()
+            component.nomination.attempt().is_none()
                 && component.previous.is_none()
-                && component.highest_value > component.agreed_value
+                && component.nomination.is_unconfirmed()
         };
         let open = data.components.iter().filter(is_open);
         let open: SmallVec<[(ComponentId, PairId); 2]> =
-            open.filter_map(|component| Some((component.id, component.nominated?))).collect();
+            open.filter_map(|component| Some((component.id, component.nomination.pair()?))).collect();
         for (component, kept) in open {
             self.start_nomination((stream, component), kept, false);
         }
@@ -229,7 +209,7 @@ impl Agent {
     /// Takes a pair whose nomination failed off the valid list (RFC 8445 §7.2.5.3.4).
     pub(super) fn fail_nomination(&mut self, place: Place) {
         let Some(component) = self.component(place) else { return };
-        let (Some(attempt), nominated) = (component.attempt, component.nominated) else { return };
+        let (Some(attempt), nominated) = (component.nomination.attempt(), component.nomination.pair()) else { return };
         self.drop_attempt(place);
         self.is_dirty = true;
         if let Some(nominated) = nominated {
@@ -264,83 +244,33 @@ impl Agent {
     /// Records that the peer refuses the nomination in progress, which answers it.
     pub(super) fn refuse_nomination(&mut self, place: Place) {
         if let Some(component) = self.component_mut(place) {
-            if component.attempt.is_some_and(|attempt| attempt.is_affirming) {
-                component.agreed_value = component.highest_value;
-            }
+            component.nomination.refused();
         }
         self.fail_nomination(place);
     }
 
-    /// Records that a nomination of ours was answered by a check that has made this pair valid (RFC 8445 §7.2.5.3.4).
-    ///
-    /// Whatever address the answer shows, it is about the path that was nominated. With values, only an answer to the highest
-    /// one that has left counts: the peer follows it and no other. Without, an answer to a nomination that was given up for
-    /// another says that the peer may have seen it last, and so prefer it: it is told again which one counts.
+    /// Lets an answer to a nomination of ours take effect, by a check that has made this pair valid (RFC 8445 §7.2.5.3.4).
     pub(super) fn conclude_nomination(&mut self, transaction: &Transaction, valid: PairId) {
         let Some(place) = self.set.get(valid).map(|pair| (pair.stream, pair.component)) else { return };
-        let Some(checked) = self.set.checked_by(transaction.start.pair) else { return };
-        let Some(component) = self.component(place) else { return };
-        let can_renominate = self.can_renominate(place.0);
-        if component.was_nominated() && component.nominated.is_none() && !can_renominate {
-            // What was agreed has lost its consent, and no other nomination takes its place.
-            return;
+        let (now, can_renominate) = (self.now, self.can_renominate(place.0));
+        let Some((component, checks)) = self.component_with_checks(place) else { return };
+        let carried = component.nomination.attempt();
+        let answered = component.nomination.answered(now, checks, transaction, valid, can_renominate);
+        if let Some(attempt) = carried.filter(|_| component.nomination.attempt().is_none()) {
+            checks.dequeue(attempt.checked);
         }
-        let (attempt, before) = (component.attempt, component.nominated);
-        if can_renominate {
-            let value = transaction.start.nomination.map(|(_, value)| value);
-            if value.is_none() || value != component.highest_value {
-                return;
-            }
-        } else {
-            let asked = attempt.filter(|attempt| attempt.tries > 0).map(|attempt| attempt.valid);
-            let counts = before.or(asked).filter(|other| self.set.checked_by(*other) != Some(checked));
-            if let Some(other) = counts {
-                self.start_nomination(place, other, false);
-                return;
-            }
-            if attempt.is_some_and(|attempt| attempt.checked == checked && transaction.first_sent < attempt.since) {
-                return;
-            }
-        }
-        let is_repeated = before == Some(valid);
-        // One of another pair that has not left yet is not what was answered.
-        let is_pending = |attempt: Attempt| attempt.checked != checked && (is_repeated || attempt.is_forced);
-        if !attempt.is_some_and(is_pending) {
-            self.drop_attempt(place);
-        }
-        let (now, serial) = (self.now, self.set.next_serial());
-        let pinned = self.component(place).and_then(|component| component.pinned);
-        let is_pinned = pinned.is_some_and(|pinned| self.set.is_same_path(pinned, valid));
-        if let Some(component) = self.component_mut(place) {
-            component.agreed_value = component.highest_value;
-            if is_pinned {
-                component.pinned = Some(valid);
-            }
-        }
-        if is_repeated {
-            return;
-        }
-        if let Some(before) = before {
-            self.leave(before);
-        }
-        if let Some(pair) = self.set.get_mut(valid) {
-            pair.is_nominated = true;
-        }
-        if let Some(component) = self.component_mut(place) {
-            component.nominate(valid, now, serial);
-        }
-        if can_renominate {
-            self.shelve(place);
-        } else {
-            self.retire(place, |_| false);
-        }
-    }
-
-    /// Takes the nomination off a pair, under all names of its path: another one has taken its place.
-    pub(super) fn leave(&mut self, id: PairId) {
-        for one in self.set.names_of(id) {
-            if let Some(pair) = self.set.get_mut(one) {
-                (pair.is_nominated, pair.nomination) = (false, None);
+        match answered {
+            Answered::Nothing => {}
+            Answered::TellAgain(other) => self.start_nomination(place, other, false),
+            Answered::Nominated { before } => {
+                component.rival = None;
+                before.into_iter().for_each(|before| checks.note_names(before));
+                checks.note(valid);
+                if can_renominate {
+                    self.shelve(place);
+                } else {
+                    self.retire(place, |_, _| false);
+                }
             }
         }
     }
@@ -350,52 +280,38 @@ impl Agent {
         if self.role == Role::Controlling {
             return;
         }
-        let Some(pair) = self.set.get(checked) else { return };
-        let (Some(nomination), Some(valid)) = (pair.nomination, pair.produced) else { return };
-        let place = (pair.stream, pair.component);
-        let Some(priority) = self.set.get(valid).map(|pair| pair.priority) else { return };
-        let choice = self.nomination_choice(place.0);
-        let current = self.component(place).and_then(|component| component.nominated);
-        let held = current.filter(|current| *current != valid).and_then(|current| self.set.get(current));
-        let is_better = match held.map(|held| (self.set.checked_by(held.id), held.nomination, held.priority)) {
-            // The same path, under the name that it has by now.
-            Some((held_checked, ..)) if held_checked == Some(checked) => true,
-            Some((_, Some(held), priority_held)) => supersedes(choice, (nomination, priority), (held, priority_held)),
-            Some((_, None, _)) => true,
-            None => current.is_none(),
-        };
-        if !is_better && current != Some(valid) && is_by_order(choice, nomination) {
-            // The peer has nominated another one since.
-            self.leave(checked);
-            return;
+        let Some(place) = self.set.get(checked).map(|pair| (pair.stream, pair.component)) else { return };
+        let (now, choice) = (self.now, self.nomination_choice(place.0));
+        let Some((component, checks)) = self.component_with_checks(place) else { return };
+        let before = component.nomination.pair();
+        match component.nomination.follow(now, checks, checked, choice) {
+            Followed::Nothing => {}
+            Followed::Outdated => checks.note_names(checked),
+            Followed::Noted(valid) => checks.note(valid),
+            Followed::Nominated { pair, by } => {
+                component.rival = None;
+                checks.note(pair);
+                before.into_iter().for_each(|before| checks.note_names(before));
+                let Some(priority) = checks.get(pair).map(|pair| pair.priority) else { return };
+                if self.can_renominate(place.0) {
+                    self.shelve(place);
+                } else {
+                    // Other pairs that may still be selected: better ones of a peer that may nominate them all, and later
+                    // nominations.
+                    self.retire(place, |pair, nomination| {
+                        nomination.asked(pair.id).is_some_and(|other| other.order > by.order)
+                            || !by.is_deliberate && pair.priority > priority
+                    });
+                }
+                self.is_dirty = true;
+            }
         }
-        if let Some(pair) = self.set.get_mut(valid) {
-            (pair.is_nominated, pair.nomination) = (true, Some(nomination));
-        }
-        if !is_better {
-            return;
-        }
-        let (now, serial) = (self.now, self.set.next_serial());
-        if let Some(current) = current.filter(|current| self.set.checked_by(*current) != Some(checked)) {
-            self.leave(current);
-        } else if let Some(pair) = current.and_then(|current| self.set.get_mut(current)) {
-            pair.is_nominated = false;
-        }
-        if let Some(component) = self.component_mut(place) {
-            component.nominate(valid, now, serial);
-        }
-        let can_renominate = self.can_renominate(place.0);
-        if can_renominate {
-            self.shelve(place);
-            self.is_dirty = true;
-            return;
-        }
-        // Other pairs that may still be selected: better ones of a peer that may nominate them all, and later nominations.
-        self.retire(place, |pair| {
-            pair.nomination.is_some_and(|other| other.order > nomination.order)
-                || !nomination.is_deliberate && pair.priority > priority
-        });
-        self.is_dirty = true;
+    }
+
+    /// A component, and the checklists.
+    pub(super) fn component_with_checks(&mut self, place: Place) -> Option<(&mut Component, &mut ChecklistSet)> {
+        let index = self.streams.binary_search_by_key(&place.0, |stream| stream.id).ok()?;
+        Some((self.streams.get_mut(index)?.component_mut(place.1)?, &mut self.set))
     }
 
     /// Whether a component of this stream may be nominated more than once.
@@ -409,8 +325,10 @@ impl Agent {
     }
 
     /// Stops to check the other pairs of a component (RFC 8445 §8.1.2).
-    fn retire(&mut self, place: Place, keep: impl Fn(&CandidatePair) -> bool) {
-        let gone = self.set.drop_others(place, Why::Superseded, |pair| pair.is_protected || keep(pair));
+    fn retire(&mut self, place: Place, keep: impl Fn(&CandidatePair, &Nomination) -> bool) {
+        let Some((component, checks)) = self.component_with_checks(place) else { return };
+        let keep = |pair: &CandidatePair| pair.is_protected || keep(pair, &component.nomination);
+        let gone = checks.drop_others(place, Why::Superseded, keep);
         gone.into_iter().for_each(|pair| self.let_go(pair));
     }
 
@@ -433,16 +351,10 @@ impl Agent {
             .flat_map(|stream| stream.components.iter().map(|component| (stream.id, component.id)))
             .collect();
         for place in places {
-            self.drop_attempt(place);
-            let Some(component) = self.component_mut(place) else { continue };
-            // A nomination of ours that the peer has not confirmed outranks none of its own. And what it has nominated so far
-            // it may not have been told that we follow.
-            let agreed = component.agreed_value.take();
-            if role == Role::Controlled {
-                component.highest_value = agreed;
-            }
+            let Some((component, checks)) = self.component_with_checks(place) else { continue };
+            let carried = component.nomination.take_role(role == Role::Controlled);
+            carried.into_iter().for_each(|carried| checks.dequeue(carried));
         }
-        self.set.forget_nominations();
     }
 
     /// Completes or fails the checklist of a stream, and selects (RFC 8445 §8.1.2, RFC 8838 §8, RFC 8863 §4).
@@ -450,7 +362,7 @@ impl Agent {
         let Some(data) = self.stream(stream) else { return };
         let can_renominate = data.renomination.is_some();
         let components = data.effective_components();
-        let is_completed = components.iter().all(|component| component.nominated.is_some());
+        let is_completed = components.iter().all(|component| component.nomination.pair().is_some());
         let lacks_valid = components.iter().any(|component| self.set.valid((stream, component.id)).is_empty());
         let failure = self.failure(stream, lacks_valid);
         let count = components.len();
@@ -467,7 +379,7 @@ impl Agent {
         let mut changes: SmallVec<[(ComponentId, Option<PairId>); 2]> = SmallVec::new();
         let mut outdated: SmallVec<[PairId; 2]> = SmallVec::new();
         for (index, component) in data.components.iter_mut().enumerate() {
-            let current = component.nominated.filter(|_| is_completed && index < count);
+            let current = component.nomination.pair().filter(|_| is_completed && index < count);
             if current.is_some() {
                 outdated.extend(component.previous.take());
             }
@@ -568,7 +480,7 @@ impl Agent {
             is_usable: components
                 .iter()
                 .all(|component| self.in_use(data.id, component).is_some() && !self.is_lost(component)),
-            was_usable: components.iter().any(|component| component.first_valid_at.is_some()),
+            was_usable: components.iter().any(|component| component.nomination.first_valid_at().is_some()),
             is_selected: components.iter().all(|component| component.selected.is_some()) && !is_restarting,
             is_restarting,
             is_restarted: data.generation > 0,
@@ -584,23 +496,5 @@ impl Agent {
                 && self.set.list(data.id).is_some_and(crate::checklist::Checklist::is_exhausted)
                 && !self.awaits_relay(data.id),
         }
-    }
-}
-
-/// Whether one nomination of the peer takes the place of another.
-pub(super) fn supersedes(
-    choice: NominationChoice,
-    (new, new_priority): (Nomination, PairPriority),
-    (held, held_priority): (Nomination, PairPriority),
-) -> bool {
-    if is_by_order(choice, new) { new.order > held.order } else { new_priority > held_priority }
-}
-
-/// Whether a nomination takes the place of all before it, and not only of those of lower pairs.
-fn is_by_order(choice: NominationChoice, nomination: Nomination) -> bool {
-    match choice {
-        NominationChoice::Auto => nomination.is_deliberate,
-        NominationChoice::Highest => false,
-        NominationChoice::Last => true,
     }
 }

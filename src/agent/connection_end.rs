@@ -134,7 +134,7 @@ impl Agent {
             .streams
             .iter()
             .flat_map(|stream| &stream.components)
-            .filter_map(|component| Some(component.attempt?.checked))
+            .filter_map(|component| Some(component.nomination.attempt()?.checked))
             .filter(|id| self.set.get(*id).is_some_and(|pair| pair.path == *path))
             .collect();
         attempts.into_iter().for_each(|id| self.trigger(id));
@@ -161,7 +161,7 @@ impl Agent {
         }
         let Some(pair) = self.set.get(transaction.start.pair) else { return };
         let place = (pair.stream, pair.component);
-        let attempt = self.component(place).and_then(|component| component.attempt);
+        let attempt = self.component(place).and_then(|component| component.nomination.attempt());
         if attempt.is_some_and(|attempt| attempt.latest == Some(key)) {
             self.fail_nomination(place);
         }
@@ -214,8 +214,8 @@ impl Agent {
             return data.is_some_and(waits);
         };
         let produced = pair.produced.and_then(|id| self.set.get(id));
-        let is_open = self.component((pair.stream, pair.component)).is_some_and(|one| one.nominated.is_none());
-        let is_busy = pair.is_queued || pair.is_nominating || pair.consent.is_some();
+        let is_open = self.component((pair.stream, pair.component)).is_some_and(|one| one.nomination.pair().is_none());
+        let is_busy = pair.is_queued || self.is_nominating(pair) || pair.consent.is_some();
         is_busy || produced.is_some_and(|valid| valid.consent.is_some()) || is_open
     }
 

@@ -53,7 +53,8 @@ impl Agent {
         media.options = options;
         let is_over = listing == CandidateListing::Nominated && data.pending.is_none() && self.is_completed(stream);
         if is_over {
-            let nominated = || data.components.iter().filter_map(|component| self.set.get(component.nominated?));
+            let nominated =
+                || data.components.iter().filter_map(|component| self.set.get(component.nomination.pair()?));
             media.candidates.extend(nominated().filter_map(|pair| self.local_of(data, pair)).cloned());
             if self.role == Role::Controlling {
                 media.remote_candidates.extend(nominated().filter_map(|pair| {
@@ -84,7 +85,7 @@ impl Agent {
     ) -> Option<&Candidate> {
         let data = self.stream(stream)?;
         let generation = data.gathering_generation();
-        let nominated = data.component(component)?.nominated.filter(|_| data.pending.is_none());
+        let nominated = data.component(component)?.nomination.pair().filter(|_| data.pending.is_none());
         if let Some(pair) = nominated.and_then(|id| self.set.get(id)) {
             let is_writable = |candidate: &&Candidate| candidate.socket_address().is_some();
             let of_pair = self.local_of(data, pair).filter(|candidate| candidate.transport() == transport);

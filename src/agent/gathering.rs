@@ -217,7 +217,7 @@ impl Agent {
     fn is_needed(&self, id: TaskId) -> bool {
         let Some(task) = self.gatherer.get(id) else { return false };
         let Some(data) = self.stream(task.stream) else { return false };
-        let is_concluded = data.component(task.component).is_none_or(|component| component.nominated.is_some());
+        let is_concluded = data.component(task.component).is_none_or(|component| component.nomination.pair().is_some());
         let is_there = task.candidate.is_some_and(|candidate| data.locals.get(candidate).is_some());
         let goes_on = self.config.continual_gathering && data.gathers;
         is_there && (goes_on || data.pending.is_some() || !is_concluded)

@@ -18,7 +18,7 @@ impl Agent {
         self.set.pause(is_held);
         let pac = after(self.now, self.config.pac());
         for stream in self.streams.iter_mut().filter(|stream| !is_held && !stream.remote.is_empty()) {
-            if stream.components.iter().any(|component| component.nominated.is_none()) {
+            if stream.components.iter().any(|component| component.nomination.pair().is_none()) {
                 stream.pac_deadline = Some(pac);
             }
         }

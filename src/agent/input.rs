@@ -247,7 +247,7 @@ impl Agent {
             self.is_dirty |= is_over(&mut stream.pac_deadline, now);
             self.is_dirty |= stream.previous.as_ref().and_then(|previous| previous.until).is_some_and(|at| at <= now);
             for component in &mut stream.components {
-                self.is_dirty |= is_over(&mut component.decide_at, now);
+                self.is_dirty |= is_over(&mut component.decide_at, now) | component.nomination.expire(now);
             }
         }
     }

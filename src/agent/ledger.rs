@@ -163,14 +163,14 @@ impl Ledger {
         self.pairs.len()
     }
 
-    /// Tells what has become of a pair; `None` if it is gone.
+    /// Tells what has become of a pair, and whether it is nominated; `None` if it is gone.
     fn tell_pair(
         &mut self,
         id: PairId,
-        pair: Option<&CandidatePair>,
+        pair: Option<(&CandidatePair, bool)>,
         tell: &mut impl FnMut(Event) -> Result<(), Full>,
     ) -> Result<(), Full> {
-        let Some(pair) = pair else {
+        let Some((pair, is_nominated)) = pair else {
             if self.pairs.contains_key(&id) {
                 tell(Event::PairRemoved { pair: id })?;
                 self.pairs.remove(&id);
@@ -201,8 +201,7 @@ impl Ledger {
             tell(Event::PairValidityChanged { pair: id, is_valid: pair.is_valid })?;
             told.is_valid = pair.is_valid;
         }
-        if told.is_nominated != pair.is_nominated {
-            let is_nominated = pair.is_nominated;
+        if told.is_nominated != is_nominated {
             tell(if is_nominated {
                 Event::PairNominated { pair: id }
             } else {
@@ -238,7 +237,12 @@ impl Agent {
             }
         }
         while let Some(id) = self.set.next_change() {
-            let told = ledger.tell_pair(id, self.set.get(id), tell);
+            let pair = self.set.get(id).map(|pair| {
+                let data = self.streams.binary_search_by_key(&pair.stream, |data| data.id).ok();
+                let component = data.and_then(|at| self.streams.get(at)?.component(pair.component));
+                (pair, component.is_some_and(|component| component.nomination.shows(id)))
+            });
+            let told = ledger.tell_pair(id, pair, tell);
             if ledger.pairs.contains_key(&id) {
                 self.set.note_told(id);
             }

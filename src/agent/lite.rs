@@ -3,11 +3,10 @@
 
 use super::Agent;
 use super::stream_data::{Component, EarlyCheck, Stream};
-use crate::checklist::{CandidatePair, NewPair, Nomination, PairFoundation, PairPriority};
+use crate::checklist::{CandidatePair, NewPair, PairFoundation, PairPriority};
+use crate::nomination::Asked;
 use crate::stun::TransactionId;
 use crate::types::{ComponentId, Flow, PairId, Path, StateReason, StreamId, Transport, after};
-
-use super::conclude::supersedes;
 
 impl Agent {
     /// Takes a check of the peer: the path is the peer's, and if the check nominates, it is selected (RFC 8445 §7.3.2).
@@ -17,7 +16,9 @@ impl Agent {
         let is_fresh = check.nomination.is_some_and(|one| self.is_fresh(place, one.transaction, &check.path));
         let Some(id) = self.accepted_pair(stream, peer, check) else { return };
         let value = check.nomination.and_then(|one| one.value);
-        let is_new = is_fresh && (!self.is_outdated(place, id, value) || self.is_rebound(place, id, check));
+        let is_outdated = self.can_renominate(stream)
+            && self.component(place).is_some_and(|component| component.nomination.is_outdated(id, value));
+        let is_new = is_fresh && (!is_outdated || self.is_rebound(place, id, check));
         let (now, order) = (self.now, self.nominations + 1);
         let Some(pair) = self.set.get_mut(id) else { return };
         pair.stats.requests_received += 1;
@@ -26,10 +27,9 @@ impl Agent {
         self.is_dirty |= core::mem::replace(&mut pair.known_as, check.generation) != check.generation;
         if is_new {
             // A lite agent cannot judge pairs: the last nomination counts (RFC 8445 §8.2).
-            pair.nomination = Some(Nomination { is_deliberate: true, order, value });
             self.nominations = order;
             if let Some(component) = self.component_mut(place) {
-                component.highest_value = component.highest_value.max(value);
+                component.nomination.ask(id, Asked { is_deliberate: true, order, value });
             }
             self.take_nominated(id);
         }
@@ -46,7 +46,7 @@ impl Agent {
             let mut theirs = data.remotes.iter().map(|remote| remote.candidate.component());
             data.has_all_remotes || data.remotes.is_empty() || theirs.any(|id| id == one.id)
         };
-        let is_silent = |one: &Component| !one.was_nominated() && !is_carried(one) && is_expected(one);
+        let is_silent = |one: &Component| !one.nomination.was_made() && !is_carried(one) && is_expected(one);
         if !data.effective_components().iter().any(is_silent) {
             return None;
         }
@@ -61,7 +61,7 @@ impl Agent {
     fn end_silence(&mut self, place: (StreamId, ComponentId)) {
         let until = after(self.now, self.config.pac());
         let Some(data) = self.stream_mut(place.0) else { return };
-        if data.component(place.1).is_some_and(|component| !component.was_nominated()) {
+        if data.component(place.1).is_some_and(|component| !component.nomination.was_made()) {
             (data.failure, data.pac_deadline) = (None, Some(until));
             self.is_dirty = true;
         }
@@ -71,30 +71,24 @@ impl Agent {
     /// pair that it has nominated as it was. It is asked on behalf of the same candidate, from an address that nobody signalled.
     fn is_rebound(&self, place: (StreamId, ComponentId), id: PairId, check: &EarlyCheck) -> bool {
         let value = check.nomination.and_then(|one| one.value);
-        let held = self.component(place).and_then(|component| component.nominated).and_then(|held| self.set.get(held));
+        let held =
+            self.component(place).and_then(|component| component.nomination.pair()).and_then(|held| self.set.get(held));
         let Some((held, new)) = held.filter(|_| value.is_some()).zip(self.set.get(id)) else { return false };
         let remote = self.stream(place.0).and_then(|data| data.remotes.get(new.remote));
-        held.nomination.is_some_and(|nomination| nomination.value == value)
+        self.asked(held).is_some_and(|asked| asked.value == value)
             && held.path.base == check.path.base
             && held.announced == Some(check.priority)
             && remote.is_some_and(|remote| !remote.is_signalled)
     }
 
-    /// Whether a nomination is to be followed, which is remembered. Whoever replays one from another address gains nothing; on
-    /// the path that is nominated it changes nothing, and needs no memory.
+    /// Whether a nomination is to be followed, which is remembered.
     fn is_fresh(&mut self, place: (StreamId, ComponentId), transaction: TransactionId, path: &Path) -> bool {
-        let nominated = self.component(place).and_then(|component| component.nominated);
+        let nominated = self.component(place).and_then(|component| component.nomination.pair());
         let is_there = nominated.and_then(|id| self.set.get(id)).is_some_and(|pair| pair.path == *path);
         let (stream, component) = place;
         let Ok(index) = self.streams.binary_search_by_key(&stream, |data| data.id) else { return false };
-        let data = self.streams.get_mut(index);
-        let Some(component) = data.and_then(|data| data.component_mut(component)) else { return false };
-        let is_fresh = is_there || !component.replays.knows(transaction);
-        if is_fresh {
-            // A replay takes no room: it must not make the memory forget others.
-            component.replays.record(transaction, &self.random);
-        }
-        is_fresh
+        let component = self.streams.get_mut(index).and_then(|data| data.component_mut(component));
+        component.is_some_and(|component| component.nomination.is_fresh(transaction, is_there, &self.random))
     }
 
     fn accepted_pair(&mut self, stream: StreamId, peer: u8, check: &EarlyCheck) -> Option<PairId> {
@@ -159,25 +153,14 @@ impl Agent {
         let now = self.now;
         let Some(place) = self.set.get(id).map(|pair| (pair.stream, pair.component)) else { return };
         let choice = self.nomination_choice(place.0);
-        let Some(pair) = self.set.get_mut(id) else { return };
-        let rank = pair.nomination.map(|nomination| (nomination, pair.priority));
-        pair.is_nominated = true;
         self.set.validate_unchecked(now, id);
-        let next_pair = self.set.next_serial();
-        let held = self.component(place).and_then(|component| component.nominated).and_then(|held| self.set.get(held));
-        let held = held.and_then(|held| Some((held.nomination?, held.priority)));
-        let is_better = rank.zip(held).is_none_or(|(new, held)| supersedes(choice, new, held));
-        let left =
-            self.component(place).and_then(|component| component.nominated).filter(|left| is_better && *left != id);
-        if let Some(pair) = left.and_then(|left| self.set.get_mut(left)) {
-            pair.is_nominated = false;
+        let Some((component, checks)) = self.component_with_checks(place) else { return };
+        component.nomination.pair_valid(now);
+        let left = component.nomination.follow_unchecked(now, checks, id, choice);
+        if component.nomination.pair() == Some(id) {
+            component.rival = None;
         }
-        if let Some(component) = self.component_mut(place) {
-            component.first_valid_at.get_or_insert(now);
-            if is_better {
-                component.nominate(id, now, next_pair);
-            }
-        }
+        left.into_iter().for_each(|left| checks.note(left));
         self.is_dirty = true;
     }
 
@@ -193,7 +176,7 @@ impl Agent {
         let open: smallvec::SmallVec<[ComponentId; 2]> = data
             .components
             .iter()
-            .filter(|component| component.nominated.is_none())
+            .filter(|component| component.nomination.pair().is_none())
             .map(|component| component.id)
             .collect();
         for component in open {

@@ -67,7 +67,9 @@ impl Agent {
             .set
             .iter()
             .filter(|pair| pair.state.get() == CandidatePairState::Failed && !pair.is_barred && pair.group.is_some())
-            .filter(|pair| self.component((pair.stream, pair.component)).is_some_and(|one| one.nominated.is_none()))
+            .filter(|pair| {
+                self.component((pair.stream, pair.component)).is_some_and(|one| one.nomination.pair().is_none())
+            })
             .map(|pair| pair.id)
             .collect();
         for id in failed {
@@ -255,7 +257,9 @@ impl Agent {
     /// Asks the pair that a component has, and those in reserve, whether they work: a nomination of another one is not answered.
     pub(super) fn question_kept(&mut self, place: (StreamId, ComponentId)) {
         let now = self.now;
-        let Some(component) = self.component(place).filter(|component| component.nominated.is_some()) else { return };
+        let Some(component) = self.component(place).filter(|component| component.nomination.pair().is_some()) else {
+            return;
+        };
         let watched: SmallVec<[PairId; 4]> =
             component.kept.into_iter().chain(component.spares.iter().copied()).collect();
         for id in watched {
@@ -397,7 +401,7 @@ impl Agent {
         let place = (pair.stream, pair.component);
         // Several may be valid: the NAT may have shown us under another address for a while.
         let gone = self.set.names_of(id);
-        let attempt = self.component(place).and_then(|component| component.attempt);
+        let attempt = self.component(place).and_then(|component| component.nomination.attempt());
         if attempt.is_some_and(|attempt| gone.contains(&attempt.valid)) {
             self.give_up_nominating(place.0);
         }

@@ -75,11 +75,12 @@ pub use view::{LocalCandidateView, PairView, PathReport, RemoteCandidateView};
 
 use crate::candidate::{LocalFoundations, RemoteFoundations};
 use crate::check::Pacer;
-use crate::checklist::ChecklistSet;
+use crate::checklist::{CandidatePair, ChecklistSet};
 use crate::config::{Config, ConfigError, limits};
 use crate::credentials::{Credentials, Ufrag};
 use crate::event::Event;
 use crate::gather::Gatherer;
+use crate::nomination::{Asked, Nomination};
 use crate::stats::AgentStats;
 use crate::tcp::Connections;
 use crate::types::{
@@ -479,6 +480,33 @@ impl Agent {
     /// Notes the time.
     fn observe(&mut self, now: Instant) {
         self.now = self.now.max(now.min(last()));
+    }
+
+    /// The nomination of the component of a pair.
+    fn nomination_of(&self, pair: &CandidatePair) -> Option<&Nomination> {
+        self.component((pair.stream, pair.component)).map(|component| &component.nomination)
+    }
+
+    /// Whether the checks of a pair carry USE-CANDIDATE.
+    fn is_nominating(&self, pair: &CandidatePair) -> bool {
+        self.nomination_of(pair).is_some_and(|nomination| nomination.is_nominating(pair.id))
+    }
+
+    /// Whether a pair is nominated (RFC 8445 §8.1.1).
+    fn is_nominated(&self, pair: &CandidatePair) -> bool {
+        self.nomination_of(pair).is_some_and(|nomination| nomination.shows(pair.id))
+    }
+
+    /// What the peer has asked for a pair.
+    fn asked(&self, pair: &CandidatePair) -> Option<Asked> {
+        self.nomination_of(pair)?.asked(pair.id)
+    }
+
+    /// Whether the check of a pair is not to wait for the back-off of retransmissions: the session depends on it.
+    fn is_urgent(&self, pair: &CandidatePair) -> bool {
+        self.nomination_of(pair).is_some_and(|nomination| {
+            nomination.is_nominating(pair.id) || pair.produced.is_none() && nomination.asked(pair.id).is_some()
+        })
     }
 
     fn stream(&self, id: StreamId) -> Option<&Stream> {

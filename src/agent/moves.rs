@@ -53,11 +53,13 @@ impl Agent {
         let place = (new.stream, new.component);
         let Some(data) = self.stream(place.0) else { return };
         let Some(component) = data.component(place.1).filter(|component| component.previous.is_none()) else { return };
-        let Some(old) = component.nominated.filter(|id| *id != valid).and_then(|id| self.set.get(id)) else { return };
+        let Some(old) = component.nomination.pair().filter(|id| *id != valid).and_then(|id| self.set.get(id)) else {
+            return;
+        };
         let likeness = self.likeness(checked, old);
         // A peer that is nominated to once has no reason to move to another candidate.
         let is_younger = data.renomination.is_some()
-            && checked.id.serial >= component.first_later_pair
+            && component.nomination.is_older_than(checked.id)
             && checked.heard_check_at.is_some();
         let is_readdressed = likeness == Likeness::Same;
         let is_known = component.detour.is_some_and(|detour| detour.pair == valid)
@@ -102,7 +104,7 @@ impl Agent {
 
     /// Whether a check from a new address may be on behalf of the candidate that the nominated pair has.
     pub(super) fn is_of_nominated(&self, stream: StreamId, check: &EarlyCheck) -> bool {
-        let nominated = self.component((stream, check.component)).and_then(|component| component.nominated);
+        let nominated = self.component((stream, check.component)).and_then(|component| component.nomination.pair());
         let Some(pair) = nominated.and_then(|id| self.set.get(id)) else { return false };
         let checked = self.set.get(pair.produced_by.unwrap_or(pair.id)).unwrap_or(pair);
         pair.path.base == check.path.base && checked.announced == Some(check.priority)
@@ -112,13 +114,14 @@ impl Agent {
     /// it is to be checked anew.
     pub(super) fn has_come_back(&self, id: PairId) -> bool {
         let Some(pair) = self.set.get(id) else { return false };
-        if pair.state.get() != CandidatePairState::Succeeded || pair.is_nominating || self.config.lite {
+        if pair.state.get() != CandidatePairState::Succeeded || self.is_nominating(pair) || self.config.lite {
             return false;
         }
         let Some(component) = self.component((pair.stream, pair.component)) else { return false };
         let valid = pair.produced.unwrap_or(id);
-        let is_used = component.nominated == Some(valid) || component.detour.is_some_and(|one| one.pair == valid);
-        let old = component.nominated.filter(|_| !is_used && component.previous.is_none());
+        let is_used =
+            component.nomination.pair() == Some(valid) || component.detour.is_some_and(|one| one.pair == valid);
+        let old = component.nomination.pair().filter(|_| !is_used && component.previous.is_none());
         old.and_then(|old| self.set.get(old)).is_some_and(|old| self.likeness(pair, old) == Likeness::Same)
     }
 
@@ -130,7 +133,7 @@ impl Agent {
         let mut moved: SmallVec<[(Place, PairId, PairId); 1]> = SmallVec::new();
         for component in data.components.iter().filter(|component| component.previous.is_none()) {
             let detour = component.detour.filter(|detour| detour.is_successor);
-            let Some((old, detour)) = component.nominated.zip(detour) else { continue };
+            let Some((old, detour)) = component.nomination.pair().zip(detour) else { continue };
             let Some(consent) = self.consent(old).filter(|consent| consent.health() != PathHealth::Healthy) else {
                 continue;
             };
@@ -160,27 +163,13 @@ impl Agent {
 
     /// Makes one pair the nominated one in the place of another, which it is for the peer all the same.
     fn readdress(&mut self, place: Place, old: PairId, new: PairId) {
-        let Some((pair, successor)) = self.set.get(old).zip(self.set.get(new)) else { return };
-        let (nomination, names) = (pair.nomination, [new, successor.produced_by.unwrap_or(new)]);
-        for name in names {
-            if let Some(pair) = self.set.get_mut(name) {
-                pair.nomination = nomination.or(pair.nomination);
-                pair.is_nominated = true;
-            }
+        let now = self.now;
+        let Some((component, checks)) = self.component_with_checks(place) else { return };
+        let attempt = component.nomination.readdress(now, checks, old, new);
+        (component.rival, component.detour) = (None, None);
+        for name in [Some(new), checks.checked_by(new), Some(old), checks.checked_by(old)].into_iter().flatten() {
+            checks.note(name);
         }
-        for name in [old, self.set.get(old).and_then(|pair| pair.produced_by).unwrap_or(old)] {
-            if let Some(pair) = self.set.get_mut(name) {
-                pair.nomination = None;
-            }
-        }
-        let (now, serial) = (self.now, self.set.next_serial());
-        let Some(component) = self.component_mut(place) else { return };
-        component.nominate(new, now, serial);
-        component.detour = None;
-        if component.pinned == Some(old) {
-            component.pinned = Some(new);
-        }
-        let attempt = component.attempt.filter(|attempt| attempt.valid == old);
         if attempt.is_some() || self.role == Role::Controlling && self.can_renominate(place.0) {
             self.start_nomination(place, new, attempt.is_some_and(|attempt| attempt.is_forced));
         }

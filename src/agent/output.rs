@@ -8,11 +8,11 @@ use bytes::BufMut;
 use super::Agent;
 use super::connections::Carriage;
 use super::outbox::Outgoing;
-use super::stream_data::Attempt;
 use crate::candidate::{CandidateKind, Priority};
 use crate::checklist::{CandidatePair, CandidatePairState, ChecklistSet, Purpose, Start, TransactionKey};
 use crate::config::{RtoFormula, limits};
 use crate::event::Event;
+use crate::nomination::Attempt;
 use crate::stun::{Request, Scratch, TransactionId, write_error, write_keepalive, write_request, write_success};
 use crate::transmit::Transmit;
 use crate::types::{Instant, PairId, Path, Renomination, Role, Transport, earliest, last};
@@ -134,7 +134,7 @@ impl Agent {
         let Some(pair) = self.set.get(start.pair) else { return };
         let (path, place) = (pair.path, (pair.stream, pair.component));
         if let Some((component, (_, value))) = self.component_mut(place).zip(start.nomination) {
-            component.highest_value = component.highest_value.max(Some(value));
+            component.nomination.sent_value(value);
         }
         self.connections.record_question(&path);
         self.record_demand(start.pair);
@@ -234,7 +234,7 @@ impl Agent {
         let transaction = TransactionId::draw(&mut self.random);
         let pair = self.set.get(id)?;
         let is_single = matches!(purpose, Purpose::Consent | Purpose::Probe);
-        let is_nomination = !is_single && pair.is_nominating && self.role == Role::Controlling;
+        let is_nomination = !is_single && self.is_nominating(pair) && self.role == Role::Controlling;
         let repeated = if purpose == Purpose::Consent { self.repeated_nomination(pair) } else { None };
         let use_candidate = is_nomination || repeated.is_some();
         if pair.state.get() == CandidatePairState::Succeeded && !use_candidate && !is_single {
@@ -242,11 +242,14 @@ impl Agent {
         }
         let data = self.stream(pair.stream)?;
         let local = data.locals.get(pair.local)?;
-        let attempt = data.component(pair.component).and_then(|component| component.attempt).filter(|_| is_nomination);
+        let attempt = data
+            .component(pair.component)
+            .and_then(|component| component.nomination.attempt())
+            .filter(|_| is_nomination);
         let nomination = data.renomination.zip(attempt.map(|attempt| attempt.value).or(repeated));
         let rto = self.rto(pair);
         let patience = attempt.map_or(rto, |attempt| attempt.patience(rto));
-        let is_urgent = pair.is_urgent() && self.may_be_lost_early(pair.stats.current_round_trip_time);
+        let is_urgent = self.is_urgent(pair) && self.may_be_lost_early(pair.stats.current_round_trip_time);
         // What the peer would give the candidate if it knew it from this check alone (RFC 8445 §7.1.1).
         let is_reliable = pair.path.transport == Transport::Tcp;
         let preference = self.config.preferences().of(CandidateKind::PeerReflexive, is_reliable);
@@ -276,20 +279,20 @@ impl Agent {
         }
         let data = self.stream(pair.stream).filter(|data| data.generation == pair.generation)?;
         let component = data.component(pair.component)?;
-        let is_used = component.nominated == Some(pair.id) && component.kept == Some(pair.id);
-        let is_left = |attempt: &Attempt| !attempt.is_affirming && attempt.tries > 0;
-        if !is_used || component.attempt.is_some_and(|attempt| is_left(&attempt)) {
+        let is_used = component.nomination.pair() == Some(pair.id) && component.kept == Some(pair.id);
+        if !is_used || component.nomination.attempt().is_some_and(|attempt| attempt.has_left()) {
             return None;
         }
-        if !data.is_remote_lite && component.mapping.as_ref().is_some_and(|mapping| !mapping.is_settled()) {
+        if !data.is_remote_lite && !component.nomination.is_mapping_settled() {
             // The peer may see it from any of several addresses, each of which is another pair to it. A lite one goes by
             // nothing else, and to be answered where it was asked from is right in any case.
             return None;
         }
-        let unconfirmed = component.attempt.filter(|attempt| attempt.is_affirming).map(|attempt| attempt.value);
+        let unconfirmed =
+            component.nomination.attempt().filter(|attempt| attempt.is_affirming).map(|attempt| attempt.value);
         match data.renomination {
             Some(Renomination::Draft2016) => unconfirmed,
-            Some(Renomination::Draft2026) | None => unconfirmed.or(component.agreed_value),
+            Some(Renomination::Draft2026) | None => unconfirmed.or(component.nomination.agreed()),
         }
     }
 
@@ -298,7 +301,7 @@ impl Agent {
         if pair.path.transport == Transport::Tcp {
             return self.config.rto;
         }
-        if pair.is_urgent() {
+        if self.is_urgent(pair) {
             return self.urgent_rto(pair.stats.current_round_trip_time);
         }
         let factor = match self.config.rto_formula {
@@ -328,28 +331,21 @@ impl Agent {
         self.gatherer.set_turn(true);
         self.stats.requests_sent += 1;
         let key = record(&mut self.set, now, start);
-        let Some(pair) = self.set.get_mut(start.pair) else { return key };
-        if pair.is_urgent() {
-            pair.urgent_since.get_or_insert(now);
+        let Some(pair) = self.set.get(start.pair) else { return key };
+        let (place, is_urgent) = ((pair.stream, pair.component), self.is_urgent(pair));
+        if is_urgent {
+            self.set.note_urgent(start.pair, now);
         }
-        let place = (pair.stream, pair.component);
         if start.purpose == Purpose::Nomination {
-            let mut tries = 0;
-            if let Some(component) = self.component_mut(place) {
-                if let Some(attempt) = component.attempt.as_mut() {
-                    attempt.tries = attempt.tries.saturating_add(1);
-                    attempt.latest = Some(key);
-                    tries = attempt.tries;
-                    component.highest_value = component.highest_value.max(Some(attempt.value));
-                }
-            }
+            let tries = self.component_mut(place).map_or(0, |component| component.nomination.sent(key));
             if tries == Attempt::TRIES_BEFORE_FALLBACK / 2 {
                 self.question_kept(place);
             }
         }
         // The nomination policy waits for the answers to the checks that it knows to be under way.
-        let is_undecided =
-            self.component(place).is_some_and(|one| one.nominated.is_none() && !self.set.valid(place).is_empty());
+        let is_undecided = self
+            .component(place)
+            .is_some_and(|one| one.nomination.pair().is_none() && !self.set.valid(place).is_empty());
         // And a connection may have been wanted for this check alone.
         self.is_dirty |= self.config.pair_events || is_undecided || start.is_reliable;
         key
@@ -423,7 +419,7 @@ impl Agent {
             next = earliest(next, stream.pac_deadline);
             next = earliest(next, stream.previous.as_ref().and_then(|previous| previous.until));
             for component in &stream.components {
-                next = earliest(next, component.decide_at);
+                next = earliest(next, earliest(component.decide_at, component.nomination.deadline()));
             }
         }
         next

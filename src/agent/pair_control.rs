@@ -27,24 +27,28 @@ impl Agent {
         // The pair from before a restart is used until there is another, and is not to be chosen.
         let component = self.component(place).filter(|_| self.set.valid(place).contains(&pair));
         let component = component.ok_or(NominateError::NotValid(pair))?;
-        let is_final = component.was_nominated() && !self.can_renominate(place.0);
+        let is_final = component.nomination.was_made() && !self.can_renominate(place.0);
         // The same path may be valid under two names.
-        let is_nominated = component.nominated.is_some_and(|nominated| self.set.is_same_path(nominated, pair));
+        let is_nominated = component.nomination.pair().is_some_and(|nominated| self.set.is_same_path(nominated, pair));
         if is_final && !is_nominated {
             return Err(NominateError::AlreadyNominated);
         }
-        let is_attempted = component.attempt.is_some_and(|attempt| self.set.is_same_path(attempt.valid, pair));
-        if is_nominated && component.attempt.is_some() && !is_attempted {
+        let is_attempted =
+            component.nomination.attempt().is_some_and(|attempt| self.set.is_same_path(attempt.valid, pair));
+        if is_nominated && component.nomination.attempt().is_some() && !is_attempted {
             // The one in progress would take its place. If that has left, the peer is told which one counts.
             self.drop_attempt(place);
             self.is_dirty = true;
         } else if !is_nominated && !is_attempted {
             self.start_nomination(place, pair, true);
         }
-        let pair =
-            self.component(place).and_then(|component| component.nominated).filter(|_| is_nominated).unwrap_or(pair);
+        let pair = self
+            .component(place)
+            .and_then(|component| component.nomination.pair())
+            .filter(|_| is_nominated)
+            .unwrap_or(pair);
         if let Some(component) = self.component_mut(place) {
-            component.pinned = Some(pair);
+            component.nomination.pin(Some(pair));
         }
         Ok(())
     }
@@ -63,7 +67,7 @@ impl Agent {
         self.observe(now);
         let data = self.stream_mut(stream).ok_or(UnknownStream(stream))?;
         if let Some(component) = data.component_mut(component) {
-            component.pinned = None;
+            component.nomination.pin(None);
         }
         self.is_dirty = true;
         Ok(())

@@ -14,6 +14,7 @@ use crate::candidate::{
     Candidate, CandidateAddress, CandidateKind, Foundation, LocalCandidate, NewHost, Priority, RemoteCandidate,
     SocketOptions, TcpType, UnusableAddress, check_host_address,
 };
+use crate::checklist::CandidatePair;
 use crate::checklist::{Insert, NewPair, PairFoundation, PairPriority, Update};
 use crate::config::limits;
 use crate::credentials::Credentials;
@@ -274,7 +275,7 @@ impl Agent {
             return Err(E::AfterEndOfCandidates);
         }
         // A restart that is prepared gathers for the generation to come.
-        let is_nominated = data.component(component).is_some_and(|component| component.nominated.is_some());
+        let is_nominated = data.component(component).is_some_and(|component| component.nomination.pair().is_some());
         if is_nominated && data.pending.is_none() { Err(E::AfterNomination) } else { Ok(()) }
     }
 
@@ -457,7 +458,7 @@ impl Agent {
     /// Whether something was ever heard of a remote candidate.
     fn is_in_use(&self, stream: StreamId, remote: CandidateId) -> bool {
         let pairs = self.pairs_of_remote(stream, remote);
-        pairs.iter().filter_map(|pair| self.set.get(*pair)).any(|pair| pair.is_trusted() || pair.nomination.is_some())
+        pairs.iter().filter_map(|pair| self.set.get(*pair)).any(|pair| pair.is_trusted() || self.asked(pair).is_some())
     }
 
     /// The pairs on the checklist that have this remote candidate.
@@ -484,7 +485,7 @@ impl Agent {
     }
 
     /// Computes priority and foundation of pairs again, in place.
-    pub(super) fn refresh_pairs(&mut self, which: impl Fn(&crate::checklist::CandidatePair) -> bool) {
+    pub(super) fn refresh_pairs(&mut self, which: impl Fn(&CandidatePair) -> bool) {
         let ids: SmallVec<[PairId; 16]> = self.set.iter().filter(|pair| which(pair)).map(|pair| pair.id).collect();
         for id in ids {
             let Some(pair) = self.set.get(id) else { continue };
@@ -627,13 +628,19 @@ impl Agent {
             }
             return Some(known);
         }
-        let is_concluded = data.component(component).is_some_and(|component| component.nominated.is_some());
+        let is_concluded = data.component(component).is_some_and(|component| component.nomination.pair().is_some());
         if is_concluded && why == Insert::Formed && data.renomination.is_none() {
             return None;
         }
         let generation = data.generation;
         let new = NewPair { stream, component, generation, local, remote, path, priority, group };
-        let Some((id, evicted)) = self.set.insert(&new, why) else {
+        let Self { set, streams, .. } = self;
+        let is_wanted = |pair: &CandidatePair| {
+            let data = streams.binary_search_by_key(&pair.stream, |data| data.id).ok().and_then(|at| streams.get(at));
+            let component = data.and_then(|data| data.component(pair.component));
+            component.is_some_and(|component| component.nomination.is_wanted(pair.id))
+        };
+        let Some((id, evicted)) = set.insert(&new, why, is_wanted) else {
             self.stats.pairs_refused += 1;
             return None;
         };

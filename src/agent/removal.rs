@@ -153,6 +153,9 @@ impl Agent {
         let (id, place) = (pair.id, (pair.stream, pair.component));
         self.leave_queues(place, id, pair.state.transaction());
         self.leave_component(place, id);
+        if let Some(component) = self.component_mut(place) {
+            component.nomination.forget(id);
+        }
         self.is_dirty = true;
         if let Some(orphan) = orphan {
             // Nothing is left by which it could be checked.
@@ -164,7 +167,6 @@ impl Agent {
     pub(super) fn leave_use(&mut self, place: (StreamId, ComponentId), id: PairId) {
         if let Some(pair) = self.set.get_mut(id) {
             pair.consent = None;
-            pair.is_nominated = false;
         }
         self.set.invalidate(id);
         self.leave_component(place, id);
@@ -173,11 +175,8 @@ impl Agent {
     /// Has a component forget a pair.
     fn leave_component(&mut self, place: (StreamId, ComponentId), id: PairId) {
         self.outbox.consent.remove(&id);
-        let attempt = self.component(place).and_then(|component| component.attempt);
-        if attempt.is_some_and(|attempt| attempt.valid == id || attempt.checked == id) {
-            self.drop_attempt(place);
-        }
-        if let Some(component) = self.component_mut(place) {
+        if let Some((component, checks)) = self.component_with_checks(place) {
+            component.nomination.lose(id).into_iter().for_each(|carried| checks.dequeue(carried));
             component.let_go(id);
         }
     }
@@ -187,7 +186,7 @@ impl Agent {
     /// What is sent again for it is its check in progress, or the latest nomination.
     pub(super) fn leave_queues(&mut self, place: (StreamId, ComponentId), id: PairId, check: Option<TransactionKey>) {
         self.outbox.probes.remove(&id);
-        let attempt = self.component(place).and_then(|component| component.attempt);
+        let attempt = self.component(place).and_then(|component| component.nomination.attempt());
         let nomination = attempt.filter(|attempt| attempt.checked == id).and_then(|attempt| attempt.latest);
         for key in check.into_iter().chain(nomination) {
             self.outbox.repeats.remove(&key);

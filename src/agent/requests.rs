@@ -8,11 +8,13 @@ use super::restart::Epoch;
 use super::stream_data::{EarlyCheck, Nominating};
 use crate::candidate::{Candidate, CandidateKind, Priority, RemoteCandidate};
 use crate::check::server::{self, Check, Verdict};
-use crate::checklist::{CandidatePairState, Insert, Nomination};
+use crate::checklist::{CandidatePairState, Insert};
 use crate::credentials::Ufrag;
+use crate::nomination::Heard;
+use crate::nomination::Request;
 use crate::stats::DropReason;
 use crate::stun::{ErrorReply, Message, TransactionId};
-use crate::types::{CandidateId, ComponentId, PairId, Role, StreamId, Transport};
+use crate::types::{CandidateId, PairId, Role, StreamId, Transport};
 
 impl Agent {
     /// Authenticates a request, judges it, answers it, and lets it take effect, in this order (RFC 8489 §9.1.3).
@@ -219,7 +221,7 @@ impl Agent {
                 let is_left = may_be_left && !self.set.names_of(*id).iter().any(|name| self.is_relied_on(*name));
                 (is_failed || is_left)
                     // What the peer nominated once and has left is of no use.
-                    && !(pair.is_nominated || pair.is_nominating || pair.is_barred || pair.is_protected)
+                    && !(self.is_nominated(pair) || self.is_nominating(pair) || pair.is_barred || pair.is_protected)
             })
         };
         let seen: Vec<CandidateId> =
@@ -234,7 +236,7 @@ impl Agent {
     fn is_relied_on(&self, id: PairId) -> bool {
         let Some(pair) = self.set.get(id) else { return false };
         let Some(component) = self.component((pair.stream, pair.component)) else { return false };
-        let places = [component.nominated, component.selected, component.previous, component.kept];
+        let places = [component.nomination.pair(), component.selected, component.previous, component.kept];
         places.contains(&Some(id)) || component.spares.contains(&id)
     }
 
@@ -253,25 +255,23 @@ impl Agent {
         let is_controlled = self.role == Role::Controlled;
         let Some(place) = self.set.get(id).map(|pair| (pair.stream, pair.component)) else { return };
         let is_deliberate = self.stream(place.0).is_some_and(|data| data.is_ice2 || data.renomination.is_some());
-        let nominating = nominating.filter(|_| is_controlled).filter(|one| !self.is_outdated(place, id, one.value));
+        let Some(component) = self.component(place) else { return };
+        let can_renominate = self.can_renominate(place.0);
+        let is_outdated = |one: &Nominating| can_renominate && component.nomination.is_outdated(id, one.value);
+        let nominating = nominating.filter(|one| is_controlled && !is_outdated(one));
         let Some(pair) = self.set.get_mut(id) else { return };
         pair.stats.requests_received += 1;
         pair.stats.responses_sent += 1;
         pair.announced = Some(priority);
         let heard_before = pair.heard_check_at.replace(now);
-        pair.has_plain_check |= is_plain && claimed == Role::Controlling;
-        let was_left = pair.nomination.is_none() && !pair.nominating_transactions.is_empty();
-        let is_nominated_anew = nominating.is_some_and(|one| pair.is_new_nomination(one.transaction));
-        if is_nominated_anew {
-            pair.nomination = Some(Nomination {
-                is_deliberate: is_deliberate || pair.has_plain_check,
-                order,
-                value: nominating.and_then(|one| one.value),
-            });
+        let request = Request {
+            nominating: nominating.map(|one| (one.transaction, one.value)),
+            is_plain: is_plain && claimed == Role::Controlling,
+            is_deliberate,
+        };
+        let heard = self.component_mut(place).map_or(Heard::Nothing, |one| one.nomination.heard(id, request, order));
+        if heard != Heard::Nothing {
             self.nominations = order;
-            if let Some(component) = self.component_mut(place) {
-                component.highest_value = component.highest_value.max(nominating.and_then(|one| one.value));
-            }
         }
         self.record_life(id);
         self.record_reply(id);
@@ -289,25 +289,12 @@ impl Agent {
         }
         if self.set.get(id).is_none_or(|pair| pair.state.get() != CandidatePairState::Succeeded) {
             self.trigger(id);
-        } else if is_nominated_anew && was_left && nominating.is_some_and(|one| one.value.is_none()) {
+        } else if heard == Heard::NominatedAgain && nominating.is_some_and(|one| one.value.is_none()) {
             // Nothing tells whether it was sent before or after the nomination by which the pair was left. Where a NAT has
             // forgotten the address since, no answer to a check of our own will come.
             self.outbox.queue_probe(id);
-        } else if is_nominated_anew {
+        } else if heard != Heard::Nothing {
             self.follow_nomination(id);
-        }
-    }
-
-    /// Whether a nomination with this value comes behind one that outranks it: with a higher value, or the same for another
-    /// pair, or with a value at all (draft-thatcher-ice-renomination §3, draft-thatcher-tsvwg-renomination).
-    pub(super) fn is_outdated(&self, place: (StreamId, ComponentId), pair: PairId, value: Option<u32>) -> bool {
-        let Some(data) = self.stream(place.0).filter(|data| data.renomination.is_some()) else { return false };
-        let Some(component) = data.component(place.1) else { return false };
-        let known = self.set.get(pair).and_then(|pair| pair.nomination).and_then(|nomination| nomination.value);
-        match (value, component.highest_value) {
-            (_, None) => false,
-            (None, Some(_)) => true,
-            (Some(value), Some(highest)) => value < highest || value == highest && known != Some(value),
         }
     }
 

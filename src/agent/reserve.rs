@@ -35,12 +35,12 @@ impl Agent {
         let open: SmallVec<[ComponentId; 2]> = data
             .components
             .iter()
-            .filter(|component| component.nominated.is_some())
+            .filter(|component| component.nomination.pair().is_some())
             .filter(|component| {
                 // As long as the peer confirms nothing, there is no other move, unless the pair that is kept is silent, too.
-                let kept = component.nominated.and_then(|id| self.consent(id)).map(Consent::health);
+                let kept = component.nomination.pair().and_then(|id| self.consent(id)).map(Consent::health);
                 let is_silent = kept.is_some_and(|health| health != PathHealth::Healthy);
-                component.attempt.is_none_or(|attempt| attempt.is_affirming && is_silent)
+                component.nomination.attempt().is_none_or(|attempt| attempt.is_affirming && is_silent)
             })
             .map(|component| component.id)
             .collect();
@@ -53,14 +53,16 @@ impl Agent {
     pub(super) fn is_selecting(&self, place: Place) -> bool {
         self.role == Role::Controlling
             && self.can_renominate(place.0)
-            && self.component(place).is_some_and(|one| one.nominated.is_some() && self.set.valid(place).len() > 1)
+            && self
+                .component(place)
+                .is_some_and(|one| one.nomination.pair().is_some() && self.set.valid(place).len() > 1)
     }
 
     fn decide_selection(&mut self, place: Place) {
         let Some(component) = self.component(place) else { return };
-        let Some(nominated) = component.nominated else { return };
+        let Some(nominated) = component.nomination.pair() else { return };
         let Some(current) = self.quality(component, nominated) else { return };
-        if component.pinned == Some(nominated) && current.health != PathHealth::Lost {
+        if component.nomination.pinned() == Some(nominated) && current.health != PathHealth::Lost {
             return;
         }
         let others: SmallVec<[PathQuality; 4]> = self
@@ -70,7 +72,7 @@ impl Agent {
             .filter(|id| **id != nominated && !self.set.is_same_path(**id, nominated))
             .filter_map(|id| self.quality(component, *id))
             .collect();
-        let since = component.nominated_at.unwrap_or(self.now);
+        let since = component.nomination.since().unwrap_or(self.now);
         let view = SelectionView { now: self.now, current: &current, since, others: &others };
         let decision = self.config.selection.decide(&view);
         let mut decide_at = None;
@@ -138,14 +140,14 @@ impl Agent {
         if config.lite || !is_watched || component.previous.is_some() {
             return wanted;
         }
-        if let Some(nominated) = component.nominated.filter(|nominated| *nominated != in_use) {
+        if let Some(nominated) = component.nomination.pair().filter(|nominated| *nominated != in_use) {
             // It is what was agreed, and data goes back to it when it answers.
             wanted.push((nominated, active));
         }
         let is_given_up = |consent: &Consent| consent.health() == PathHealth::Lost || consent.is_unreachable();
         let is_lost = self.consent(in_use).is_some_and(is_given_up);
         let can_renominate = data.renomination.is_some();
-        if component.nominated.is_some() && (can_renominate || is_lost) {
+        if component.nomination.pair().is_some() && (can_renominate || is_lost) {
             let spares = self.spares(place, in_use, &wanted);
             let pace = match data.renomination {
                 Some(Renomination::Draft2026) => Pace::kept(config.consent_interval),
@@ -189,7 +191,7 @@ impl Agent {
     }
 
     fn detour(&self, component: &Component) -> Option<Detour> {
-        let nominated = component.nominated.filter(|_| component.previous.is_none())?;
+        let nominated = component.nomination.pair().filter(|_| component.previous.is_none())?;
         let of_nominated = self.consent(nominated)?;
         let is_usable = |id: &PairId| self.set.get(*id).is_some_and(|pair| pair.is_valid && !pair.is_barred);
         if let Some(detour) = component.detour.filter(|one| one.pair != nominated && is_usable(&one.pair)) {
@@ -233,8 +235,10 @@ impl Agent {
         let Some(data) = self.stream(stream) else { return };
         let mut changes: SmallVec<[(ComponentId, Option<Retry>); 1]> = SmallVec::new();
         for component in &data.components {
-            let wanted =
-                component.nominated.is_some_and(|id| self.retriable((stream, component.id), id).next().is_some());
+            let wanted = component
+                .nomination
+                .pair()
+                .is_some_and(|id| self.retriable((stream, component.id), id).next().is_some());
             match (wanted, component.retry) {
                 (true, None) => changes.push((component.id, Some(Retry { at, gap }))),
                 (false, Some(_)) => changes.push((component.id, None)),
@@ -287,7 +291,7 @@ impl Agent {
                 let Some(retry) = component.retry.as_mut().filter(|retry| retry.at <= now) else { continue };
                 retry.at = after(now, retry.gap);
                 retry.gap = retry.gap.saturating_mul(2).min(longest);
-                let (place, nominated) = ((id, component.id), component.nominated);
+                let (place, nominated) = ((id, component.id), component.nomination.pair());
                 let Some(nominated) = nominated else { continue };
                 let mut round: SmallVec<[PairId; 8]> = self.retriable(place, nominated).collect();
                 // All get their turn: those first that were not checked for longest.
@@ -314,7 +318,7 @@ impl Agent {
             let id = self.outbox.probes.pop_front()?;
             let is_open = |pair: &CandidatePair| {
                 let is_failed = pair.state.get() == CandidatePairState::Failed;
-                (is_failed || pair.nomination.is_some()) && !pair.is_barred
+                (is_failed || self.asked(pair).is_some()) && !pair.is_barred
             };
             if self.set.get(id).is_some_and(is_open) {
                 if let Some(start) = self.plan(id, Purpose::Probe) {

@@ -91,7 +91,7 @@ impl Agent {
             // A late answer does not bring back what consent has ended for (RFC 7675 §5.1).
             return;
         }
-        let is_nominating = self.set.get(id).is_some_and(|pair| pair.is_nominating);
+        let is_nominating = self.set.get(id).is_some_and(|pair| self.is_nominating(pair));
         self.set.succeed(id, is_nominating);
         let given_up = self.given_up_before(id);
         let Some(valid) = self.valid_pair(id, transaction.start.priority, mapped) else { return };
@@ -147,7 +147,7 @@ impl Agent {
         if let Some(other) = self.set.find(&path).filter(|other| *other != id) {
             let known = self.set.get(other).filter(|other| !other.is_barred)?;
             if known.state.get() != CandidatePairState::Succeeded {
-                let is_nominating = known.is_nominating;
+                let is_nominating = self.is_nominating(known);
                 self.set.trigger(other);
                 self.set.succeed(other, is_nominating);
             }
@@ -193,17 +193,18 @@ impl Agent {
         }
         let checked = self.set.checked_by(valid);
         let is_ours = self.role == Role::Controlling;
-        let Some(component) = self.component(place).filter(|component| is_ours && component.attempt.is_none()) else {
+        let Some(component) =
+            self.component(place).filter(|component| is_ours && component.nomination.attempt().is_none())
+        else {
             return;
         };
-        if component.nominated.and_then(|nominated| self.set.checked_by(nominated)) != checked {
+        if component.nomination.pair().and_then(|nominated| self.set.checked_by(nominated)) != checked {
             return;
         }
         let now = self.now;
         let is_unlimited = is_consent && self.stream(place.0).is_some_and(|data| data.is_remote_lite);
-        let mapping = self.component_mut(place).and_then(|component| component.mapping.as_mut());
-        let mapping = mapping.filter(|mapping| Some(mapping.path) == checked);
-        let is_another = mapping.is_some_and(|mapping| mapping.observe(now, mapped, is_unlimited));
+        let Some((component, checked)) = self.component_mut(place).zip(checked) else { return };
+        let is_another = component.nomination.observe(now, checked, mapped, is_unlimited);
         if is_another && self.can_renominate(place.0) {
             self.start_nomination(place, valid, false);
             self.is_dirty = true;
@@ -271,7 +272,7 @@ impl Agent {
             data.failure = None;
         }
         if let Some(component) = self.component_mut(place) {
-            component.first_valid_at.get_or_insert(now);
+            component.nomination.pair_valid(now);
         }
     }
 
@@ -334,7 +335,7 @@ impl Agent {
     fn handle_failure(&mut self, key: TransactionKey, transaction: &Transaction) {
         let Some(pair) = self.set.get(transaction.start.pair) else { return };
         match transaction.start.purpose {
-            Purpose::Nomination if pair.is_nominating => self.refuse_nomination((pair.stream, pair.component)),
+            Purpose::Nomination if self.is_nominating(pair) => self.refuse_nomination((pair.stream, pair.component)),
             Purpose::Nomination => {}
             Purpose::Check if pair.state.transaction() == Some(key) => self.fail_pair(transaction.start.pair),
             Purpose::Check | Purpose::Consent | Purpose::Probe => {}
@@ -367,13 +368,13 @@ impl Agent {
         let is_current = match purpose {
             Purpose::Nomination => self
                 .component((pair.stream, pair.component))
-                .and_then(|component| component.attempt)
+                .and_then(|component| component.nomination.attempt())
                 .is_some_and(|attempt| attempt.checked == id && attempt.latest == Some(key)),
             Purpose::Check => pair.state.transaction() == Some(key),
             // Never repeated.
             Purpose::Consent | Purpose::Probe => false,
         };
-        if is_current && !pair.is_urgent() {
+        if is_current && !self.is_urgent(pair) {
             self.outbox.repeats.push_back(key);
             return;
         }
@@ -422,7 +423,7 @@ impl Agent {
     /// Whether the nomination in progress is that of the pair which the component has: it goes on until it is answered, or
     /// consent ends.
     fn is_affirming(&self, place: (StreamId, ComponentId)) -> bool {
-        let attempt = self.component(place).and_then(|component| component.attempt);
+        let attempt = self.component(place).and_then(|component| component.nomination.attempt());
         attempt.is_some_and(|attempt| attempt.is_affirming)
     }
 

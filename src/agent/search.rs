@@ -33,7 +33,7 @@ impl Agent {
     fn sought<'a>(&'a self, data: &'a Stream) -> impl Iterator<Item = &'a CandidatePair> {
         let is_off = self.is_closed || self.config.lite || self.is_withheld(data.id);
         let is_open = !is_off && data.failure.is_none() && !data.are_candidates_complete();
-        let is_bare = |one: &Component| self.set.valid((data.id, one.id)).is_empty() && !one.was_nominated();
+        let is_bare = |one: &Component| self.set.valid((data.id, one.id)).is_empty() && !one.nomination.was_made();
         let list = self.set.list(data.id).filter(|_| is_open && data.components.iter().any(is_bare));
         list.into_iter().flat_map(|list| list.failed()).filter_map(|id| self.set.get(id)).filter(move |pair| {
             let is_wanted = data.component(pair.component).is_some_and(is_bare);

@@ -88,7 +88,7 @@ impl Agent {
     fn is_in_reserve(&self, id: PairId) -> bool {
         let place = self.set.get(id).map(|pair| (pair.stream, pair.component));
         let component = place.and_then(|place| self.component(place));
-        component.is_some_and(|one| one.kept != Some(id) && one.nominated != Some(id))
+        component.is_some_and(|one| one.kept != Some(id) && one.nomination.pair() != Some(id))
     }
 
     /// The addresses between which the datagrams of a pair go over UDP, to the server where one relays.

@@ -12,11 +12,10 @@ use super::restart::{Pending, Previous};
 use super::revocation::Revocations;
 use super::statistics::Traffic;
 use crate::candidate::{Candidate, LocalCandidates, RemoteCandidates};
-use crate::check::{Mapping, Search};
-use crate::checklist::TransactionKey;
+use crate::check::Search;
 use crate::config::limits;
 use crate::credentials::{Credentials, Ufrag};
-use crate::replay::ReplayMemory;
+use crate::nomination::Nomination;
 use crate::stun::{IntegrityKey, TransactionId};
 use crate::types::{
     ComponentId, ConnectionState, GatheringState, Instant, PairId, Path, PathHealth, Recent, Renomination, Role,
@@ -66,44 +65,6 @@ pub(crate) struct EarlyCheck {
     pub(crate) has_plain_check: bool,
 }
 
-/// An attempt to nominate.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Attempt {
-    /// The pair whose check carries the nomination.
-    pub(crate) checked: PairId,
-    /// The valid pair that it is about.
-    pub(crate) valid: PairId,
-    /// How many checks it took so far.
-    pub(crate) tries: u32,
-    /// Its value, for peers that know what that is.
-    pub(crate) value: u32,
-    /// The application wants it.
-    pub(crate) is_forced: bool,
-    /// It is about the pair that is nominated: the peer may have followed one of another pair, and never said so.
-    pub(crate) is_affirming: bool,
-    /// Answers to checks from before this say nothing about it.
-    pub(crate) since: Instant,
-    /// The latest check, whose silence brings the next one.
-    pub(crate) latest: Option<TransactionKey>,
-}
-
-impl Attempt {
-    /// How many nominating checks go unanswered before another valid pair is tried.
-    pub(crate) const TRIES_BEFORE_FALLBACK: u32 = 8;
-    /// The longest time between two checks that tell the peer which pair is kept.
-    const MOST_PATIENCE: Duration = Duration::from_secs(5);
-
-    /// How long the next check is waited for, where one alone would be waited for so long. An agent that tells which pair it
-    /// keeps does so until it is answered, and ever more slowly.
-    pub(crate) fn patience(&self, rto: Duration) -> Duration {
-        if !self.is_affirming {
-            return rto;
-        }
-        let doublings = self.tries.saturating_add(1).saturating_sub(Self::TRIES_BEFORE_FALLBACK).min(8);
-        rto.saturating_mul(1 << doublings).min(Self::MOST_PATIENCE.max(rto))
-    }
-}
-
 /// A way around the nominated pair.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Detour {
@@ -137,34 +98,18 @@ pub(crate) struct Retry {
 #[derive(Clone, Debug)]
 pub(crate) struct Component {
     pub(crate) id: ComponentId,
-    pub(crate) first_valid_at: Option<Instant>,
-    pub(crate) nominated: Option<PairId>,
+    pub(crate) nomination: Nomination,
     /// The pair of the previous generation that is used until this one has its own (RFC 8445 §9).
     pub(crate) previous: Option<PairId>,
     pub(crate) selected: Option<PairId>,
-    pub(crate) attempt: Option<Attempt>,
-    /// The highest value of a nomination of ours that has left, or of the peer.
-    pub(crate) highest_value: Option<u32>,
-    /// The value with which the peer has confirmed our nomination of the nominated pair; `None` if the peer nominated it.
-    pub(crate) agreed_value: Option<u32>,
-    /// Under which address the peer sees the path that we have nominated.
-    pub(crate) mapping: Option<Box<Mapping>>,
-    /// The nominations that a lite agent has taken: one that comes again from elsewhere is a replay.
-    pub(crate) replays: ReplayMemory,
-    /// When the nomination policy wants to be asked again.
+    /// When the selection is looked at again.
     pub(crate) decide_at: Option<Instant>,
     /// A pair that came to work after the nominated one was: the peer may have moved there.
     pub(crate) rival: Option<Rival>,
-    /// The first pair that is made after the nomination has at least this number.
-    pub(crate) first_later_pair: u64,
     /// When a check of the peer, or an answer of it, came on any pair.
     pub(crate) heard_at: Option<Instant>,
     /// A check was lost while the peer was heard.
     pub(crate) is_lossy: bool,
-    /// When a pair was nominated last, be it nominated still or not.
-    pub(crate) nominated_at: Option<Instant>,
-    /// The application has nominated this pair itself.
-    pub(crate) pinned: Option<PairId>,
     /// The pair in use, on which consent is kept.
     pub(crate) kept: Option<PairId>,
     /// Other pairs that are watched: the nominated one, if it is not in use, and those in reserve.
@@ -185,22 +130,13 @@ impl Component {
     pub(crate) fn new(id: ComponentId) -> Self {
         Self {
             id,
-            first_valid_at: None,
-            nominated: None,
+            nomination: Nomination::default(),
             previous: None,
             selected: None,
-            attempt: None,
-            highest_value: None,
-            agreed_value: None,
-            mapping: None,
-            replays: ReplayMemory::default(),
             decide_at: None,
             rival: None,
-            first_later_pair: 0,
             heard_at: None,
             is_lossy: false,
-            nominated_at: None,
-            pinned: None,
             kept: None,
             spares: SmallVec::new(),
             detour: None,
@@ -211,26 +147,12 @@ impl Component {
         }
     }
 
-    /// Records that a pair is nominated; those with numbers from `next_pair` on are younger.
-    pub(crate) const fn nominate(&mut self, pair: PairId, now: Instant, next_pair: u64) {
-        self.nominated = Some(pair);
-        self.nominated_at = Some(now);
-        self.first_later_pair = next_pair;
-        self.rival = None;
-    }
-
-    /// Whether a pair was nominated: a peer that follows RFC 8445 expects no other (§8.1.1).
-    pub(crate) const fn was_nominated(&self) -> bool {
-        self.nominated_at.is_some()
-    }
-
     /// Forgets a pair in every use but as the selected one, the change of which is to be told.
     pub(crate) fn let_go(&mut self, id: PairId) {
         self.spares.retain(|spare| *spare != id);
         self.detour.take_if(|detour| detour.pair == id);
         self.rival.take_if(|rival| rival.pair == id);
-        self.mapping.take_if(|mapping| mapping.path == id);
-        let named = [&mut self.nominated, &mut self.previous, &mut self.kept, &mut self.pinned];
+        let named = [&mut self.previous, &mut self.kept];
         for place in named {
             place.take_if(|named| *named == id);
         }
@@ -241,10 +163,10 @@ impl Component {
         let detour = self.detour.map(|detour| detour.pair);
         let named = [
             self.selected,
-            self.nominated,
+            self.nomination.pair(),
             self.previous,
             self.kept,
-            self.pinned,
+            self.nomination.pinned(),
             self.rival.map(|rival| rival.pair),
             detour,
         ];
@@ -254,15 +176,17 @@ impl Component {
     /// Begins a new generation, in which a pair of the old one is used for the time being.
     pub(crate) fn restart(&mut self, in_use: Option<PairId>) {
         let (selected, kept, health, traffic) = (self.selected, self.kept, self.health, self.traffic);
-        // What is replayed from the old generation is still authentic for a while.
-        let replays = core::mem::take(&mut self.replays);
-        *self = Self { previous: in_use, selected, kept, health, traffic, replays, ..Self::new(self.id) };
+        let mut nomination = core::mem::take(&mut self.nomination);
+        nomination.restart(in_use);
+        *self = Self { nomination, previous: in_use, selected, kept, health, traffic, ..Self::new(self.id) };
     }
 
     /// The pairs on which data may go before any other valid one, the first choice first: the detour around a silent pair, the
     /// selected one, that of the previous generation, and the nominated one (RFC 8445 §12.1).
     pub(crate) fn choices(&self) -> impl Iterator<Item = PairId> + use<> {
-        [self.detour.map(|detour| detour.pair), self.selected, self.previous, self.nominated].into_iter().flatten()
+        [self.detour.map(|detour| detour.pair), self.selected, self.previous, self.nomination.pair()]
+            .into_iter()
+            .flatten()
     }
 }
 

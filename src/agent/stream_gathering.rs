@@ -109,7 +109,7 @@ impl Agent {
                 continue;
             };
             let component = self.component((enquiry.stream, enquiry.component));
-            let is_over = component.is_none_or(|component| component.nominated.is_some());
+            let is_over = component.is_none_or(|component| component.nomination.pair().is_some());
             let is_there = self.sockets.contains_key(&(Transport::Tcp, enquiry.base));
             let is_asked = enquiry.is_answered || self.gatherer.get(enquiry.task).is_some();
             if is_over || !is_there || !is_asked {

@@ -249,7 +249,7 @@ impl Agent {
             state: pair.state.get(),
             priority: pair.priority,
             is_valid: pair.is_valid,
-            is_nominated: pair.is_nominated,
+            is_nominated: self.is_nominated(pair),
             is_selected: selected == Some(pair.id),
             stats: pair.stats,
         })

@@ -1,11 +1,9 @@
 //! Connectivity checks: what requests and responses mean, and how they are repeated (RFC 8445 §7, §14).
 
 pub(crate) mod client;
-mod mapping;
 mod pacing;
 mod search;
 pub(crate) mod server;
 
-pub(crate) use mapping::Mapping;
 pub(crate) use pacing::Pacer;
 pub(crate) use search::Search;

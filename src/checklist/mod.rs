@@ -44,8 +44,8 @@ pub(crate) use list::Checklist;
 pub use list::ChecklistState;
 use list::Turn;
 pub(crate) use moves::{Update, Why};
+pub(crate) use pair::CandidatePair;
 pub use pair::PairPriority;
-pub(crate) use pair::{CandidatePair, Nomination};
 pub use pair_state::CandidatePairState;
 use pair_state::PairState;
 use transactions::TransactionTable;
@@ -220,6 +220,11 @@ impl ChecklistSet {
         Some(pair)
     }
 
+    /// Notes that something has changed about a pair which somebody may want to know.
+    pub(crate) fn note(&mut self, id: PairId) {
+        self.get_mut(id);
+    }
+
     /// The pair on a checklist with these addresses.
     pub(crate) fn find(&self, path: &Path) -> Option<PairId> {
         self.by_path.get(path).copied()
@@ -266,9 +271,16 @@ impl ChecklistSet {
     /// Puts a pair on the checklist of its stream, Frozen for now; gives the pairs that had to go for it.
     ///
     /// `None` if there are too many pairs and none that may go.
-    pub(crate) fn insert(&mut self, new: &NewPair, why: Insert) -> Option<(PairId, Option<Departed>)> {
+    ///
+    /// Pairs that `is_wanted` holds for stay in any case: somebody wants to nominate them.
+    pub(crate) fn insert(
+        &mut self,
+        new: &NewPair,
+        why: Insert,
+        is_wanted: impl Fn(&CandidatePair) -> bool,
+    ) -> Option<(PairId, Option<Departed>)> {
         let evicted = if self.listed >= self.limit {
-            let victim = self.victim(new, why)?;
+            let victim = self.victim(new, why, is_wanted)?;
             self.remove(victim)
         } else {
             None
@@ -318,8 +330,8 @@ impl ChecklistSet {
     }
 
     /// Which pair goes for a new one.
-    fn victim(&self, new: &NewPair, why: Insert) -> Option<PairId> {
-        let is_free = |id: &PairId| self.get(*id).is_some_and(CandidatePair::may_go);
+    fn victim(&self, new: &NewPair, why: Insert, is_wanted: impl Fn(&CandidatePair) -> bool) -> Option<PairId> {
+        let is_free = |id: &PairId| self.get(*id).is_some_and(|pair| pair.may_go() && !is_wanted(pair));
         let own = self.list(new.stream);
         let failed = own.into_iter().chain(&self.lists).find_map(|list| list.failed.iter().find(is_free));
         if failed.is_some() {
@@ -391,16 +403,6 @@ impl ChecklistSet {
         for list in &self.lists {
             // The order of triggered checks and of failures is all that the pairs do not tell.
             let _ = write!(out, "{:?}{:?}{:?}{}", list.state, list.triggered, list.failed, list.outlives_nomination);
-        }
-    }
-
-    /// Forgets which pairs were to be nominated, by either side: the roles have changed.
-    pub(crate) fn forget_nominations(&mut self) {
-        for pair in self.pairs.iter_mut() {
-            pair.is_nominating = false;
-            if !pair.is_nominated {
-                pair.nomination = None;
-            }
         }
     }
 }

@@ -7,7 +7,7 @@ use super::{
     CandidatePair, CandidatePairState, ChecklistSet, ChecklistState, Departed, PairFoundation, PairPriority, PairState,
     TransactionKey,
 };
-use crate::types::{CandidateId, ComponentId, PairId, Path, StreamId};
+use crate::types::{CandidateId, ComponentId, Instant, PairId, Path, StreamId};
 
 /// Why a pair is not checked on, or not used any more.
 ///
@@ -256,6 +256,20 @@ impl ChecklistSet {
         }
     }
 
+    /// Records that an urgent check of a pair has left.
+    pub(crate) fn note_urgent(&mut self, id: PairId, now: Instant) {
+        if let Some(pair) = self.get_mut(id) {
+            pair.urgent_since.get_or_insert(now);
+        }
+    }
+
+    /// Begins to count the time of urgent checks of a pair anew.
+    pub(crate) fn renew_urgency(&mut self, id: PairId) {
+        if let Some(pair) = self.get_mut(id) {
+            pair.urgent_since = None;
+        }
+    }
+
     /// Takes a pair out of the triggered-check queue.
     pub(crate) fn dequeue(&mut self, id: PairId) {
         let Some(pair) = self.get_mut(id).filter(|pair| pair.is_queued) else { return };
@@ -310,7 +324,6 @@ impl ChecklistSet {
         pair.state = PairState::SUCCEEDED;
         pair.produced = None;
         let checked = pair.produced_by.take();
-        pair.is_nominating = false;
         pair.is_held = false;
         pair.is_triggered_later = false;
         let (path, stream, group) = (pair.path, pair.stream, pair.group.take());

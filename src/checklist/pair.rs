@@ -4,11 +4,9 @@ use core::time::Duration;
 
 use super::{NewPair, PairFoundation, PairState};
 use crate::candidate::Priority;
-use crate::config::limits;
 use crate::consent::Consent;
 use crate::stats::PairStats;
-use crate::stun::TransactionId;
-use crate::types::{CandidateId, ComponentId, Instant, Kept, PairId, Path, Recent, Role, StreamId};
+use crate::types::{CandidateId, ComponentId, Instant, Kept, PairId, Path, Role, StreamId};
 
 /// Priority of a candidate pair: higher is checked earlier (RFC 8445 §6.1.2.3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -31,18 +29,6 @@ impl PairPriority {
     pub const fn get(self) -> u64 {
         self.0
     }
-}
-
-/// What the controlling peer has asked for a pair (RFC 8445 §7.3.1.5).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Nomination {
-    /// The peer picks one pair after having checked it, so that the last nomination is the one that counts. Otherwise
-    /// it may put the flag into every check as RFC 5245 allowed, and the highest pair counts.
-    pub(crate) is_deliberate: bool,
-    /// Counts up with each nomination of the agent's peer.
-    pub(crate) order: u64,
-    /// Its value, where that was negotiated.
-    pub(crate) value: Option<u32>,
 }
 
 /// A local and a remote candidate, and what checks have shown of them.
@@ -79,16 +65,6 @@ pub(crate) struct CandidatePair {
     pub(crate) produced_by: Option<PairId>,
     /// The pair beside the checklist that stands for its path since its check has shown us under another address.
     pub(crate) twin: Option<PairId>,
-    /// It is nominated (RFC 8445 §8.1.1).
-    pub(crate) is_nominated: bool,
-    /// This agent's checks of it carry USE-CANDIDATE.
-    pub(crate) is_nominating: bool,
-    /// The peer nominated it; takes effect when its own check succeeds.
-    pub(crate) nomination: Option<Nomination>,
-    /// Transactions with which the peer nominated it, the latest last: a copy of one is no new nomination.
-    pub(crate) nominating_transactions: Recent<TransactionId, { limits::PAIR_NOMINATIONS }>,
-    /// The peer, while controlling, checked it without nominating it.
-    pub(crate) has_plain_check: bool,
     /// When the latest answer to a check of it came.
     pub(crate) answered_at: Option<Instant>,
     /// When the latest datagram on its path left.
@@ -160,11 +136,6 @@ impl CandidatePair {
             produced: None,
             produced_by: None,
             twin: None,
-            is_nominated: false,
-            is_nominating: false,
-            nomination: None,
-            nominating_transactions: Recent::default(),
-            has_plain_check: false,
             answered_at: None,
             last_sent_at: None,
             last_check_at: None,
@@ -185,29 +156,14 @@ impl CandidatePair {
         }
     }
 
-    /// Whether it may be removed to make room for another.
+    /// Whether it may be removed to make room for another, if nobody wants to nominate it.
     pub(crate) fn may_go(&self) -> bool {
-        self.nomination.is_none() && !self.is_nominating && !self.is_barred && !self.is_protected
-    }
-
-    /// Its check is not to wait for the back-off of retransmissions: the session depends on it.
-    pub(crate) const fn is_urgent(&self) -> bool {
-        self.is_nominating || (self.nomination.is_some() && self.produced.is_none())
+        !self.is_barred && !self.is_protected
     }
 
     /// Whether packets from the remote candidate are those of the peer: an authenticated check went one way or the other.
     pub(crate) const fn is_trusted(&self) -> bool {
         self.is_valid || self.produced.is_some() || self.heard_check_at.is_some()
-    }
-
-    /// Remembers a nominating transaction; `false` if it was seen before.
-    #[must_use]
-    pub(crate) fn is_new_nomination(&mut self, id: TransactionId) -> bool {
-        let is_new = !self.nominating_transactions.contains(&id);
-        if is_new {
-            self.nominating_transactions.push(id);
-        }
-        is_new
     }
 
     pub(crate) fn record_round_trip(&mut self, round_trip: Duration) {

@@ -42,7 +42,7 @@ fn new(stream: StreamId, port: u16, priority: u32, foundation: u32) -> NewPair {
 }
 
 fn insert(set: &mut ChecklistSet, new: &NewPair) -> PairId {
-    set.insert(new, Insert::Formed).expect("there is room").0
+    set.insert(new, Insert::Formed, |_| false).expect("there is room").0
 }
 
 /// Req: 8445-6.1.2.5-a
@@ -50,10 +50,10 @@ fn insert(set: &mut ChecklistSet, new: &NewPair) -> PairId {
 fn of_pairs_of_one_priority_those_that_are_there_stay() {
     let mut set = set(2);
     let known = [1, 2].map(|port| insert(&mut set, &new(A, port, 50, 0)));
-    assert!(set.insert(&new(A, 3, 50, 0), Insert::Formed).is_none());
+    assert!(set.insert(&new(A, 3, 50, 0), Insert::Formed, |_| false).is_none());
     assert!(known.iter().all(|id| set.get(*id).is_some()));
     // One of a higher priority takes the place of one of them.
-    assert!(set.insert(&new(A, 4, 51, 0), Insert::Formed).is_some());
+    assert!(set.insert(&new(A, 4, 51, 0), Insert::Formed, |_| false).is_some());
     assert_eq!(known.iter().filter(|id| set.get(**id).is_some()).count(), 1);
 }
 
@@ -72,7 +72,7 @@ fn of_two_lists_of_one_length_neither_loses_a_pair_for_the_other() {
         let checked = checked.expect("there is one");
         set.trigger(checked);
         set.start(checked, TransactionKey::for_tests(0));
-        assert!(set.insert(&new(newcomer, 3, 10, 0), Insert::Formed).is_none(), "{newcomer:?}");
+        assert!(set.insert(&new(newcomer, 3, 10, 0), Insert::Formed, |_| false).is_none(), "{newcomer:?}");
         assert_eq!(set.list(other).map(|list| list.listed), Some(2));
     }
 }
@@ -279,16 +279,4 @@ fn of_a_component_all_are_dropped_but_those_to_be_kept() {
     let gone = set.drop_others((A, ComponentId::RTP), Why::Superseded, |pair| pair.id == kept);
     assert_eq!(gone.iter().map(|gone| gone.pair.id).collect::<Vec<_>>(), [other]);
     assert_eq!([kept, other, foreign].map(|id| set.get(id).is_some()), [true, false, true]);
-}
-
-#[test]
-fn sixteen_nominating_transactions_of_a_pair_are_remembered() {
-    let mut set = set(1);
-    let id = insert(&mut set, &new(A, 1, 50, 0));
-    let pair = set.get_mut(id).expect("it is there");
-    let number = |n: u8| TransactionId([n; 12]);
-    assert!((0..17).all(|n| pair.is_new_nomination(number(n))));
-    assert!((1..17).all(|n| !pair.is_new_nomination(number(n))), "those that are repeated are not new");
-    assert!(pair.is_new_nomination(number(0)), "the oldest was forgotten");
-    assert_eq!(pair.nominating_transactions.len(), 16);
 }

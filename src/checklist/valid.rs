@@ -136,6 +136,11 @@ impl ChecklistSet {
         names
     }
 
+    /// Notes that something has changed about a pair under all names of its path.
+    pub(crate) fn note_names(&mut self, id: PairId) {
+        self.names_of(id).into_iter().for_each(|name| self.note(name));
+    }
+
     /// Whether the packets of two pairs go the same way.
     pub(crate) fn is_same_path(&self, one: PairId, other: PairId) -> bool {
         let path = |id: PairId| self.get(id).map(|pair| pair.path);

@@ -31,7 +31,7 @@ fn filled(pairs: u32, foundations: u32) -> (ChecklistSet, Vec<PairId>) {
             priority: rank(Role::Controlling, n),
             group: PairFoundation { local: 1, remote: n % foundations },
         };
-        set.insert(&new, Insert::Formed).map(|(id, _)| id)
+        set.insert(&new, Insert::Formed, |_| false).map(|(id, _)| id)
     });
     let ids = ids.collect();
     (set, ids)

@@ -10,7 +10,7 @@ use core::time::Duration;
 use crate::candidate::{Preferences, RemoteFilter, TransportOrder, TypePreferences};
 use crate::demux::DataFilter;
 use crate::gather::{AddressFilter, AddressMapping, CandidateTypes};
-use crate::nomination::{NominationPolicy, SettleWindow};
+use crate::nomination::{NominationChoice, NominationPolicy, SettleWindow};
 use crate::selection::{SelectionPolicy, SteadySelection};
 use crate::types::{CONSENT_EXPIRY, Schedule};
 
@@ -93,20 +93,6 @@ pub enum RelayFamilies {
     OfServer,
     /// One of each family, in one allocation. A server that has but one of them gives that one.
     Both,
-}
-
-/// Which nomination counts when the peer nominates several pairs.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum NominationChoice {
-    /// The last one of a peer that nominates after checking; the highest one of a peer that puts the flag into its first
-    /// checks, as RFC 5245 allowed.
-    #[default]
-    Auto,
-    /// The pair of the highest priority (RFC 5245 §8.1.1.2).
-    Highest,
-    /// The pair that was nominated last.
-    Last,
 }
 
 impl Default for Config {

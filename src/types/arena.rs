@@ -54,10 +54,6 @@ impl<T> Arena<T> {
         self.slots.iter().flatten()
     }
 
-    pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = &mut T> {
-        self.slots.iter_mut().flatten()
-    }
-
     /// The numbers of all slots, for whoever changes the table on the way.
     pub(crate) fn slots(&self) -> impl Iterator<Item = u32> + use<T> {
         0..u32::try_from(self.slots.len()).unwrap_or(u32::MAX)
