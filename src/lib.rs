@@ -119,7 +119,6 @@ mod check;
 mod checklist;
 mod config;
 mod connection;
-mod consent;
 mod credentials;
 mod demux;
 mod event;

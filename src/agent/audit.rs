@@ -82,18 +82,11 @@ impl Agent {
         let place = (stream.id, component.id);
         let valid = self.set.valid(place);
         let is_here = |id: &PairId| self.set.get(*id).is_some_and(|pair| (pair.stream, pair.component) == place);
-        let named = [
-            ("previous", component.previous),
-            ("selected", component.selected),
-            ("kept", component.kept),
-            ("rival", component.rival.map(|rival| rival.pair)),
-            ("detour", component.detour.map(|detour| detour.pair)),
-        ];
-        for (name, pair) in named.into_iter().chain(component.nomination.named()) {
+        for (name, pair) in component.selection.named().into_iter().chain(component.nomination.named()) {
             require!(pair.as_ref().is_none_or(is_here), "{place:?}: the {name} pair {pair:?} is gone");
         }
-        for id in component.spares.iter().chain(valid) {
-            require!(is_here(id), "{place:?}: pair {id} is in reserve or valid, and gone");
+        for id in component.selection.standby().chain(valid.iter().copied()) {
+            require!(is_here(&id), "{place:?}: pair {id} is in reserve or valid, and gone");
         }
         for id in valid {
             let is_right = self.set.get(*id).is_some_and(|pair| pair.is_valid && pair.generation == stream.generation);
@@ -115,7 +108,7 @@ impl Agent {
         require!(asked <= pairs, "{place:?}: {asked} pairs are asked for, of {pairs}");
         let has_failed =
             |id: PairId| self.set.get(id).is_some_and(|pair| pair.state.get() == CandidatePairState::Failed);
-        require!(!component.selected.is_some_and(has_failed), "{place:?}: the selected pair has failed");
+        require!(!component.selection.selected().is_some_and(has_failed), "{place:?}: the selected pair has failed");
         Ok(())
     }
 
@@ -130,8 +123,7 @@ impl Agent {
             let asked = self.set.transaction(key).map(|transaction| transaction.start.pair);
             require!(asked == Some(id), "pair {id} waits for the answer to a check of {asked:?}");
         }
-        if let Some(consent) = &pair.consent {
-            require!(self.watched().any(|watched| watched == id), "consent is kept on pair {id}, which nobody uses");
+        if let Some(consent) = self.consent(id) {
             let is_queued = self.outbox.consent.contains(&id);
             require!(consent.is_queued == is_queued, "pair {id} says that its consent check is queued, or is not");
         }

@@ -97,7 +97,7 @@ impl Agent {
 
     /// Whether a component has selected a pair of the current generation.
     pub(crate) fn has_selected_anew(&self, stream: StreamId, component: ComponentId) -> bool {
-        let selected = self.component((stream, component)).and_then(|component| component.selected);
+        let selected = self.component((stream, component)).and_then(|component| component.selection.selected());
         selected.is_some_and(|id| self.is_current_pair(id))
     }
 

@@ -9,16 +9,13 @@ use super::Agent;
 use super::facts::{StreamFacts, stream_state};
 use super::stream_data::Component;
 use crate::candidate::CandidateKind;
-use crate::checklist::ChecklistSet;
-use crate::checklist::{CandidatePair, ChecklistState, Transaction, Why};
+use crate::checklist::{CandidatePair, ChecklistSet, ChecklistState, Transaction, Why};
 use crate::config::limits;
 use crate::event::Event;
-use crate::nomination::Answered;
-use crate::nomination::Attempt;
-use crate::nomination::Followed;
-use crate::nomination::Nomination;
-use crate::nomination::NominationChoice;
-use crate::nomination::{BetterPairs, NominationDecision, NominationView, ValidPair};
+use crate::nomination::{
+    Answered, Attempt, BetterPairs, Followed, Nomination, NominationChoice, NominationDecision, NominationView,
+    ValidPair,
+};
 use crate::types::{ComponentId, ConnectionState, PairId, PathHealth, Role, StateReason, StreamId, after};
 
 type Place = (StreamId, ComponentId);
@@ -46,7 +43,7 @@ impl Agent {
             let Some(stream) = self.streams.get(index).map(|stream| stream.id) else { continue };
             self.pair_with_lite(stream);
             self.decide_nominations(stream, is_first);
-            self.take_detours(stream);
+            self.choose_fallbacks(stream);
             self.follow_readdressed(stream);
             self.decide_selections(stream);
             self.affirm_nominations(stream);
@@ -179,7 +176,7 @@ impl Agent {
         let answers = |id: PairId| self.consent(id).is_none_or(|consent| consent.health() == PathHealth::Healthy);
         match component.nomination.pair() {
             Some(nominated) if is_another(&nominated) => {
-                answers(nominated) || component.spares.iter().any(|id| is_another(id) && answers(*id))
+                answers(nominated) || component.selection.standby().any(|id| is_another(&id) && answers(id))
             }
             Some(_) => false,
             None => self.set.valid(place).iter().any(is_another) && !self.config.strict_nomination,
@@ -195,7 +192,7 @@ impl Agent {
         let Some(data) = self.stream(stream) else { return };
         let is_open = |component: &&Component| {
             component.nomination.attempt().is_none()
-                && component.previous.is_none()
+                && component.selection.previous().is_none()
                 && component.nomination.is_unconfirmed()
         };
         let open = data.components.iter().filter(is_open);
@@ -263,7 +260,7 @@ impl Agent {
             Answered::Nothing => {}
             Answered::TellAgain(other) => self.start_nomination(place, other, false),
             Answered::Nominated { before } => {
-                component.rival = None;
+                component.selection.forget_suspicion();
                 before.into_iter().for_each(|before| checks.note_names(before));
                 checks.note(valid);
                 if can_renominate {
@@ -289,7 +286,7 @@ impl Agent {
             Followed::Outdated => checks.note_names(checked),
             Followed::Noted(valid) => checks.note(valid),
             Followed::Nominated { pair, by } => {
-                component.rival = None;
+                component.selection.forget_suspicion();
                 checks.note(pair);
                 before.into_iter().for_each(|before| checks.note_names(before));
                 let Some(priority) = checks.get(pair).map(|pair| pair.priority) else { return };
@@ -379,13 +376,11 @@ impl Agent {
         let mut changes: SmallVec<[(ComponentId, Option<PairId>); 2]> = SmallVec::new();
         let mut outdated: SmallVec<[PairId; 2]> = SmallVec::new();
         for (index, component) in data.components.iter_mut().enumerate() {
-            let current = component.nomination.pair().filter(|_| is_completed && index < count);
-            if current.is_some() {
-                outdated.extend(component.previous.take());
-            }
-            let selected = current.or(component.previous).filter(|_| !is_closed);
-            if core::mem::replace(&mut component.selected, selected) != selected {
-                changes.push((component.id, selected));
+            let nominated = component.nomination.pair().filter(|_| is_completed && index < count);
+            let (has_changed, before) = component.selection.select(nominated, is_closed);
+            outdated.extend(before);
+            if has_changed {
+                changes.push((component.id, component.selection.selected()));
             }
         }
         for (component, pair) in changes {
@@ -427,7 +422,7 @@ impl Agent {
         if !(lacks_valid && is_exhausted && is_gathered && data.has_all_remotes) {
             return None;
         }
-        if data.components.iter().any(|component| component.has_lost_consent) {
+        if data.components.iter().any(|component| component.selection.has_lost_consent()) {
             return Some(StateReason::ConsentExpired);
         }
         Some(match (data.pairs_made, data.remotes.is_empty()) {
@@ -470,7 +465,7 @@ impl Agent {
 
     fn facts(&self, data: &super::Stream) -> StreamFacts {
         let components = data.effective_components();
-        let is_restarting = components.iter().any(|component| component.previous.is_some());
+        let is_restarting = components.iter().any(|component| component.selection.previous().is_some());
         StreamFacts {
             is_closed: self.is_closed,
             failure: data.failure,
@@ -479,13 +474,13 @@ impl Agent {
             has_announced_candidates: data.locals.iter().any(|local| local.is_announced_in(data.generation)),
             is_usable: components
                 .iter()
-                .all(|component| self.in_use(data.id, component).is_some() && !self.is_lost(component)),
+                .all(|component| self.in_use(data.id, component).is_some() && !component.selection.is_lost()),
             was_usable: components.iter().any(|component| component.nomination.first_valid_at().is_some()),
-            is_selected: components.iter().all(|component| component.selected.is_some()) && !is_restarting,
+            is_selected: components.iter().all(|component| component.selection.selected().is_some()) && !is_restarting,
             is_restarting,
             is_restarted: data.generation > 0,
-            is_lost: !is_restarting && components.iter().any(|component| self.is_lost(component)),
-            has_lost_consent: components.iter().any(|component| component.has_lost_consent),
+            is_lost: !is_restarting && components.iter().any(|component| component.selection.is_lost()),
+            has_lost_consent: components.iter().any(|component| component.selection.has_lost_consent()),
             is_complete: data.are_candidates_complete(),
             // What the peer does not know yet may still work.
             is_exhausted: data.pairs_made > 0

@@ -215,8 +215,8 @@ impl Agent {
         };
         let produced = pair.produced.and_then(|id| self.set.get(id));
         let is_open = self.component((pair.stream, pair.component)).is_some_and(|one| one.nomination.pair().is_none());
-        let is_busy = pair.is_queued || self.is_nominating(pair) || pair.consent.is_some();
-        is_busy || produced.is_some_and(|valid| valid.consent.is_some()) || is_open
+        let is_busy = pair.is_queued || self.is_nominating(pair) || self.consent(pair.id).is_some();
+        is_busy || produced.is_some_and(|valid| self.consent(valid.id).is_some()) || is_open
     }
 
     /// Gives connections that nobody needs a while to live.

@@ -371,7 +371,7 @@ impl Agent {
     fn revive(&mut self, id: ConnectionId, bound: Path) {
         let is_lost = |pair: &CandidatePair| {
             let path = pair.path;
-            let is_silent = pair.consent.as_ref().is_some_and(|consent| consent.health() != PathHealth::Healthy);
+            let is_silent = self.consent(pair.id).is_some_and(|consent| consent.health() != PathHealth::Healthy);
             (path.transport, path.base, path.remote.ip(), path.flow)
                 == (bound.transport, bound.base, bound.remote.ip(), bound.flow)
                 && (is_silent || self.connections.find(&path).is_none())

@@ -5,8 +5,8 @@ use bytes::BufMut;
 use super::wrap::Leaving;
 use super::{Agent, SendError, UnknownStream};
 use crate::checklist::CandidatePair;
-use crate::consent::Consent;
 use crate::route::Route;
+use crate::selection::Consent;
 use crate::transmit::{Payload, Transmit};
 use crate::types::{
     CONSENT_EXPIRY, ComponentId, ConnectionState, Ecn, Instant, PairId, StreamId, TrafficClass, Transport, after,
@@ -165,18 +165,18 @@ impl Agent {
         }
         // A lite agent sends nothing before every component has its pair (RFC 8445 §12.1.1). Pairs are selected together.
         let is_ready = !self.config.lite
-            || wanted.selected.is_some()
+            || wanted.selection.selected().is_some()
             || data.effective_components().iter().all(|one| self.in_use(stream, one).is_some());
         let usable = self.in_use(stream, wanted).filter(|_| is_ready).and_then(|id| self.set.get(id));
         let Some(pair) = usable else {
-            return Err(if wanted.has_lost_consent { SendError::ConsentLost } else { SendError::NoPair });
+            return Err(if wanted.selection.has_lost_consent() { SendError::ConsentLost } else { SendError::NoPair });
         };
         if !self.can_leave(&pair.path) {
             return Err(SendError::NoPair);
         }
         let mut expires_at = None;
         if self.config.consent && !self.config.lite {
-            let answered_at = pair.consent.as_ref().map(Consent::answered_at).or(pair.answered_at);
+            let answered_at = wanted.selection.consent(pair.id).map(Consent::answered_at).or(pair.answered_at);
             expires_at = answered_at.map(|at| after(at, CONSENT_EXPIRY));
             if pair.is_barred || expires_at.is_none_or(|at| at <= now) {
                 return Err(SendError::ConsentLost);

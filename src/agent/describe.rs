@@ -112,7 +112,7 @@ impl Agent {
     #[must_use]
     pub fn selected_addresses(&self, stream: StreamId, component: ComponentId) -> Option<(SocketAddr, SocketAddr)> {
         let data = self.stream(stream)?;
-        let pair = self.set.get(data.component(component)?.selected?)?;
+        let pair = self.set.get(data.component(component)?.selection.selected()?)?;
         Some((self.local_of(data, pair)?.socket_address()?, pair.path.remote))
     }
 

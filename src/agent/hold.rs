@@ -28,6 +28,8 @@ impl Agent {
     /// Whether a check of the peer may not be answered yet.
     pub(super) fn is_withheld(&self, stream: StreamId) -> bool {
         self.set.is_paused()
-            && self.stream(stream).is_some_and(|data| data.components.iter().all(|component| component.kept.is_none()))
+            && self
+                .stream(stream)
+                .is_some_and(|data| data.components.iter().all(|component| component.selection.in_use().is_none()))
     }
 }

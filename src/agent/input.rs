@@ -154,7 +154,9 @@ impl Agent {
         let now = self.now;
         let Arrival { stream, component, path, .. } = arrival;
         // Nearly all data comes on the pair in use.
-        let likely = self.component((stream, component)).map(|component| [component.kept, component.previous]);
+        let likely = self
+            .component((stream, component))
+            .map(|component| [component.selection.in_use(), component.selection.previous()]);
         let is_on_path = |id: &PairId| self.set.get(*id).is_some_and(|pair| pair.path == path);
         let likely = likely.into_iter().flatten().flatten().find(is_on_path);
         let found = likely.or_else(|| self.set.find(&path)).and_then(|id| self.set.get(id));
@@ -247,7 +249,7 @@ impl Agent {
             self.is_dirty |= is_over(&mut stream.pac_deadline, now);
             self.is_dirty |= stream.previous.as_ref().and_then(|previous| previous.until).is_some_and(|at| at <= now);
             for component in &mut stream.components {
-                self.is_dirty |= is_over(&mut component.decide_at, now) | component.nomination.expire(now);
+                self.is_dirty |= component.selection.expire(now) | component.nomination.expire(now);
             }
         }
     }

@@ -40,7 +40,7 @@ impl Agent {
     /// Why a lite agent gives up: it sends no checks that could fail, so it counts the time in which none of its peer came
     /// (RFC 8863 §4). A component that was nominated once has a path whose silence tells of itself.
     pub(super) fn silence(&self, data: &Stream) -> Option<StateReason> {
-        let is_carried = |one: &Component| one.previous.is_some() && !self.is_lost(one);
+        let is_carried = |one: &Component| one.selection.previous().is_some() && !one.selection.is_lost();
         // As long as more candidates may come, those that are there say which components the peer has.
         let is_expected = |one: &Component| {
             let mut theirs = data.remotes.iter().map(|remote| remote.candidate.component());
@@ -158,7 +158,7 @@ impl Agent {
         component.nomination.pair_valid(now);
         let left = component.nomination.follow_unchecked(now, checks, id, choice);
         if component.nomination.pair() == Some(id) {
-            component.rival = None;
+            component.selection.forget_suspicion();
         }
         left.into_iter().for_each(|left| checks.note(left));
         self.is_dirty = true;

@@ -1,21 +1,17 @@
 //! The path in use: consent to send on it, its health, and what its end means (RFC 7675).
 
 use core::net::SocketAddr;
-use core::time::Duration;
 
 use smallvec::SmallVec;
 
 use super::stream_data::Component;
 use super::{Agent, UnknownStream};
 use crate::checklist::{CandidatePairState, Purpose, Start, Transaction, Why};
-use crate::consent::{Consent, Demand, Pace};
 use crate::event::Event;
+use crate::selection::{Consent, Demand};
 use crate::types::{ComponentId, Instant, PairId, PathHealth, Role, StreamId, after, earliest};
 
 impl Agent {
-    /// How long nothing is heard on the pair in use before the peer's alarm is believed.
-    const QUIET: Duration = Duration::from_millis(500);
-
     /// Says that data of the peer has arrived, which the application has authenticated: it puts off the suspicion that the
     /// path is dead, and gives no consent (RFC 7675 §5.1).
     ///
@@ -29,10 +25,9 @@ impl Agent {
     ) -> Result<(), UnknownStream> {
         self.observe(now);
         let now = self.now;
-        let data = self.stream(stream).ok_or(UnknownStream(stream))?;
-        let kept = data.component(component).and_then(|component| component.kept);
-        if let Some(consent) = kept.and_then(|id| self.consent_mut(id)) {
-            consent.record_life(now);
+        let data = self.stream_mut(stream).ok_or(UnknownStream(stream))?;
+        if let Some(component) = data.component_mut(component) {
+            component.selection.heard_data(now);
         }
         Ok(())
     }
@@ -55,11 +50,8 @@ impl Agent {
     pub fn network_changed(&mut self, now: Instant) {
         self.observe(now);
         let now = self.now;
-        let watched: SmallVec<[PairId; 4]> = self.watched().collect();
-        for id in watched {
-            if let Some(consent) = self.consent_mut(id) {
-                consent.ask_at_once(now);
-            }
+        for component in self.streams.iter_mut().flat_map(|stream| &mut stream.components) {
+            component.selection.ask_all(now);
         }
         self.reset_retries();
         self.renew_gathering();
@@ -75,22 +67,23 @@ impl Agent {
         for id in failed {
             self.trigger(id);
         }
-        self.expire_consent();
     }
 
     /// The consent that is kept on a pair.
     pub(super) fn consent(&self, id: PairId) -> Option<&Consent> {
-        self.set.get(id)?.consent.as_ref()
+        let pair = self.set.get(id)?;
+        self.component((pair.stream, pair.component))?.selection.consent(id)
     }
 
     pub(super) fn consent_mut(&mut self, id: PairId) -> Option<&mut Consent> {
-        self.set.get_mut(id)?.consent.as_mut()
+        let pair = self.set.get(id)?;
+        self.component_mut((pair.stream, pair.component))?.selection.consent_mut(id)
     }
 
     /// The pair on which data of a component goes.
     pub(super) fn in_use(&self, stream: StreamId, component: &Component) -> Option<PairId> {
         let is_open = |id: &PairId| self.set.get(*id).is_some_and(|pair| !pair.is_barred);
-        component.choices().find(is_open).or_else(|| {
+        component.selection.choices(component.nomination.pair()).find(is_open).or_else(|| {
             let valid = self.set.valid((stream, component.id));
             valid.iter().copied().find(is_open)
         })
@@ -99,7 +92,7 @@ impl Agent {
     /// The pairs in use, and those in reserve.
     pub(super) fn watched(&self) -> impl Iterator<Item = PairId> + '_ {
         let components = self.streams.iter().flat_map(|stream| &stream.components);
-        components.flat_map(|component| component.kept.into_iter().chain(component.spares.iter().copied()))
+        components.flat_map(|component| component.selection.watched())
     }
 
     /// Withdraws our consent to the data of the peer on a stream: its checks are refused with 403, which makes it stop at
@@ -147,82 +140,47 @@ impl Agent {
         for component in components {
             let place = (stream, component);
             let wanted = self.wanted(place);
-            let Some(component) = self.component(place) else { continue };
-            let before = component.kept.into_iter().chain(component.spares.iter().copied());
-            let gone: SmallVec<[PairId; 3]> = before.filter(|id| wanted.iter().all(|(one, _)| one != id)).collect();
-            for id in gone {
-                if let Some(pair) = self.set.get_mut(id) {
-                    pair.consent = None;
-                }
-                self.outbox.consent.remove(&id);
+            let (now, Self { streams, set, random, outbox, .. }) = (self.now, &mut *self);
+            let data = streams.binary_search_by_key(&stream, |data| data.id).ok().and_then(|at| streams.get_mut(at));
+            let Some(component) = data.and_then(|data| data.component_mut(component)) else { continue };
+            let answered_at = |id| set.get(id).and_then(|pair| pair.answered_at);
+            let watched = component.selection.watch(now, &wanted, answered_at, random);
+            for id in &watched.gone {
+                outbox.consent.remove(id);
             }
-            for (id, pace) in &wanted {
-                is_hurried |= self.watch(*id, *pace);
-            }
-            let mut has_changed = false;
-            if let Some(component) = self.component_mut(place) {
-                let kept = wanted.first().map(|(id, _)| *id);
-                let spares = wanted.iter().skip(1).map(|(id, _)| *id);
-                has_changed = component.kept != kept || !component.spares.iter().copied().eq(spares.clone());
-                component.kept = kept;
-                component.spares.clear();
-                component.spares.extend(spares);
-            }
+            watched.stale.into_iter().for_each(|id| outbox.queue_consent(id));
             // How long the generation before is needed depends on it, and which connections are.
-            self.is_dirty |= has_changed;
+            self.is_dirty |= watched.has_changed;
+            is_hurried |= watched.is_hurried;
         }
         if is_hurried {
-            // At another pace a check may be due by now.
             self.expire_consent();
         }
-    }
-
-    /// Watches a pair at this pace, if at all; whether a check is due at once.
-    fn watch(&mut self, id: PairId, pace: Option<Pace>) -> bool {
-        let now = self.now;
-        let Some((pair, pace)) = self.set.get_mut(id).zip(pace) else { return false };
-        if let Some(consent) = pair.consent.as_mut() {
-            return consent.set_pace(pace, &mut self.random) <= now;
-        }
-        let Some(answered_at) = pair.answered_at else { return false };
-        let mut consent = Consent::new(answered_at, now, pace, &mut self.random);
-        if consent.is_stale() {
-            consent.is_queued = true;
-            self.outbox.queue_consent(id);
-        }
-        pair.consent = Some(consent);
-        false
     }
 
     /// Does what is due on the paths in use.
     pub(super) fn expire_consent(&mut self) {
         let (now, detection) = (self.now, self.config.detection());
-        let is_due = |id: PairId| {
-            let consent = self.consent(id);
-            consent.and_then(|consent| consent.deadline(detection)).is_some_and(|at| at <= now)
-        };
-        let watched: SmallVec<[PairId; 4]> = self.watched().filter(|id| is_due(*id)).collect();
-        for id in watched {
-            let Some(consent) = self.consent_mut(id) else { continue };
-            let (before, was_unreachable) = (consent.health(), consent.is_unreachable());
-            let needs_reserve = consent.needs_reserve(now);
-            let demand = consent.advance(now, detection);
-            let (health, is_unreachable) = (consent.health(), consent.is_unreachable());
-            match demand {
+        let components =
+            self.streams.iter().flat_map(|stream| stream.components.iter().map(move |one| (stream.id, one)));
+        let due: SmallVec<[((StreamId, ComponentId), PairId); 4]> = components
+            .flat_map(|(stream, one)| one.selection.due(now, detection).map(move |id| ((stream, one.id), id)))
+            .collect();
+        for (place, id) in due {
+            let component = self.component_mut(place);
+            let Some(advanced) = component.and_then(|one| one.selection.advance(id, now, detection)) else { continue };
+            // What becomes of it is told before what becomes of others with it.
+            self.set.note(id);
+            match advanced.demand {
                 Demand::Nothing => {}
-                Demand::Check if consent.is_queued => {}
-                Demand::Check => {
-                    consent.is_queued = true;
-                    self.outbox.queue_consent(id);
-                }
+                Demand::Check => self.outbox.queue_consent(id),
                 Demand::Expired => self.end_consent(id, false),
                 Demand::Lapsed => self.lapse(id),
             }
-            // That alone may bring a detour: the health may have got worse before.
-            self.is_dirty |= health != before || is_unreachable != was_unreachable;
-            if health != before || needs_reserve {
+            self.is_dirty |= advanced.has_changed;
+            if advanced.needs_standby {
                 self.ask_spares_of(id);
-                self.replace_dead_connection(id, health);
+                self.replace_dead_connection(id, advanced.health);
             }
         }
     }
@@ -233,39 +191,25 @@ impl Agent {
             return;
         }
         let now = self.now;
-        let kept = self.component((stream, component)).and_then(|component| component.kept);
-        if let Some(consent) = kept.and_then(|id| self.consent_mut(id)) {
-            if consent.unanswered_since().is_none() {
-                consent.ask_at_once(now);
-            }
+        if let Some(component) = self.component_mut((stream, component)) {
+            component.selection.regain(now);
         }
-        self.expire_consent();
     }
 
     /// Asks the pairs in reserve of the one in use, which does not answer, whether they work.
     pub(super) fn ask_spares_of(&mut self, id: PairId) {
         let now = self.now;
         let Some(place) = self.set.get(id).map(|pair| (pair.stream, pair.component)) else { return };
-        let Some(component) = self.component(place).filter(|component| component.kept == Some(id)) else { return };
-        for spare in component.spares.clone() {
-            if let Some(consent) = self.consent_mut(spare) {
-                consent.urge(now);
-            }
+        if let Some(component) = self.component_mut(place).filter(|one| one.selection.in_use() == Some(id)) {
+            component.selection.urge_standby(now);
         }
     }
 
     /// Asks the pair that a component has, and those in reserve, whether they work: a nomination of another one is not answered.
     pub(super) fn question_kept(&mut self, place: (StreamId, ComponentId)) {
         let now = self.now;
-        let Some(component) = self.component(place).filter(|component| component.nomination.pair().is_some()) else {
-            return;
-        };
-        let watched: SmallVec<[PairId; 4]> =
-            component.kept.into_iter().chain(component.spares.iter().copied()).collect();
-        for id in watched {
-            if let Some(consent) = self.consent_mut(id) {
-                consent.ask_at_once(now);
-            }
+        if let Some(component) = self.component_mut(place).filter(|component| component.nomination.pair().is_some()) {
+            component.selection.ask_all(now);
         }
     }
 
@@ -274,30 +218,17 @@ impl Agent {
         let now = self.now;
         let Some(pair) = self.set.get(checked) else { return };
         let id = self.watched_as(checked);
-        let Some(component) = self.component((pair.stream, pair.component)) else { return };
-        let Some(kept) = component.kept.filter(|_| component.spares.contains(&id)) else { return };
-        let consent = self.consent(id);
+        let place = (pair.stream, pair.component);
         let gap = before.map(|before| now.saturating_duration_since(before));
-        if !consent.zip(gap).is_some_and(|(consent, gap)| consent.is_unusual(gap)) {
-            return;
-        }
-        if let Some(consent) = self.consent_mut(kept) {
-            // Whoever probes it in vain is heard by us if it still works in one direction.
-            let is_quiet = after(consent.heard_at(), Self::QUIET) <= now;
-            if is_quiet && consent.health() == PathHealth::Healthy && consent.unanswered_since().is_none() {
-                consent.doubt(now);
-            }
-        }
-        self.expire_consent();
+        let Some(component) = self.component_mut(place) else { return };
+        component.selection.notice_alarm(now, id, gap);
     }
 
     /// When a path in use needs attention.
     pub(super) fn consent_deadline(&self) -> Option<Instant> {
-        let mut next = None;
-        for id in self.watched() {
-            let consent = self.consent(id);
-            next = earliest(next, consent.and_then(|consent| consent.deadline(self.config.detection())));
-        }
+        let detection = self.config.detection();
+        let components = self.streams.iter().flat_map(|stream| &stream.components);
+        let mut next = components.fold(None, |next, one| earliest(next, one.selection.consent_deadline(detection)));
         next = earliest(next, self.keepalives().map(|(_, at)| at).min());
         if !self.outbox.consent.is_empty() {
             next = earliest(next, Some(self.consent_pacer.next_start_from(self.now)));
@@ -323,7 +254,7 @@ impl Agent {
             .flat_map(|stream| &stream.components)
             .filter(|_| !self.config.consent || self.config.lite);
         components.filter_map(|component| {
-            let pair = self.set.get(component.kept?)?;
+            let pair = self.set.get(component.selection.in_use()?)?;
             let last = pair.last_sent_at.or(pair.answered_at)?;
             Some((pair.id, after(last, self.config.keepalive_interval)))
         })
@@ -347,21 +278,22 @@ impl Agent {
     pub(super) fn handle_consent(&mut self, transaction: &Transaction, mapped: SocketAddr) {
         let now = self.now;
         let id = transaction.start.pair;
-        let Some(pair) = self.set.get_mut(id) else { return };
-        pair.answered_at = Some(now);
+        let Some(pair) = self.set.get(id) else { return };
         let place = (pair.stream, pair.component);
-        if let Some(consent) = pair.consent.as_mut() {
-            self.is_dirty |= consent.health() != PathHealth::Healthy;
+        self.set.record_answer(id, now);
+        if let Some(consent) = self.consent_mut(id) {
+            let has_recovered = consent.health() != PathHealth::Healthy;
             consent.record_answer(now);
+            self.is_dirty |= has_recovered;
         }
         let has_nominated = transaction.start.use_candidate && transaction.start.role == Role::Controlling;
         if has_nominated && self.role == Role::Controlling && !self.is_past(id) {
             self.conclude_nomination(transaction, id);
         }
         // What is in reserve may be better by now than what is in use.
-        self.is_dirty |=
-            self.component(place).is_some_and(|component| component.kept != Some(id) || component.detour.is_some())
-                || self.is_selecting(place);
+        self.is_dirty |= self.component(place).is_some_and(|component| {
+            component.selection.in_use() != Some(id) || component.selection.fallback().is_some()
+        }) || self.is_selecting(place);
         self.follow_mapping(transaction, mapped);
     }
 
@@ -389,7 +321,7 @@ impl Agent {
         if let Some(pair) = self.set.get(id) {
             let (stream, component) = (pair.stream, pair.component);
             // An answer to another check of the pair gives no consent.
-            let answered_at = pair.consent.as_ref().map(Consent::answered_at).or(pair.answered_at);
+            let answered_at = self.consent(id).map(Consent::answered_at).or(pair.answered_at);
             self.emit(Event::ConsentEnded { stream, component, pair: id, answered_at, at, is_revoked });
         }
         self.give_up_path(id, true);
@@ -412,7 +344,9 @@ impl Agent {
             let _ = self.set.drop(one, why);
         }
         if let Some(component) = self.component_mut(place) {
-            component.has_lost_consent |= is_over;
+            if is_over {
+                component.selection.lose_consent();
+            }
         }
         for one in gone {
             if self.set.get(one).is_some_and(|pair| pair.group.is_none()) {
@@ -425,46 +359,33 @@ impl Agent {
 
     /// Tells how the paths in use are doing, where that has changed.
     pub(super) fn report_health(&mut self, stream: StreamId) {
-        let detection = self.config.detection();
-        let Some(data) = self.stream(stream) else { return };
+        let (at, detection) = (self.now, self.config.detection());
+        let Self { streams, set, .. } = &mut *self;
+        let data = streams.binary_search_by_key(&stream, |data| data.id).ok().and_then(|at| streams.get_mut(at));
+        let Some(data) = data else { return };
         let mut events: SmallVec<[Event; 1]> = SmallVec::new();
-        let mut changes: SmallVec<[(ComponentId, Option<PathHealth>); 1]> = SmallVec::new();
-        for component in &data.components {
-            let pair = component.kept.and_then(|id| self.set.get(id));
-            let health = pair.and_then(|pair| pair.consent.as_ref()).map(Consent::health);
-            if health == component.health {
-                continue;
-            }
-            changes.push((component.id, health));
-            let (Some(pair), Some(current)) = (pair, health) else { continue };
-            if component.health.is_none() && current == PathHealth::Healthy {
+        for component in &mut data.components {
+            let Some(before) = component.selection.tell_health() else { continue };
+            let pair = component.selection.in_use().and_then(|id| set.get(id));
+            let consent = pair.and_then(|pair| component.selection.consent(pair.id));
+            let Some((pair, consent)) = pair.zip(consent) else { continue };
+            let health = consent.health();
+            if before.is_none() && health == PathHealth::Healthy {
                 // A path that is taken into use is healthy, as the selection says.
                 continue;
             }
-            let Some(consent) = &pair.consent else { continue };
             events.push(Event::PathHealthChanged {
                 stream,
                 component: component.id,
                 pair: pair.id,
-                health: current,
-                at: self.now,
+                health,
+                at,
                 answered_at: consent.answered_at(),
                 heard_at: consent.heard_at(),
                 sent_at: pair.last_sent_at,
                 next_state_at: consent.next_state_at(detection),
             });
         }
-        for (component, health) in changes {
-            if let Some(component) = self.component_mut((stream, component)) {
-                component.health = health;
-            }
-        }
         events.into_iter().for_each(|event| self.emit(event));
-    }
-
-    /// Whether the path of a component is given up for the time being.
-    pub(super) fn is_lost(&self, component: &Component) -> bool {
-        let consent = component.kept.and_then(|id| self.consent(id));
-        consent.is_some_and(|consent| consent.health() == PathHealth::Lost)
     }
 }

@@ -14,15 +14,14 @@
 //! Data takes the detour from the first answer on, and none goes to an address that has not answered. Whoever only copies
 //! checks of the peer to an address of his own changes nothing for longer than the old pair takes to answer.
 
-use core::time::Duration;
-
 use smallvec::SmallVec;
 
 use super::Agent;
-use super::stream_data::{Detour, EarlyCheck, Rival};
+use super::stream_data::EarlyCheck;
 use crate::candidate::CandidateKind;
 use crate::checklist::{CandidatePair, CandidatePairState};
-use crate::types::{ComponentId, Instant, PairId, PathHealth, Role, StreamId, after, earliest};
+use crate::selection::Successor;
+use crate::types::{ComponentId, PairId, Role, StreamId};
 
 type Place = (StreamId, ComponentId);
 
@@ -38,10 +37,6 @@ enum Likeness {
 }
 
 impl Agent {
-    /// How long the pair that was agreed is silent before another address of the peer takes its place; data goes there before.
-    /// Two ways to one candidate may both work, and a few packets may be lost on one of them.
-    const LOYALTY: Duration = Duration::from_secs(2);
-
     /// Looks whether the peer has moved to a pair that has come to work.
     ///
     /// If its checks come from a new address on behalf of the candidate that the selected pair has, a NAT has forgotten it,
@@ -52,7 +47,10 @@ impl Agent {
         let Some((checked, new)) = self.set.get(checked).zip(self.set.get(valid)) else { return };
         let place = (new.stream, new.component);
         let Some(data) = self.stream(place.0) else { return };
-        let Some(component) = data.component(place.1).filter(|component| component.previous.is_none()) else { return };
+        let Some(component) = data.component(place.1).filter(|component| component.selection.previous().is_none())
+        else {
+            return;
+        };
         let Some(old) = component.nomination.pair().filter(|id| *id != valid).and_then(|id| self.set.get(id)) else {
             return;
         };
@@ -62,23 +60,16 @@ impl Agent {
             && component.nomination.is_older_than(checked.id)
             && checked.heard_check_at.is_some();
         let is_readdressed = likeness == Likeness::Same;
-        let is_known = component.detour.is_some_and(|detour| detour.pair == valid)
-            || component.rival.is_some_and(|rival| rival.pair == valid) && !is_readdressed;
+        let is_known = component.selection.knows_move(valid, is_readdressed);
         if is_known || likeness == Likeness::None && !is_younger || old.path == new.path {
             return;
         }
         let (old, seen_before) = (old.id, old.produced_by.unwrap_or(old.id));
-        if let Some(consent) = self.consent_mut(old) {
-            consent.doubt(now);
-        }
         if let Some(pair) = self.set.get_mut(seen_before).filter(|_| is_readdressed) {
             pair.is_alias = true;
         }
         if let Some(component) = self.component_mut(place) {
-            component.rival = Some(Rival { pair: valid, since: now });
-            if is_readdressed {
-                component.detour = Some(Detour { pair: valid, since: now, is_successor: true, is_readdressed });
-            }
+            component.selection.suspect_move(now, old, valid, is_readdressed);
         }
         self.is_dirty = true;
     }
@@ -119,41 +110,24 @@ impl Agent {
         }
         let Some(component) = self.component((pair.stream, pair.component)) else { return false };
         let valid = pair.produced.unwrap_or(id);
-        let is_used =
-            component.nomination.pair() == Some(valid) || component.detour.is_some_and(|one| one.pair == valid);
-        let old = component.nomination.pair().filter(|_| !is_used && component.previous.is_none());
+        let is_used = component.nomination.pair() == Some(valid)
+            || component.selection.fallback().is_some_and(|one| one.pair == valid);
+        let old = component.nomination.pair().filter(|_| !is_used && component.selection.previous().is_none());
         old.and_then(|old| self.set.get(old)).is_some_and(|old| self.likeness(pair, old) == Likeness::Same)
     }
 
     /// Lets the address under which the peer is seen take the place of the one that is silent, in the nominated pair.
     pub(super) fn follow_readdressed(&mut self, stream: StreamId) {
-        let Some(data) = self.stream(stream) else { return };
+        let now = self.now;
+        let Some(data) = self.stream_mut(stream) else { return };
         let can_renominate = data.renomination.is_some();
-        let mut decide_at: SmallVec<[(ComponentId, Instant); 1]> = SmallVec::new();
         let mut moved: SmallVec<[(Place, PairId, PairId); 1]> = SmallVec::new();
-        for component in data.components.iter().filter(|component| component.previous.is_none()) {
-            let detour = component.detour.filter(|detour| detour.is_successor);
-            let Some((old, detour)) = component.nomination.pair().zip(detour) else { continue };
-            let Some(consent) = self.consent(old).filter(|consent| consent.health() != PathHealth::Healthy) else {
-                continue;
-            };
-            let is_lost = consent.health() == PathHealth::Lost;
-            // Where pairs can be nominated again, the controlling side does so, which the peer understands in any case. And
-            // whoever is nominated to once goes nowhere else: in the end it can only be the same candidate.
-            let at = match (is_lost, can_renominate, detour.is_readdressed) {
-                (true, true, false) | (false, true, _) | (false, false, false) => continue,
-                (true, _, _) => self.now,
-                (false, false, true) => after(consent.unanswered_since().unwrap_or(self.now), Self::LOYALTY),
-            };
-            if at <= self.now {
-                moved.push(((stream, component.id), old, detour.pair));
-            } else {
-                decide_at.push((component.id, at));
-            }
-        }
-        for (id, at) in decide_at {
-            if let Some(component) = self.component_mut((stream, id)) {
-                component.decide_at = earliest(component.decide_at, Some(at));
+        for component in &mut data.components {
+            let old = component.nomination.pair();
+            match component.selection.successor(now, old, can_renominate) {
+                Successor::None => {}
+                Successor::At(at) => component.selection.wait_no_longer_than(at),
+                Successor::Now(new) => moved.extend(old.map(|old| ((stream, component.id), old, new))),
             }
         }
         for (place, old, new) in moved {
@@ -166,7 +140,8 @@ impl Agent {
         let now = self.now;
         let Some((component, checks)) = self.component_with_checks(place) else { return };
         let attempt = component.nomination.readdress(now, checks, old, new);
-        (component.rival, component.detour) = (None, None);
+        component.selection.forget_suspicion();
+        component.selection.end_fallback();
         for name in [Some(new), checks.checked_by(new), Some(old), checks.checked_by(old)].into_iter().flatten() {
             checks.note(name);
         }

@@ -143,11 +143,14 @@ impl Agent {
     /// Plans the next consent check.
     fn record_demand(&mut self, pair: PairId) {
         let now = self.now;
-        let Some(pair) = self.set.get_mut(pair) else { return };
-        let round_trip = pair.stats.current_round_trip_time;
+        let Some(pair) = self.set.get(pair) else { return };
+        let (id, round_trip) = (pair.id, pair.stats.current_round_trip_time);
         let place = (pair.stream, pair.component);
-        if let Some(consent) = pair.consent.as_mut() {
-            consent.record_check(now, round_trip, &mut self.random);
+        let Self { streams, random, .. } = self;
+        let data = streams.binary_search_by_key(&place.0, |data| data.id).ok().and_then(|at| streams.get_mut(at));
+        let component = data.and_then(|data| data.component_mut(place.1));
+        if let Some(consent) = component.and_then(|component| component.selection.consent_mut(id)) {
+            consent.record_check(now, round_trip, random);
         }
         self.is_dirty |= self.is_selecting(place);
     }
@@ -279,7 +282,7 @@ impl Agent {
         }
         let data = self.stream(pair.stream).filter(|data| data.generation == pair.generation)?;
         let component = data.component(pair.component)?;
-        let is_used = component.nomination.pair() == Some(pair.id) && component.kept == Some(pair.id);
+        let is_used = component.nomination.pair() == Some(pair.id) && component.selection.in_use() == Some(pair.id);
         if !is_used || component.nomination.attempt().is_some_and(|attempt| attempt.has_left()) {
             return None;
         }
@@ -419,7 +422,7 @@ impl Agent {
             next = earliest(next, stream.pac_deadline);
             next = earliest(next, stream.previous.as_ref().and_then(|previous| previous.until));
             for component in &stream.components {
-                next = earliest(next, earliest(component.decide_at, component.nomination.deadline()));
+                next = earliest(next, earliest(component.selection.deadline(), component.nomination.deadline()));
             }
         }
         next

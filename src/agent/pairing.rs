@@ -14,8 +14,7 @@ use crate::candidate::{
     Candidate, CandidateAddress, CandidateKind, Foundation, LocalCandidate, NewHost, Priority, RemoteCandidate,
     SocketOptions, TcpType, UnusableAddress, check_host_address,
 };
-use crate::checklist::CandidatePair;
-use crate::checklist::{Insert, NewPair, PairFoundation, PairPriority, Update};
+use crate::checklist::{CandidatePair, Insert, NewPair, PairFoundation, PairPriority, Update};
 use crate::config::limits;
 use crate::credentials::Credentials;
 use crate::event::Event;

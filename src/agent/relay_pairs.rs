@@ -81,11 +81,12 @@ impl Agent {
 
     /// Asks the servers of relayed pairs whose peer has fallen silent: the allocation may be gone, or what it lets through.
     fn question_silent_relays(&mut self) {
-        let is_silent =
-            |one: &&super::stream_data::Component| matches!(one.health, Some(PathHealth::Suspect | PathHealth::Lost));
+        let is_silent = |one: &&super::stream_data::Component| {
+            matches!(one.selection.told_health(), Some(PathHealth::Suspect | PathHealth::Lost))
+        };
         let components = self.streams.iter().flat_map(|stream| &stream.components).filter(is_silent);
         let paths: SmallVec<[Path; 2]> = components
-            .filter_map(|component| self.set.get(component.kept?))
+            .filter_map(|component| self.set.get(component.selection.in_use()?))
             .map(|pair| pair.path)
             .filter(|path| self.relays.is_relayed(path.base))
             .collect();
@@ -105,7 +106,9 @@ impl Agent {
 
     fn relayed_paths_in_use(&self) -> SmallVec<[Path; 2]> {
         let components = self.streams.iter().flat_map(|stream| &stream.components);
-        let used = components.flat_map(|component| [component.selected, component.previous, component.kept]);
+        let used = components.flat_map(|component| {
+            [component.selection.selected(), component.selection.previous(), component.selection.in_use()]
+        });
         let paths = used.flatten().filter_map(|id| self.set.get(id)).map(|pair| pair.path);
         paths.filter(|path| self.relays.is_relayed(path.base)).collect()
     }

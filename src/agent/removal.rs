@@ -165,9 +165,6 @@ impl Agent {
 
     /// Takes a pair off the valid list, and out of every use that its component makes of it. It may stay on its checklist.
     pub(super) fn leave_use(&mut self, place: (StreamId, ComponentId), id: PairId) {
-        if let Some(pair) = self.set.get_mut(id) {
-            pair.consent = None;
-        }
         self.set.invalidate(id);
         self.leave_component(place, id);
     }
@@ -176,8 +173,7 @@ impl Agent {
     fn leave_component(&mut self, place: (StreamId, ComponentId), id: PairId) {
         self.outbox.consent.remove(&id);
         if let Some((component, checks)) = self.component_with_checks(place) {
-            component.nomination.lose(id).into_iter().for_each(|carried| checks.dequeue(carried));
-            component.let_go(id);
+            component.lose(id).into_iter().for_each(|carried| checks.dequeue(carried));
         }
     }
 

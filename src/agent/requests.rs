@@ -10,8 +10,7 @@ use crate::candidate::{Candidate, CandidateKind, Priority, RemoteCandidate};
 use crate::check::server::{self, Check, Verdict};
 use crate::checklist::{CandidatePairState, Insert};
 use crate::credentials::Ufrag;
-use crate::nomination::Heard;
-use crate::nomination::Request;
+use crate::nomination::{Heard, Request};
 use crate::stats::DropReason;
 use crate::stun::{ErrorReply, Message, TransactionId};
 use crate::types::{CandidateId, PairId, Role, StreamId, Transport};
@@ -120,7 +119,8 @@ impl Agent {
     }
 
     fn record_previous_life(&mut self, arrival: Arrival) {
-        let previous = self.component((arrival.stream, arrival.component)).and_then(|component| component.previous);
+        let previous =
+            self.component((arrival.stream, arrival.component)).and_then(|component| component.selection.previous());
         if let Some(pair) = previous.filter(|id| self.set.get(*id).is_some_and(|pair| pair.path == arrival.path)) {
             self.record_life(pair);
         }
@@ -236,8 +236,13 @@ impl Agent {
     fn is_relied_on(&self, id: PairId) -> bool {
         let Some(pair) = self.set.get(id) else { return false };
         let Some(component) = self.component((pair.stream, pair.component)) else { return false };
-        let places = [component.nomination.pair(), component.selected, component.previous, component.kept];
-        places.contains(&Some(id)) || component.spares.contains(&id)
+        let places = [
+            component.nomination.pair(),
+            component.selection.selected(),
+            component.selection.previous(),
+            component.selection.in_use(),
+        ];
+        places.contains(&Some(id)) || component.selection.is_standby(id)
     }
 
     /// Lets the checks to a candidate use the credentials of the peer that was heard from there last

@@ -10,19 +10,15 @@ use core::cmp::Reverse;
 use smallvec::SmallVec;
 
 use super::Agent;
-use super::stream_data::{Component, Detour, Retry, Rival};
+use super::stream_data::Component;
 use crate::checklist::{CandidatePair, CandidatePairState, Purpose, Start};
 use crate::config::limits;
-use crate::consent::{Consent, Pace};
-use crate::selection::{PathQuality, SelectionDecision, SelectionView};
+use crate::selection::{Cadence, Consent, PathQuality, Retry, SelectionDecision, SelectionView, Standby, Wanted};
 use crate::types::{
     ComponentId, Instant, PairId, PathHealth, Renomination, Role, StreamId, Transport, after, earliest,
 };
 
 type Place = (StreamId, ComponentId);
-
-/// Pairs in use and in reserve, the one in use first, and how often each is asked; not at all where nobody would answer.
-pub(super) type Watched = SmallVec<[(PairId, Option<Pace>); 3]>;
 
 impl Agent {
     /// Lets the selection policy look at the components that have their pair.
@@ -88,7 +84,7 @@ impl Agent {
         let stale_at = others.iter().filter(unwatched).map(|one| after(one.answered_at, self.config.detection())).min();
         let decide_at = earliest(decide_at, stale_at).filter(|at| *at > self.now);
         if let Some(component) = self.component_mut(place) {
-            component.decide_at = decide_at;
+            component.selection.wait_until(decide_at);
         }
     }
 
@@ -97,11 +93,12 @@ impl Agent {
         let pair = self.set.get(id)?;
         let data = self.stream(pair.stream)?;
         let (local, remote) = (data.locals.get(pair.local)?, data.remotes.get(pair.remote)?);
-        let consent = pair.consent.as_ref();
+        let consent = component.selection.consent(id);
         let answered_at = consent.map(Consent::answered_at).or(pair.answered_at)?;
         // One that nobody watches was alive when it answered last. Of the one in use, which without consent nobody asks, silence
         // says nothing.
-        let is_fresh = component.nominated == Some(id) || after(answered_at, self.config.detection()) > self.now;
+        let is_fresh =
+            component.nomination.pair() == Some(id) || after(answered_at, self.config.detection()) > self.now;
         let unwatched = if is_fresh { PathHealth::Healthy } else { PathHealth::Suspect };
         Some(PathQuality {
             pair: id,
@@ -117,107 +114,60 @@ impl Agent {
             answered_at,
             unanswered_since: consent.and_then(Consent::unanswered_since),
             is_unreachable: consent.is_some_and(Consent::is_unreachable),
-            is_successor: component.detour.is_some_and(|detour| detour.pair == id && detour.is_successor),
+            is_successor: component.selection.is_peer_move(id),
         })
     }
 
     /// The pairs of a component that are to be watched.
-    pub(super) fn wanted(&self, place: Place) -> Watched {
-        let mut wanted = Watched::new();
-        let (false, Some(data)) = (self.is_closed, self.stream(place.0)) else { return wanted };
-        let Some(component) = data.component(place.1) else { return wanted };
-        // Two lite agents never hear checks of each other.
-        let is_watched = if self.config.lite { !data.is_remote_lite } else { self.config.consent };
-        let Some(in_use) = self.in_use(place.0, component) else { return wanted };
+    pub(super) fn wanted(&self, place: Place) -> Wanted {
+        let (false, Some(data)) = (self.is_closed, self.stream(place.0)) else { return Wanted::new() };
+        let Some(component) = data.component(place.1) else { return Wanted::new() };
+        let Some(in_use) = self.in_use(place.0, component) else { return Wanted::new() };
         let config = &self.config;
+        // Two lite agents never hear checks of each other.
+        let is_asked = if config.lite { !data.is_remote_lite } else { config.consent };
         let active = match (config.lite, self.is_idle) {
-            (true, _) => Pace::PASSIVE,
-            (false, true) => Pace::idle(config.idle_interval),
-            (false, false) => Pace::active(config.consent_interval),
+            (true, _) => Cadence::PASSIVE,
+            (false, true) => Cadence::idle(config.idle_interval),
+            (false, false) => Cadence::active(config.consent_interval),
         };
-        let active = Some(active).filter(|_| is_watched);
-        wanted.push((in_use, active));
-        if config.lite || !is_watched || component.previous.is_some() {
-            return wanted;
-        }
-        if let Some(nominated) = component.nomination.pair().filter(|nominated| *nominated != in_use) {
-            // It is what was agreed, and data goes back to it when it answers.
-            wanted.push((nominated, active));
-        }
-        let is_given_up = |consent: &Consent| consent.health() == PathHealth::Lost || consent.is_unreachable();
-        let is_lost = self.consent(in_use).is_some_and(is_given_up);
-        let can_renominate = data.renomination.is_some();
-        if component.nomination.pair().is_some() && (can_renominate || is_lost) {
-            let spares = self.spares(place, in_use, &wanted);
-            let pace = match data.renomination {
-                Some(Renomination::Draft2026) => Pace::kept(config.consent_interval),
-                Some(Renomination::Draft2016) | None => Pace::spare(config.standby_interval),
-            };
-            wanted.extend(spares.into_iter().map(|id| (id, Some(pace))));
-        }
-        wanted
-    }
-
-    /// The pairs to keep in reserve: those that share the least with the one in use, then the best.
-    fn spares(&self, place: Place, in_use: PairId, watched: &Watched) -> SmallVec<[PairId; 2]> {
-        let Some(used) = self.set.get(in_use).map(|pair| pair.path) else { return SmallVec::new() };
-        let mut spares: SmallVec<[(u8, PairId); 4]> = SmallVec::new();
-        for id in self.set.valid(place) {
-            let Some(pair) = self.set.get(*id).filter(|pair| !pair.is_barred) else { continue };
-            let is_known = watched.iter().any(|(one, _)| self.set.is_same_path(*one, *id))
-                || spares.iter().any(|(_, one)| self.set.is_same_path(*one, *id));
-            if is_known {
-                continue;
-            }
-            let is_shared = [pair.path.base.ip() == used.base.ip(), pair.path.remote.ip() == used.remote.ip()];
-            let shared = is_shared.into_iter().map(u8::from).sum();
-            spares.push((shared, *id));
-        }
-        // The valid list is in order of priority, and the sort is stable.
-        spares.sort_by_key(|(shared, _)| *shared);
-        spares.into_iter().take(self.config.standby_pairs).map(|(_, id)| id).collect()
+        let standby = match data.renomination {
+            Some(Renomination::Draft2026) => Cadence::kept(config.consent_interval),
+            Some(Renomination::Draft2016) | None => Cadence::spare(config.standby_interval),
+        };
+        let how = Standby {
+            active: Some(active).filter(|_| is_asked),
+            standby,
+            most: config.standby_pairs,
+            is_always: data.renomination.is_some(),
+            is_alone: config.lite || !is_asked,
+        };
+        component.selection.wanted(&self.set, place, (in_use, component.nomination.pair()), how)
     }
 
     /// Chooses where data goes while the selected pair is silent.
-    pub(super) fn take_detours(&mut self, stream: StreamId) {
+    pub(super) fn choose_fallbacks(&mut self, stream: StreamId) {
         let Some(data) = self.stream(stream) else { return };
-        let detours: SmallVec<[(ComponentId, Option<Detour>); 2]> =
-            data.components.iter().map(|component| (component.id, self.detour(component))).collect();
-        for (id, detour) in detours {
-            if let Some(component) = self.component_mut((stream, id)) {
-                component.detour = detour;
-            }
-        }
-    }
-
-    fn detour(&self, component: &Component) -> Option<Detour> {
-        let nominated = component.nomination.pair().filter(|_| component.previous.is_none())?;
-        let of_nominated = self.consent(nominated)?;
-        let is_usable = |id: &PairId| self.set.get(*id).is_some_and(|pair| pair.is_valid && !pair.is_barred);
-        if let Some(detour) = component.detour.filter(|one| one.pair != nominated && is_usable(&one.pair)) {
-            let has_recovered = of_nominated.answered_at() > detour.since;
-            return Some(detour).filter(|_| !has_recovered);
-        }
-        let silent_since = of_nominated.unanswered_since()?;
-        if of_nominated.health() == PathHealth::Healthy {
-            return None;
-        }
-        let answers = |id: &PairId| {
-            let consent = self.consent(*id);
-            consent.is_some_and(|c| c.health() == PathHealth::Healthy && c.answered_at() > silent_since)
+        // Only where the host cannot send on the nominated pair does it matter which others leave from another address.
+        let elsewhere: SmallVec<[SmallVec<[PairId; 2]>; 1]> = data
+            .components
+            .iter()
+            .map(|component| {
+                let nominated = component.nomination.pair();
+                let cut = nominated.filter(|id| component.selection.consent(*id).is_some_and(Consent::is_cut));
+                let others = cut.into_iter().flat_map(|cut| component.selection.standby().map(move |id| (id, cut)));
+                others.filter(|(id, cut)| self.leaves_elsewhere(*id, *cut)).map(|(id, _)| id).collect()
+            })
+            .collect();
+        let (now, Self { streams, set, .. }) = (self.now, self);
+        let Some(data) = streams.binary_search_by_key(&stream, |data| data.id).ok().and_then(|at| streams.get_mut(at))
+        else {
+            return;
         };
-        let rival = component.rival.filter(|rival| rival.pair != nominated && is_usable(&rival.pair));
-        // That the nominated one has answered since says that the peer had not moved then.
-        let is_believed = |rival: &Rival| of_nominated.answered_at() <= rival.since || answers(&rival.pair);
-        if let Some(Rival { pair, .. }) = rival.filter(is_believed) {
-            return Some(Detour { pair, since: self.now, is_successor: true, is_readdressed: false });
+        for (component, elsewhere) in data.components.iter_mut().zip(&elsewhere) {
+            let nominated = component.nomination.pair();
+            component.selection.choose_fallback(now, set, nominated, |id| elsewhere.contains(&id));
         }
-        if of_nominated.health() != PathHealth::Lost && !of_nominated.is_unreachable() {
-            return None;
-        }
-        let is_elsewhere = |id: &PairId| of_nominated.is_cut() && self.leaves_elsewhere(*id, nominated);
-        let pair = component.spares.iter().copied().find(|id| is_usable(id) && (answers(id) || is_elsewhere(id)))?;
-        Some(Detour { pair, since: self.now, is_successor: false, is_readdressed: false })
     }
 
     /// Gives up a pair that does not answer and was not in use: it may be checked again later.
@@ -233,29 +183,24 @@ impl Agent {
         // The first round is soon: pairs were put off when the selected one was nominated.
         let (at, gap) = (after(self.now, self.config.retry_interval / 5), self.config.retry_interval);
         let Some(data) = self.stream(stream) else { return };
-        let mut changes: SmallVec<[(ComponentId, Option<Retry>); 1]> = SmallVec::new();
-        for component in &data.components {
-            let wanted = component
-                .nomination
-                .pair()
-                .is_some_and(|id| self.retriable((stream, component.id), id).next().is_some());
-            match (wanted, component.retry) {
-                (true, None) => changes.push((component.id, Some(Retry { at, gap }))),
-                (false, Some(_)) => changes.push((component.id, None)),
-                (true, Some(_)) | (false, None) => {}
-            }
-        }
-        for (id, retry) in changes {
-            if let Some(component) = self.component_mut((stream, id)) {
-                component.retry = retry;
-            }
+        let wanted: SmallVec<[bool; 2]> = data
+            .components
+            .iter()
+            .map(|component| {
+                let nominated = component.nomination.pair();
+                nominated.is_some_and(|id| self.retriable((stream, component.id), id).next().is_some())
+            })
+            .collect();
+        let Some(data) = self.stream_mut(stream) else { return };
+        for (component, is_wanted) in data.components.iter_mut().zip(wanted) {
+            component.selection.retries().want(is_wanted, Retry { at, gap });
         }
     }
 
     /// The failed pairs that would be better than this one, or, as long as there are too few in reserve, all of them.
     fn retriable(&self, place: Place, nominated: PairId) -> impl Iterator<Item = PairId> + '_ {
         let than = self.set.get(nominated).map(|pair| pair.priority);
-        let spares = self.component(place).map_or(0, |component| component.spares.len());
+        let spares = self.component(place).map_or(0, |component| component.selection.standby().count());
         let is_short = spares < self.config.standby_pairs;
         let failed = self.set.list(place.0).into_iter().flat_map(|list| list.failed());
         failed.filter(move |id| {
@@ -271,26 +216,23 @@ impl Agent {
     pub(super) fn reset_retries(&mut self) {
         let (at, gap) = (self.now, self.config.retry_interval);
         for component in self.streams.iter_mut().flat_map(|stream| &mut stream.components) {
-            if let Some(retry) = component.retry.as_mut() {
-                *retry = Retry { at, gap };
-            }
+            component.selection.retries().reset(Retry { at, gap });
         }
     }
 
     /// Does what is due of these rounds.
     pub(super) fn expire_retries(&mut self) {
-        const MOST_BACK_OFF: u32 = 12;
         let now = self.now;
-        let longest = self.config.retry_interval.saturating_mul(MOST_BACK_OFF);
+        let interval = self.config.retry_interval;
         for stream in 0..self.streams.len() {
             let Some(count) = self.streams.get(stream).map(|stream| stream.components.len()) else { continue };
             for index in 0..count {
                 let Some(data) = self.streams.get_mut(stream) else { continue };
                 let id = data.id;
                 let Some(component) = data.components.get_mut(index) else { continue };
-                let Some(retry) = component.retry.as_mut().filter(|retry| retry.at <= now) else { continue };
-                retry.at = after(now, retry.gap);
-                retry.gap = retry.gap.saturating_mul(2).min(longest);
+                if !component.selection.retries().expire(now, interval) {
+                    continue;
+                }
                 let (place, nominated) = ((id, component.id), component.nomination.pair());
                 let Some(nominated) = nominated else { continue };
                 let mut round: SmallVec<[PairId; 8]> = self.retriable(place, nominated).collect();
@@ -305,7 +247,7 @@ impl Agent {
     /// When these rounds need attention.
     pub(super) fn retry_deadline(&self) -> Option<Instant> {
         let components = self.streams.iter().flat_map(|stream| &stream.components);
-        let mut next = components.filter_map(|component| component.retry).map(|retry| retry.at).min();
+        let mut next = components.filter_map(|component| component.selection.retry_at()).min();
         if !self.outbox.probes.is_empty() {
             next = earliest(next, Some(self.pacer.next_start_from(self.now)));
         }

@@ -278,10 +278,9 @@ impl Agent {
         let Some(generation) = data.previous.as_ref().map(|previous| previous.generation) else { return };
         // The peer may go on to call us by our old name on a new pair.
         let is_known_so = |id: PairId| self.set.get(id).is_some_and(|pair| pair.known_as == generation);
-        let is_used = data
-            .components
-            .iter()
-            .any(|component| component.previous.is_some() || component.kept.is_some_and(is_known_so));
+        let is_used = data.components.iter().any(|component| {
+            component.selection.previous().is_some() || component.selection.in_use().is_some_and(is_known_so)
+        });
         let Some(previous) = self.stream_mut(stream).and_then(|data| data.previous.as_mut()) else { return };
         if is_used {
             previous.until = None;

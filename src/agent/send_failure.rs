@@ -47,7 +47,6 @@ impl Agent {
         for id in hit {
             self.take_send_failure(id, failure);
         }
-        self.expire_consent();
     }
 
     /// Takes what an ICMP message says that a TURN server has got: that a peer is unreachable from its relay.
@@ -88,7 +87,7 @@ impl Agent {
     fn is_in_reserve(&self, id: PairId) -> bool {
         let place = self.set.get(id).map(|pair| (pair.stream, pair.component));
         let component = place.and_then(|place| self.component(place));
-        component.is_some_and(|one| one.kept != Some(id) && one.nomination.pair() != Some(id))
+        component.is_some_and(|one| one.selection.in_use() != Some(id) && one.nomination.pair() != Some(id))
     }
 
     /// The addresses between which the datagrams of a pair go over UDP, to the server where one relays.

@@ -121,7 +121,7 @@ impl Agent {
             role: Some(self.role).filter(|_| !data.remote.is_empty()),
             local_username_fragment: &data.local.credentials.ufrag,
             state: data.state,
-            selected_pair: of.selected,
+            selected_pair: of.selection.selected(),
             selected_pair_changes: selections,
         })
     }

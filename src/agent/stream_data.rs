@@ -3,7 +3,6 @@
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::net::SocketAddr;
-use core::time::Duration;
 
 use smallvec::SmallVec;
 
@@ -16,10 +15,11 @@ use crate::check::Search;
 use crate::config::limits;
 use crate::credentials::{Credentials, Ufrag};
 use crate::nomination::Nomination;
+use crate::selection::Selection;
 use crate::stun::{IntegrityKey, TransactionId};
 use crate::types::{
-    ComponentId, ConnectionState, GatheringState, Instant, PairId, Path, PathHealth, Recent, Renomination, Role,
-    StateReason, StreamId, TrafficClass,
+    ComponentId, ConnectionState, GatheringState, Instant, PairId, Path, Recent, Renomination, Role, StateReason,
+    StreamId, TrafficClass,
 };
 
 /// Credentials with the key that is made of the password.
@@ -65,63 +65,16 @@ pub(crate) struct EarlyCheck {
     pub(crate) has_plain_check: bool,
 }
 
-/// A way around the nominated pair.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Detour {
-    pub(crate) pair: PairId,
-    /// Since when data goes there.
-    pub(crate) since: Instant,
-    /// The peer seems to have moved there.
-    pub(crate) is_successor: bool,
-    /// It is the nominated pair for the peer, too: the same candidate of its, which a NAT shows under another address.
-    pub(crate) is_readdressed: bool,
-}
-
-/// A pair to which the peer may have moved.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Rival {
-    pub(crate) pair: PairId,
-    /// Since when that is believed, unless the nominated pair has answered later.
-    pub(crate) since: Instant,
-}
-
-/// Rounds in which failed pairs are checked again.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Retry {
-    /// When the next one is due.
-    pub(crate) at: Instant,
-    /// The time to the one after it.
-    pub(crate) gap: Duration,
-}
-
 /// What is known of one component.
 #[derive(Clone, Debug)]
 pub(crate) struct Component {
     pub(crate) id: ComponentId,
     pub(crate) nomination: Nomination,
-    /// The pair of the previous generation that is used until this one has its own (RFC 8445 §9).
-    pub(crate) previous: Option<PairId>,
-    pub(crate) selected: Option<PairId>,
-    /// When the selection is looked at again.
-    pub(crate) decide_at: Option<Instant>,
-    /// A pair that came to work after the nominated one was: the peer may have moved there.
-    pub(crate) rival: Option<Rival>,
+    pub(crate) selection: Selection,
     /// When a check of the peer, or an answer of it, came on any pair.
     pub(crate) heard_at: Option<Instant>,
     /// A check was lost while the peer was heard.
     pub(crate) is_lossy: bool,
-    /// The pair in use, on which consent is kept.
-    pub(crate) kept: Option<PairId>,
-    /// Other pairs that are watched: the nominated one, if it is not in use, and those in reserve.
-    pub(crate) spares: SmallVec<[PairId; 2]>,
-    /// Where data goes while the nominated pair is silent.
-    pub(crate) detour: Option<Detour>,
-    /// When better pairs that have failed are checked again.
-    pub(crate) retry: Option<Retry>,
-    /// The health of that pair that the application knows of.
-    pub(crate) health: Option<PathHealth>,
-    /// The peer's consent on the pair in use has ended.
-    pub(crate) has_lost_consent: bool,
     /// What went through it since it was made.
     pub(crate) traffic: Traffic,
 }
@@ -131,62 +84,29 @@ impl Component {
         Self {
             id,
             nomination: Nomination::default(),
-            previous: None,
-            selected: None,
-            decide_at: None,
-            rival: None,
+            selection: Selection::default(),
             heard_at: None,
             is_lossy: false,
-            kept: None,
-            spares: SmallVec::new(),
-            detour: None,
-            retry: None,
-            health: None,
-            has_lost_consent: false,
             traffic: Traffic::default(),
         }
     }
 
-    /// Forgets a pair in every use but as the selected one, the change of which is to be told.
-    pub(crate) fn let_go(&mut self, id: PairId) {
-        self.spares.retain(|spare| *spare != id);
-        self.detour.take_if(|detour| detour.pair == id);
-        self.rival.take_if(|rival| rival.pair == id);
-        let named = [&mut self.previous, &mut self.kept];
-        for place in named {
-            place.take_if(|named| *named == id);
-        }
+    /// A pair works no more, or is gone; gives the pair whose checks carry the nomination that ends with it.
+    pub(crate) fn lose(&mut self, pair: PairId) -> Option<PairId> {
+        self.selection.lose(pair);
+        self.nomination.lose(pair)
     }
 
     /// Whether a pair carries what the component sends, or is about to.
-    pub(crate) fn uses(&self, id: PairId) -> bool {
-        let detour = self.detour.map(|detour| detour.pair);
-        let named = [
-            self.selected,
-            self.nomination.pair(),
-            self.previous,
-            self.kept,
-            self.nomination.pinned(),
-            self.rival.map(|rival| rival.pair),
-            detour,
-        ];
-        named.contains(&Some(id))
+    pub(crate) fn uses(&self, pair: PairId) -> bool {
+        self.selection.uses(pair) || [self.nomination.pair(), self.nomination.pinned()].contains(&Some(pair))
     }
 
     /// Begins a new generation, in which a pair of the old one is used for the time being.
     pub(crate) fn restart(&mut self, in_use: Option<PairId>) {
-        let (selected, kept, health, traffic) = (self.selected, self.kept, self.health, self.traffic);
-        let mut nomination = core::mem::take(&mut self.nomination);
-        nomination.restart(in_use);
-        *self = Self { nomination, previous: in_use, selected, kept, health, traffic, ..Self::new(self.id) };
-    }
-
-    /// The pairs on which data may go before any other valid one, the first choice first: the detour around a silent pair, the
-    /// selected one, that of the previous generation, and the nominated one (RFC 8445 §12.1).
-    pub(crate) fn choices(&self) -> impl Iterator<Item = PairId> + use<> {
-        [self.detour.map(|detour| detour.pair), self.selected, self.previous, self.nomination.pair()]
-            .into_iter()
-            .flatten()
+        self.nomination.restart(in_use);
+        self.selection.restart(in_use);
+        (self.heard_at, self.is_lossy) = (None, false);
     }
 }
 

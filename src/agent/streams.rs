@@ -33,7 +33,7 @@ impl Agent {
         };
         self.outbox.events.retain(|event| !is_of(event));
         let at = self.now;
-        for component in data.components.iter().filter(|component| component.selected.is_some()) {
+        for component in data.components.iter().filter(|component| component.selection.selected().is_some()) {
             self.emit(Event::SelectedPairChanged { stream, component: component.id, pair: None, at });
         }
         if data.state != ConnectionState::Closed {
@@ -61,7 +61,7 @@ impl Agent {
         self.forget_components(stream, |component| component.index() >= kept);
         let mut gone = Vec::new();
         if let Some(data) = self.stream_mut(stream) {
-            gone.extend(data.components.drain(kept..).filter(|component| component.selected.is_some()));
+            gone.extend(data.components.drain(kept..).filter(|component| component.selection.selected().is_some()));
             data.locals.retain(|local| local.candidate.component().index() < kept);
             data.early.retain(|early| early.component.index() < kept);
         }

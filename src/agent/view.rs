@@ -195,7 +195,7 @@ impl Agent {
     /// The selected pair of a component (RFC 8445 §8.1.2), as of the last poll.
     #[must_use]
     pub fn selected_pair(&self, stream: StreamId, component: ComponentId) -> Option<PairView<'_>> {
-        self.pair(self.component((stream, component))?.selected?)
+        self.pair(self.component((stream, component))?.selection.selected()?)
     }
 
     /// The pair on which data of a component goes: the selected one or, before there is one, the best valid one
@@ -208,8 +208,8 @@ impl Agent {
     /// How the path that a component uses is doing; `None` if there is none, or nothing watches it.
     #[must_use]
     pub fn path_report(&self, stream: StreamId, component: ComponentId) -> Option<PathReport> {
-        let pair = self.set.get(self.component((stream, component))?.kept?)?;
-        let consent = pair.consent.as_ref()?;
+        let pair = self.set.get(self.component((stream, component))?.selection.in_use()?)?;
+        let consent = self.consent(pair.id)?;
         Some(PathReport {
             pair: pair.id,
             health: consent.health(),
@@ -235,7 +235,7 @@ impl Agent {
 
     fn view(&self, pair: &CandidatePair) -> Option<PairView<'_>> {
         let stream = self.stream(pair.stream)?;
-        let selected = stream.component(pair.component)?.selected;
+        let selected = stream.component(pair.component)?.selection.selected();
         Some(PairView {
             id: pair.id,
             stream: pair.stream,

@@ -256,6 +256,13 @@ impl ChecklistSet {
         }
     }
 
+    /// Records that a consent check of a pair was answered.
+    pub(crate) fn record_answer(&mut self, id: PairId, now: Instant) {
+        if let Some(pair) = self.get_mut(id) {
+            pair.answered_at = Some(now);
+        }
+    }
+
     /// Records that an urgent check of a pair has left.
     pub(crate) fn note_urgent(&mut self, id: PairId, now: Instant) {
         if let Some(pair) = self.get_mut(id) {

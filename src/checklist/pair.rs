@@ -4,7 +4,6 @@ use core::time::Duration;
 
 use super::{NewPair, PairFoundation, PairState};
 use crate::candidate::Priority;
-use crate::consent::Consent;
 use crate::stats::PairStats;
 use crate::types::{CandidateId, ComponentId, Instant, Kept, PairId, Path, Role, StreamId};
 
@@ -81,8 +80,6 @@ pub(crate) struct CandidatePair {
     pub(crate) smoothed_round_trip: Option<Duration>,
     /// The application does not want it to be removed.
     pub(crate) is_protected: bool,
-    /// Consent of the peer, while the pair is in use.
-    pub(crate) consent: Option<Consent>,
     /// Consent was lost: it is not checked again with the same credentials (RFC 7675 §5.1).
     pub(crate) is_barred: bool,
     /// Its latest check that counts was not answered in time.
@@ -144,7 +141,6 @@ impl CandidatePair {
             is_alias: false,
             smoothed_round_trip: None,
             is_protected: false,
-            consent: None,
             is_barred: false,
             has_timed_out: false,
             urgent_since: None,

@@ -5,8 +5,9 @@ use core::time::Duration;
 use super::*;
 use crate::candidate::Priority;
 use crate::checklist::{Insert, NewPair, PairFoundation, PairPriority, Purpose, Start, Why};
-use crate::types::ComponentId;
-use crate::types::{CandidateId, Path, Renomination, Role, Schedule, StreamId, Transport, after};
+use crate::types::{
+    CandidateId, ComponentId, Path, Renomination, Role, Schedule, StreamId, Tiebreaker, Transport, after,
+};
 
 const STREAM: StreamId = StreamId(0);
 const T0: Instant = Instant::ZERO;
@@ -46,7 +47,7 @@ fn nominating(checks: &mut ChecklistSet, pair: PairId, value: Option<u32>, now: 
         pair,
         purpose: Purpose::Nomination,
         role: Role::Controlling,
-        tiebreaker: 0,
+        tiebreaker: Tiebreaker::new(0),
         priority: 1,
         use_candidate: true,
         nomination: value.map(|value| (Renomination::Draft2016, value)),

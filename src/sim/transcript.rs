@@ -34,7 +34,7 @@ use crate::{
     GatheringState, PairId, PathHealth, Role, StateReason,
 };
 
-/// What two agents have sent and told; see the [module](self).
+/// What two agents have sent and told; see the module for what is in it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Transcript {
     /// The lines of each side, in the order of time.

@@ -34,7 +34,7 @@ use super::setup::{PairSetup, SideName, SideSetup};
 use crate::types::Instant;
 use crate::{CandidateKind, ComponentId, Config, ConnectionState, Renomination, Role, Seed, StreamId, TcpType};
 
-/// A world. See the [module documentation](self) for what happens in it.
+/// A world: hosts, NATs and servers, options and a scenario, all drawn from one seed.
 #[derive(Clone, Debug)]
 pub struct World {
     seed: u64,

@@ -23,7 +23,7 @@ use crate::types::{CONSENT_EXPIRY, Instant, PathHealth, Random, after, earliest}
 
 /// What a pair is watched for, and how often it is asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Pace {
+pub(crate) struct Cadence {
     duty: Duty,
     /// The shortest time from one regular check to the next, and how much longer it may be.
     least: Duration,
@@ -42,7 +42,7 @@ enum Duty {
     Passive,
 }
 
-impl Pace {
+impl Cadence {
     pub(crate) const PASSIVE: Self = Self { duty: Duty::Passive, least: Duration::ZERO, spread: Duration::ZERO };
 
     /// Of a pair that carries data: 0.8 to 1.2 times the base (RFC 7675 §5.1).
@@ -80,7 +80,7 @@ impl Pace {
 #[derive(Clone, Debug)]
 pub(crate) struct Consent {
     health: PathHealth,
-    pace: Pace,
+    cadence: Cadence,
     /// When the last answer came.
     answered_at: Instant,
     /// From when silence counts: the first answer, or when a pair was taken into use that was not heard of lately.
@@ -147,12 +147,12 @@ impl Consent {
     const SPARE_PATIENCE: Duration = Duration::from_secs(5);
 
     /// Consent that began with an answer, and is kept from now on (RFC 7675 §5).
-    pub(crate) fn new(answered_at: Instant, now: Instant, pace: Pace, random: &mut Random) -> Self {
-        let gap = pace.gap(random);
-        let is_stale = pace.duty != Duty::Passive && after(answered_at, gap) <= now;
+    pub(crate) fn new(answered_at: Instant, now: Instant, cadence: Cadence, random: &mut Random) -> Self {
+        let gap = cadence.gap(random);
+        let is_stale = cadence.duty != Duty::Passive && after(answered_at, gap) <= now;
         Self {
             health: PathHealth::Healthy,
-            pace,
+            cadence,
             answered_at,
             since: if is_stale { now } else { answered_at },
             heard_at: answered_at,
@@ -173,13 +173,15 @@ impl Consent {
         }
     }
 
-    /// Watches the pair for something else. The next check is due as if that had been so since the last one; gives when.
-    pub(crate) fn set_pace(&mut self, pace: Pace, random: &mut Random) -> Instant {
-        if self.pace != pace {
-            self.pace = pace;
-            self.regular_at = after(self.asked_at, pace.gap(random));
+    /// Watches the pair for something else. The next check is due as if that had been so since the last one; whether that is
+    /// by now.
+    pub(crate) fn set_cadence(&mut self, now: Instant, cadence: Cadence, random: &mut Random) -> bool {
+        let is_other = self.cadence != cadence;
+        if is_other {
+            self.cadence = cadence;
+            self.regular_at = after(self.asked_at, cadence.gap(random));
         }
-        self.regular_at
+        is_other && self.regular_at <= now
     }
 
     /// Whether the pair has to be asked at once, and is given time to answer: it was valid, and not in use, for so long
@@ -239,7 +241,7 @@ impl Consent {
     /// When the pair is given up unless an answer comes; `None` while there is no suspicion.
     fn ends_at(&self) -> Option<Instant> {
         let is_suspect = self.health != PathHealth::Healthy;
-        match self.pace.duty {
+        match self.cadence.duty {
             Duty::Active => Some(self.expires_at()),
             Duty::Idle => Some(self.expires_at()).filter(|_| is_suspect),
             Duty::Spare => self.unanswered_since.map(|since| after(since, Self::SPARE_PATIENCE)),
@@ -249,7 +251,7 @@ impl Consent {
 
     /// When the health gets worse unless something is heard.
     pub(crate) fn next_state_at(&self, detection: Duration) -> Option<Instant> {
-        match (self.health, self.pace.duty) {
+        match (self.health, self.cadence.duty) {
             (PathHealth::Healthy, Duty::Passive) => Some(after(self.heard_at, detection)),
             (_, Duty::Passive) => None,
             (PathHealth::Healthy, _) => self.missing_at,
@@ -262,7 +264,7 @@ impl Consent {
     /// When [`advance`](Self::advance) has something to say.
     pub(crate) fn deadline(&self, detection: Duration) -> Option<Instant> {
         let change = self.next_state_at(detection);
-        if self.pace.duty == Duty::Passive {
+        if self.cadence.duty == Duty::Passive {
             return change;
         }
         let check = earliest(Some(self.regular_at), self.probe_at).filter(|_| !self.is_queued);
@@ -272,7 +274,7 @@ impl Consent {
 
     /// Lets time pass.
     pub(crate) fn advance(&mut self, now: Instant, detection: Duration) -> Demand {
-        if self.pace.duty == Duty::Passive {
+        if self.cadence.duty == Duty::Passive {
             if after(self.heard_at, detection) <= now {
                 self.health = PathHealth::Lost;
             }
@@ -288,12 +290,12 @@ impl Consent {
             self.ask_at_once(now);
         }
         if self.ends_at().is_some_and(|at| at <= now) {
-            return if self.pace.duty == Duty::Spare { Demand::Lapsed } else { Demand::Expired };
+            return if self.cadence.duty == Duty::Spare { Demand::Lapsed } else { Demand::Expired };
         }
         if self.health == PathHealth::Healthy && self.missing_at.is_some_and(|at| at <= now) {
             self.health = PathHealth::Suspect;
             self.probe_at = Some(now);
-            if self.pace.duty == Duty::Idle {
+            if self.cadence.duty == Duty::Idle {
                 // Nobody asked before.
                 self.since = self.since.max(self.unanswered_since.unwrap_or(now));
             }
@@ -302,7 +304,7 @@ impl Consent {
             hint.end();
             self.is_unreachable = self.health != PathHealth::Healthy;
         }
-        let may_be_lost = self.pace.duty != Duty::Spare && self.lost_at(detection) <= now;
+        let may_be_lost = self.cadence.duty != Duty::Spare && self.lost_at(detection) <= now;
         if self.health == PathHealth::Suspect && may_be_lost {
             self.health = PathHealth::Lost;
         }
@@ -315,7 +317,7 @@ impl Consent {
     pub(crate) fn record_check(&mut self, now: Instant, round_trip: Option<Duration>, random: &mut Random) {
         if self.regular_at <= now {
             let is_urged = core::mem::take(&mut self.is_urged);
-            self.regular_at = after(now, if is_urged { Self::PROBE } else { self.pace.gap(random) });
+            self.regular_at = after(now, if is_urged { Self::PROBE } else { self.cadence.gap(random) });
         }
         let measured = round_trip.unwrap_or_default();
         let usual = measured.saturating_add(measured / 2);
@@ -334,7 +336,7 @@ impl Consent {
         // What nobody would have asked but for a hint may stay unanswered twice before it means anything.
         let missing_at = after(now, if is_hinted && is_first { patience.saturating_mul(2) } else { patience });
         self.missing_at = Some(self.missing_at.map_or(missing_at, |at| at.min(missing_at)));
-        self.probe_at = match (self.health, self.pace.duty) {
+        self.probe_at = match (self.health, self.cadence.duty) {
             (PathHealth::Healthy, _) => is_hinted.then_some(after(now, patience)),
             (PathHealth::Suspect, Duty::Active | Duty::Idle) => Some(after(now, Self::PROBE)),
             (PathHealth::Suspect, Duty::Spare | Duty::Passive) | (PathHealth::Lost, _) => {
@@ -371,6 +373,17 @@ impl Consent {
         self.ask_at_once(now);
     }
 
+    /// How long nothing is heard before the peer's alarm is believed.
+    const QUIET: Duration = Duration::from_millis(500);
+
+    /// The same if nothing was heard for a moment: whoever probes in vain is heard by us if it still works in one direction.
+    pub(crate) fn doubt_if_quiet(&mut self, now: Instant) {
+        let is_quiet = after(self.heard_at, Self::QUIET) <= now;
+        if is_quiet && self.health == PathHealth::Healthy && self.unanswered_since.is_none() {
+            self.doubt(now);
+        }
+    }
+
     /// Wants two checks now, one soon after the other: the pair is needed, and the peer is to notice.
     pub(crate) const fn urge(&mut self, now: Instant) {
         self.is_urged = true;
@@ -379,12 +392,12 @@ impl Consent {
 
     /// Whether a check of the peer that comes so long after the one before is more than its pace would have.
     pub(crate) fn is_unusual(&self, gap: Duration) -> bool {
-        gap.saturating_mul(3) < self.pace.least.saturating_mul(2)
+        gap.saturating_mul(3) < self.cadence.least.saturating_mul(2)
     }
 
     /// Takes a hint of the host that the path does not work: it is probed, at the most one round a second.
     pub(crate) fn take_hint(&mut self, now: Instant) {
-        if self.pace.duty == Duty::Passive || self.health == PathHealth::Lost {
+        if self.cadence.duty == Duty::Passive || self.health == PathHealth::Lost {
             return;
         }
         let Some(hint) = Hint::begin(self.hint, now) else { return };
@@ -401,7 +414,7 @@ impl Consent {
             return false;
         }
         self.health = PathHealth::Lost;
-        if self.pace.duty != Duty::Passive {
+        if self.cadence.duty != Duty::Passive {
             self.unanswered_since.get_or_insert(now);
             self.probe_at = Some(now);
         }
@@ -410,7 +423,7 @@ impl Consent {
 
     /// Records that the connection of the path is gone: it is probed as soon as there is another one.
     pub(crate) fn suspect(&mut self, now: Instant) {
-        if self.health == PathHealth::Healthy && self.pace.duty != Duty::Passive {
+        if self.health == PathHealth::Healthy && self.cadence.duty != Duty::Passive {
             self.health = PathHealth::Suspect;
             self.probe_at = Some(now);
         }
@@ -419,7 +432,7 @@ impl Consent {
     /// Records another sign of life: it calms suspicion, and gives no consent.
     pub(crate) fn record_life(&mut self, now: Instant) {
         self.heard_at = now;
-        if self.pace.duty == Duty::Passive {
+        if self.cadence.duty == Duty::Passive {
             self.answered_at = now;
             self.is_cut = false;
             self.health = PathHealth::Healthy;
@@ -450,7 +463,7 @@ mod tests {
     #[test]
     fn ten_thousand_gaps_are_within_4_and_6_seconds_and_all_different() {
         let mut random = Random::new(&Seed::from_name("gaps"));
-        let gaps: alloc::vec::Vec<_> = (0..10_000).map(|_| Pace::active(BASE).gap(&mut random)).collect();
+        let gaps: alloc::vec::Vec<_> = (0..10_000).map(|_| Cadence::active(BASE).gap(&mut random)).collect();
         assert!(gaps.iter().all(|gap| (Duration::from_secs(4)..=Duration::from_secs(6)).contains(gap)));
         let distinct: alloc::collections::BTreeSet<_> = gaps.iter().collect();
         assert!(distinct.len() > 9_990);
@@ -462,7 +475,7 @@ mod tests {
     #[test]
     fn silence_is_suspect_then_lost_then_expired_and_an_answer_heals() {
         let mut random = Random::new(&Seed::from_name("health"));
-        let mut consent = Consent::new(Instant::ZERO, Instant::ZERO, Pace::active(BASE), &mut random);
+        let mut consent = Consent::new(Instant::ZERO, Instant::ZERO, Cadence::active(BASE), &mut random);
         let first = consent.deadline(DETECTION).unwrap();
         assert!(first >= at(4000) && first <= at(6000));
         assert_eq!(consent.advance(first, DETECTION), Demand::Check);
@@ -488,7 +501,7 @@ mod tests {
     #[test]
     fn signs_of_life_put_off_the_loss_but_not_the_expiry() {
         let mut random = Random::new(&Seed::from_name("life"));
-        let mut consent = Consent::new(Instant::ZERO, Instant::ZERO, Pace::active(BASE), &mut random);
+        let mut consent = Consent::new(Instant::ZERO, Instant::ZERO, Cadence::active(BASE), &mut random);
         consent.record_check(at(5000), None, &mut random);
         let _ = consent.advance(at(5500), DETECTION);
         for second in 6..30 {
