@@ -12,10 +12,10 @@ use std::time::Duration;
 
 use nilas::sim::{Call, Fault, Invariants, MessageBuilder, Op, Poll, Saying, ServerMethod, Voice};
 use nilas::{
-    Agent, Candidate, CandidateId, CandidateKind, CandidateListing, ComponentId, Config, ConnectionEvent, ConnectionId,
-    ConnectionRequest, Credentials, Datagram, Event, Foundation, IceServer, Instant, PairId, Payload, Priority,
-    Received, RemoteDescription, Renomination, Role, Seed, SendFailure, SocketOptions, StreamId, TcpType, TrafficClass,
-    Transmit, Transport,
+    AcceptConnectionError, Agent, Candidate, CandidateId, CandidateKind, CandidateListing, ComponentId, Config,
+    ConnectionEvent, ConnectionId, ConnectionRequest, Credentials, Datagram, Event, Foundation, IceServer, Instant,
+    PairId, Payload, Priority, Received, RemoteDescription, Renomination, Role, Seed, SendFailure, SocketOptions,
+    StreamId, TcpType, TrafficClass, Transmit, Transport,
 };
 
 const SERVER: ([u8; 4], u16) = ([192, 0, 2, 53], 3478);
@@ -129,7 +129,8 @@ impl Host {
             stream,
             now: Instant::ZERO,
             is_lite,
-            has_consent: has_consent || is_lite,
+            // A lite agent asks nobody: that its peer is silent is told, and ends nothing (RFC 7675 §1).
+            has_consent: has_consent && !is_lite,
             invariants: Invariants::new(),
             theirs: credentials(0),
             generation: 0,
@@ -747,6 +748,19 @@ impl Host {
         self.remember();
     }
 
+    /// Whoever opens connections and says nothing keeps nobody out: where one of them has found room, so does the next.
+    fn crowd(&mut self) {
+        let (local, mut has_room) = (SocketAddr::from(([198, 51, 100, 1], 7000)), false);
+        for last in 0..10 {
+            let outcome =
+                self.agent.accept_connection(self.now, local, SocketAddr::from(([203, 0, 113, 20 + last], 9)));
+            let is_full = matches!(outcome, Err(AcceptConnectionError::TooMany(_)));
+            assert!(!(is_full && has_room), "silent connections keep others out");
+            has_room |= outcome.is_ok();
+            self.drain();
+        }
+    }
+
     /// Sees that nothing that is printed tells a secret.
     fn check_secrets(&mut self) {
         let agent = format!("{:?}", self.agent);
@@ -815,6 +829,7 @@ pub(crate) fn run(data: &[u8]) {
         }
     }
     host.pass(Duration::from_secs(60));
+    host.crowd();
     host.check_secrets();
     host.agent.close(host.now);
     host.drain();

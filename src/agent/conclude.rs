@@ -164,7 +164,9 @@ impl Agent {
     /// Stops to nominate.
     pub(super) fn drop_attempt(&mut self, place: Place) {
         let Some((component, checks)) = self.component_with_checks(place) else { return };
-        component.nomination.give_up().into_iter().for_each(|carried| checks.dequeue(carried));
+        let Some(carried) = component.nomination.give_up() else { return };
+        checks.dequeue(carried);
+        self.is_dirty = true;
     }
 
     /// Whether the nomination in progress is given up for another pair: the next valid one, or, of a component that has its
@@ -482,8 +484,9 @@ impl Agent {
             is_lost: !is_restarting && components.iter().any(|component| component.selection.is_lost()),
             has_lost_consent: components.iter().any(|component| component.selection.has_lost_consent()),
             is_complete: data.are_candidates_complete(),
-            // What the peer does not know yet may still work.
+            // What the peer does not know yet may still work, and so may what is nominated, however often that is repeated.
             is_exhausted: data.pairs_made > 0
+                && components.iter().all(|component| component.nomination.attempt().is_none())
                 && data.locals.iter().filter(|local| !local.is_hidden).all(|local| {
                     local.is_announced_in(data.generation) || local.candidate.kind() == CandidateKind::PeerReflexive
                 })

@@ -240,6 +240,11 @@ impl Agent {
             let id = self.gatherer.next()?;
             match self.gatherer.get(id)?.kind {
                 TaskKind::Binding => break self.start_binding(id, out)?,
+                TaskKind::StreamBinding if self.is_enquiry_over(id) => {
+                    self.gatherer.delegate(id, after(self.now, self.config.gathering_timeout));
+                    self.gatherer.finish(id, self.now, End::Silent);
+                    self.is_dirty = true;
+                }
                 TaskKind::StreamBinding => {
                     self.gatherer.delegate(id, after(self.now, self.config.gathering_timeout));
                     self.pacer.start(self.now);

@@ -279,6 +279,10 @@ impl Agent {
         let now = self.now;
         let id = transaction.start.pair;
         let Some(pair) = self.set.get(id) else { return };
+        if pair.is_barred || !pair.is_valid {
+            // A late answer does not bring back what consent has ended for, nor what was given up (RFC 7675 §5.1).
+            return;
+        }
         let place = (pair.stream, pair.component);
         self.set.record_answer(id, now);
         if let Some(consent) = self.consent_mut(id) {

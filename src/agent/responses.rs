@@ -93,6 +93,8 @@ impl Agent {
         }
         let is_nominating = self.set.get(id).is_some_and(|pair| self.is_nominating(pair));
         self.set.succeed(id, is_nominating);
+        // Whatever comes of it, the list has one check less to wait for.
+        self.is_dirty = true;
         let given_up = self.given_up_before(id);
         let Some(valid) = self.valid_pair(id, transaction.start.priority, mapped) else { return };
         self.make_valid(id, valid);
@@ -107,7 +109,6 @@ impl Agent {
         } else {
             self.follow_nomination(id);
         }
-        self.is_dirty = true;
     }
 
     /// The pair of the address that the peer saw and the one that was checked: the pair itself, another one of the

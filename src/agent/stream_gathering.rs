@@ -19,9 +19,19 @@ use crate::stun::{Scratch, ServerAnswer, TransactionId, read_answer, response_id
 use crate::tcp::{Enquiry, Owner};
 use crate::transmit::Transmit;
 use crate::types::address::canonical;
-use crate::types::{ConnectionId, Transport};
+use crate::types::{ComponentId, ConnectionId, StreamId, Transport};
 
 impl Agent {
+    /// Whether a component has its pair: then no connection keeps an address for it, and none is opened.
+    pub(super) fn is_enquiry_over(&self, task: TaskId) -> bool {
+        let place = self.gatherer.get(task).map(|task| (task.stream, task.component));
+        place.is_none_or(|place| self.has_its_pair(place))
+    }
+
+    fn has_its_pair(&self, place: (StreamId, ComponentId)) -> bool {
+        self.component(place).is_none_or(|component| component.nomination.pair().is_some())
+    }
+
     /// Opens a connection to a server, which is asked once it is there.
     pub(super) fn ask_over_stream(&mut self, task: TaskId) {
         let request = TransactionId::draw(&mut self.random);
@@ -108,8 +118,7 @@ impl Agent {
             let Some(Owner::Server(enquiry)) = self.connections.get(id).map(|connection| &connection.owner) else {
                 continue;
             };
-            let component = self.component((enquiry.stream, enquiry.component));
-            let is_over = component.is_none_or(|component| component.nomination.pair().is_some());
+            let is_over = self.has_its_pair((enquiry.stream, enquiry.component));
             let is_there = self.sockets.contains_key(&(Transport::Tcp, enquiry.base));
             let is_asked = enquiry.is_answered || self.gatherer.get(enquiry.task).is_some();
             if is_over || !is_there || !is_asked {

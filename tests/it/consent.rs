@@ -2,10 +2,12 @@
 
 use nilas::sim::{Link, Pair, SideName, Wire};
 use nilas::{
-    ApplicationSelects, ComponentId, Config, ConnectionState, Event, PathHealth, Renomination, SendError, StateReason,
+    ApplicationSelects, ComponentId, Config, ConnectionState, Event, PathHealth, Renomination, Role, SendError,
+    StateReason,
 };
 
 use crate::help::{at, ms, requests, secs, setup, states};
+use crate::solo::{Solo, host};
 
 fn connected(name: &str) -> Pair {
     let mut pair = setup(name).build();
@@ -421,5 +423,30 @@ fn consent_ends_30_seconds_after_the_answer_that_is_told_whatever_other_checks_w
         println!("{draft:?}: answered at {nominated_at:?}, ended {told:?}");
         assert!(told.iter().any(|(pair, answered_at, _)| *pair == other && *answered_at < nominated_at));
         assert!(told.iter().all(|(_, answered_at, at)| *answered_at + secs(30) == *at));
+    }
+}
+
+/// Req: 7675-5.1-b
+#[test]
+fn a_late_answer_to_a_check_that_nominates_does_not_bring_back_what_consent_has_ended_for() {
+    for draft in [None, Some(Renomination::Draft2016), Some(Renomination::Draft2026)] {
+        let mut solo = Solo::with_consent(Role::Controlling, Config::default());
+        solo.describe_as(draft, vec![host("203.0.113.1:6000")]);
+        solo.answer();
+        solo.run_for(ms(100));
+        solo.answer();
+        let is_selected = |solo: &Solo| solo.agent.selected_pair(solo.stream, ComponentId::RTP).is_some();
+        assert!(is_selected(&solo), "{draft:?}");
+        solo.take();
+        solo.run_for(secs(31));
+        assert!(!is_selected(&solo), "{draft:?}");
+        let checks = solo.take_requests();
+        assert!(draft == Some(Renomination::Draft2016) || checks.iter().any(|(_, check)| check.use_candidate));
+        for (out, check) in checks {
+            let answer = solo.success(check.id, out.source);
+            solo.receive_at(out.destination, out.source, &answer);
+            assert!(!is_selected(&solo), "{draft:?}");
+            assert!(!solo.agent.state().is_connected(), "{draft:?}");
+        }
     }
 }
