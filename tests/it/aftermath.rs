@@ -3,11 +3,14 @@
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex};
 
-use nilas::sim::{Direction, FirewallRule, Link, Pair, PairSetup, PeerMatch, ServerMethod, SideName, Wire};
+use nilas::sim::{
+    Direction, FirewallRule, Link, NatConfig, Pair, PairSetup, PeerMatch, Sent, ServerMethod, SideName, Wire,
+    WireRequest,
+};
 use nilas::{
     BetterPairs, Candidate, CandidateKind, CandidatePairState, ComponentId, Config, ConnectionState, Event, Instant,
     NominationDecision, NominationPolicy, NominationView, PairId, PathHealth, Priority, RemoteCandidateOutcome,
-    RemoteDescription, Renomination, Role, SelectionDecision, SelectionPolicy, SelectionView, TcpType,
+    RemoteDescription, Renomination, Role, SelectionDecision, SelectionPolicy, SelectionView, TcpType, TypePreferences,
 };
 
 use crate::help::{ms, requests, secs, setup};
@@ -210,6 +213,10 @@ fn a_selection_policy_that_names_a_pair_that_it_was_not_offered_is_not_followed(
     assert!(policy.offered.lock().unwrap().len() > asked, "it was asked");
     assert_eq!(pair.l.selections(), moves);
     assert!(pair.agrees());
+    let nominates = |(at, request, sent): &(Instant, WireRequest, Sent)| {
+        *at >= now && request.use_candidate && sent.destination.ip() == unreachable
+    };
+    assert!(!requests(&pair.l.sent).iter().any(nominates), "nor is it nominated");
 }
 
 #[test]
@@ -452,27 +459,146 @@ fn failed_tcp_pairs_are_left_out_of_the_rounds() {
     pair.run_for(secs(60));
     let is_failed_tcp =
         |pair: &nilas::PairView<'_>| pair.local.tcp_type().is_some() && pair.state == CandidatePairState::Failed;
-    assert!(pair.l.agent.pairs().any(|pair| is_failed_tcp(&pair)));
-    let before = pair.l.connections.len();
+    let checks = |pair: &Pair| {
+        let failed = pair.l.agent.pairs().filter(|one| is_failed_tcp(one));
+        failed.map(|one| one.stats.requests_sent).collect::<Vec<_>>()
+    };
+    let before = (pair.l.connections.len(), checks(&pair));
+    assert!(!before.1.is_empty());
     pair.run_for(secs(1200));
-    assert_eq!(pair.l.connections.len(), before);
+    assert_eq!((pair.l.connections.len(), checks(&pair)), before);
+}
+
+/// Whether the peer, which does not say that it is of RFC 8445, is followed to a pair of lower priority that it has nominated
+/// after a better one. It is where it has checked the pair without nominating it: then it nominates deliberately. All that comes
+/// before its description, the checks of the lower pair as given: who it claims to be, and whether it nominates.
+fn is_followed(checks: &[(Role, u64, bool)]) -> bool {
+    let mut solo = Solo::with(Role::Controlled, Config::default());
+    let (better, lower) = (address("203.0.113.1:6000"), address("203.0.113.2:6000"));
+    let first = solo.check_as(Role::Controlling, u64::MAX).use_candidate();
+    let first = solo.seal(first);
+    solo.receive_from(better, &first);
+    for (role, tiebreaker, nominates) in checks {
+        let check = solo.check_as(*role, *tiebreaker);
+        let check = solo.seal(if *nominates { check.use_candidate() } else { check });
+        assert_eq!(solo.receive_from(lower, &check), Outcome::Handled);
+    }
+    assert_eq!(solo.agent.role(), Role::Controlled);
+    solo.take();
+    let candidates = vec![host_of(200, "203.0.113.1:6000"), host_of(100, "203.0.113.2:6000")];
+    let description = RemoteDescription::new(solo.theirs.clone()).with_candidates(candidates);
+    solo.agent.set_remote_description(solo.now, solo.stream, &description).unwrap();
+    solo.drain();
+    for _ in 0..4 {
+        solo.run_for(ms(60));
+        for (out, request) in solo.take_requests() {
+            let answer = solo.success(request.id, out.source);
+            solo.receive_from(out.destination, &answer);
+        }
+    }
+    let selected = solo.agent.selected_pair(solo.stream, ComponentId::RTP).expect("both were nominated");
+    selected.remote_address == lower
 }
 
 /// Req: 8445-7.3.1.4-a
 #[test]
-fn of_two_early_checks_of_one_address_the_later_role_and_the_plain_one_count() {
-    // The peer's credentials are unknown yet. It nominates first and checks plainly then: the nomination was deliberate.
-    let mut solo = Solo::with(Role::Controlled, Config::default());
-    let first = solo.check_as(Role::Controlling, 9).use_candidate();
-    let first = solo.seal(first);
-    solo.receive(&first);
-    let second = solo.check_as(Role::Controlling, 9);
-    let second = solo.seal(second);
-    solo.receive(&second);
-    solo.describe(vec![]);
-    solo.run_for(ms(60));
-    solo.answer();
-    assert!(solo.agent.selected_pair(solo.stream, ComponentId::RTP).is_some());
+fn of_early_checks_of_one_address_the_latest_role_counts_and_whether_one_was_plain() {
+    use Role::{Controlled, Controlling};
+    assert!(!is_followed(&[(Controlling, 9, true)]), "it may nominate whatever it checks");
+    assert!(is_followed(&[(Controlling, 9, false), (Controlling, 9, true)]));
+    assert!(is_followed(&[(Controlling, 9, true), (Controlling, 9, false)]), "in whatever order they come");
+    // It has claimed another role before, and gets its way in the end.
+    assert!(is_followed(&[(Controlled, 0, false), (Controlling, u64::MAX, true)]));
+}
+
+/// Req: 8445-7.2.5.2-a
+#[test]
+fn the_check_under_way_goes_on_when_the_network_changes() {
+    let mut solo = Solo::checking(Role::Controlling);
+    let first = solo.last().request().id;
+    solo.run_for(ms(20));
+    solo.agent.network_changed(solo.now);
+    solo.drain();
+    solo.run_for(secs(3));
+    let ids: Vec<[u8; 12]> = solo.take_requests().into_iter().map(|(_, request)| request.id).collect();
+    assert!(ids.len() > 2 && ids.iter().all(|id| *id == first), "{ids:?}");
+}
+
+/// The rounds over failed pairs, which have become rare, begin anew with a new candidate of the peer.
+#[test]
+fn a_new_remote_candidate_has_failed_pairs_checked_again_at_once() {
+    let dead: IpAddr = "203.0.113.2".parse().unwrap();
+    let setup = setup("rounds").addresses(1, 2).renomination(DRAFT).left(|l| l.signals_end = false);
+    let mut pair = setup.right(|r| r.signals_end = false).build();
+    let host = pair.host(SideName::R);
+    pair.network.set_interface_up(host, dead, false).unwrap();
+    assert!(pair.run_until_selected(secs(3)));
+    let last = |pair: &Pair| {
+        let to_dead = |(_, _, sent): &(Instant, WireRequest, Sent)| sent.destination.ip() == dead;
+        requests(&pair.l.sent).into_iter().rfind(to_dead).expect("it is checked").0
+    };
+    pair.run_for(secs(3600));
+    let before = last(&pair);
+    assert!(pair.run_until(secs(3600), |pair| last(pair) > before));
+    pair.run_for(secs(30));
+    let (now, stream) = (pair.now(), pair.stream());
+    pair.l.agent.add_remote_candidate(now, stream, host_of(7, "203.0.113.9:6000")).map(drop).unwrap();
+    pair.drain(SideName::L);
+    pair.run_for(secs(5));
+    assert!(last(&pair) >= now);
+}
+
+/// A NAT shows another mapping on the path in use: two valid pairs are one path, and the policy has no choice between them.
+#[test]
+fn a_selection_policy_is_not_offered_the_path_that_is_in_use() {
+    let policy = Arc::new(Wrong::default());
+    let config = Config::default().with_selection_policy(policy.clone());
+    let mut setup = setup("one path").renomination(DRAFT).left(|l| l.config = config);
+    setup.l.addresses = vec!["10.0.0.2".parse().unwrap(), "10.0.0.3".parse().unwrap()];
+    setup.l.nats = vec![NatConfig::port_restricted(["192.0.2.1".parse().unwrap()])];
+    let mut pair = connected(setup);
+    let nat = pair.nats[&SideName::L][0];
+    let ways = |pair: &Pair, id: PairId| pair.l.agent.pair(id).map(|one| (one.base, one.remote_address));
+    for last in 2..5 {
+        pair.network.rebind_to(nat, [IpAddr::from([192, 0, 2, last])]).unwrap();
+        pair.run_for(secs(15));
+        policy.offered.lock().unwrap().clear();
+        let now = pair.now();
+        pair.l.agent.network_changed(now);
+        pair.drain(SideName::L);
+        pair.run_for(secs(10));
+        let offered = policy.offered.lock().unwrap().clone();
+        assert!(offered.iter().any(|(_, others)| !others.is_empty()), "there is another path");
+        for (current, others) in offered {
+            let current = ways(&pair, current);
+            assert!(current.is_none() || !others.iter().any(|other| ways(&pair, *other) == current));
+        }
+    }
+}
+
+/// Where reflexive candidates are preferred, one that is learned late raises the valid pair whose path it has.
+///
+/// Req: 8445-6.1.2.4-a
+#[test]
+fn a_valid_pair_that_gets_a_higher_candidate_is_the_one_that_data_goes_on() {
+    let preferences =
+        TypePreferences { peer_reflexive: 121, server_reflexive: 120, host: 100, ..TypePreferences::default() };
+    let config =
+        Config::default().with_type_preferences(preferences).with_nomination_policy(Arc::new(Recorder::default()));
+    let mut solo = Solo::with(Role::Controlling, config);
+    solo.add_socket("198.51.100.2:5000");
+    solo.describe(vec![host("203.0.113.1:6000")]);
+    solo.run_for(ms(120));
+    for (out, request) in solo.take_requests() {
+        let answer = solo.success(request.id, out.source);
+        solo.receive_at(out.destination, out.source, &answer);
+    }
+    let used = |solo: &Solo| solo.agent.usable_pair(solo.stream, ComponentId::RTP).expect("both are valid").base;
+    let first = used(&solo);
+    let other = if first == solo.local { address("198.51.100.2:5000") } else { solo.local };
+    solo.agent.add_server_reflexive(solo.now, solo.stream, other, address("192.0.2.9:7000"), None).unwrap();
+    solo.drain();
+    assert_eq!(used(&solo), other);
 }
 
 /// A server that never says yes holds the pairs of its relay up, and nobody else.

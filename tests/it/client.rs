@@ -332,7 +332,6 @@ fn forged_answers_change_nothing_and_a_genuine_one_afterwards_wins() {
 }
 
 /// S022
-/// Req: 8489-6.3-b
 #[test]
 fn answers_to_nothing_that_was_asked_are_dropped() {
     let mut solo = Solo::checking(Role::Controlled);
@@ -533,5 +532,36 @@ fn other_settings_give_other_schedules_to_the_millisecond() {
         solo.run_for(ms(120_000));
         let sent: Vec<_> = solo.take_requests().into_iter().map(|(out, _)| out.at).collect();
         assert_eq!(sent, schedule.iter().map(|sent| at(*sent)).collect::<Vec<_>>(), "{rto}, {rc}, {rm}");
+    }
+}
+
+#[test]
+fn what_belongs_into_requests_alone_says_nothing_in_an_answer_whatever_its_length() {
+    for kind in [0x0024, 0x0025, 0x0030, 0xc001, 0x8029, 0x802a] {
+        for length in [0, 1, 3, 4, 8, 9] {
+            let mut solo = Solo::checking(Role::Controlling);
+            let answer = MessageBuilder::binding_success(solo.last().request().id).attribute(kind, &vec![7; length]);
+            let SocketAddr::V4(seen) = solo.local else { unreachable!() };
+            let answer = solo.seal_response(answer.mapped_v4(seen));
+            assert_eq!(solo.receive(&answer), Outcome::Handled, "{kind:#x}, {length} bytes");
+            assert_eq!(solo.state(), Some(State::Succeeded), "{kind:#x}, {length} bytes");
+        }
+    }
+}
+
+#[test]
+fn the_number_of_an_error_code_goes_up_to_99() {
+    let state = |class: u8, number: u8| {
+        let mut solo = Solo::checking(Role::Controlling);
+        let id = solo.last().request().id;
+        let answer = solo.seal_response(MessageBuilder::new(0x0111, id).attribute(0x0009, &[0, 0, class, number]));
+        solo.receive(&answer);
+        solo.state()
+    };
+    // A server error may pass, and the check is made again; all others are final.
+    assert_ne!(state(5, 0), Some(State::Failed));
+    assert_ne!(state(5, 99), Some(State::Failed));
+    for (class, number) in [(4, 99), (4, 100), (5, 100), (4, 255)] {
+        assert_eq!(state(class, number), Some(State::Failed), "{class}, {number}");
     }
 }
