@@ -221,6 +221,22 @@ fn canon(text: &str, now: Instant, names: &Names, out: &mut Vec<u8>) {
     }
 }
 
+/// A text without the values of these fields.
+pub(super) fn without(text: &str, fields: &[&str]) -> String {
+    let mut text = String::from(text);
+    for field in fields {
+        let name = std::format!(" {field}: ");
+        let mut parts = text.split(name.as_str());
+        let mut kept = String::from(parts.next().unwrap_or_default());
+        for part in parts {
+            kept.push_str(&name);
+            kept.push_str(skip(part, length_of_value(part)));
+        }
+        text = kept;
+    }
+    text
+}
+
 fn skip(text: &str, bytes: usize) -> &str {
     text.get(bytes..).unwrap_or("")
 }

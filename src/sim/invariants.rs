@@ -6,16 +6,21 @@
 //!
 //! * [`poll_timeout`](Agent::poll_timeout) is `None` or in the future.
 //! * Polling again gives nothing, be it after a repeated [`handle_timeout`](Agent::handle_timeout), or an early one, and with
-//!   all conclusions drawn anew: no state, event or end waits for a call that has nothing to do with it.
+//!   all conclusions drawn anew: no state, event or end waits for a call that has nothing to do with it, and nothing changes
+//!   inside.
 //! * New checks and requests to servers are Ta apart; consent has a schedule of its own.
 //! * Every queue and index agrees with the pairs, and names only what is there. The selected pair has not failed.
 //! * Pairs, candidates, transactions, waiting events, and nominations per minute are bounded.
 
 use std::collections::{BTreeSet, VecDeque};
+use std::format;
 use std::string::String;
 use std::time::Duration;
 use std::vec::Vec;
 
+use bytes::BufMut;
+
+use super::digest::without;
 use super::wire::Wire;
 use crate::types::{Instant, after};
 use crate::{Agent, ComponentId};
@@ -42,9 +47,11 @@ use crate::{Agent, ComponentId};
 pub struct Invariants {
     transactions: BTreeSet<[u8; 12]>,
     last_start: Option<Instant>,
-    /// How many nominations there had been, and when that was, for the last minute.
+    /// How many nominations there had been, and when that was, for the last ten minutes.
     nominations: VecDeque<(Instant, u64)>,
     checks: u32,
+    /// How many bytes of room the buffers have into which the agent writes, if not as many as it likes.
+    pub(super) room: Option<usize>,
 }
 
 impl Invariants {
@@ -52,6 +59,8 @@ impl Invariants {
     pub const MOST_OUTPUTS: usize = 10_000;
     /// Most nominations that an agent begins in a minute for each of its components.
     pub const MOST_NOMINATIONS: u64 = 60;
+    /// The same in ten minutes.
+    pub const MOST_NOMINATIONS_FOR_LONG: u64 = 90;
 
     /// So many times an agent is looked through closely.
     const CLOSELY: u32 = 300;
@@ -59,7 +68,7 @@ impl Invariants {
     /// Has seen nothing yet.
     #[must_use]
     pub const fn new() -> Self {
-        Self { transactions: BTreeSet::new(), last_start: None, nominations: VecDeque::new(), checks: 0 }
+        Self { transactions: BTreeSet::new(), last_start: None, nominations: VecDeque::new(), checks: 0, room: None }
     }
 
     /// Notes a datagram that the agent has just given out; application data is none of interest.
@@ -100,21 +109,25 @@ impl Invariants {
             assert!(found.is_ok(), "at {now:?}: {}", found.err().unwrap_or_default());
             let early = next.filter(|_| self.checks / one_in % 2 == 1);
             let middle = early.map(|next| after(now, next.saturating_duration_since(now) / 2));
-            assert_quiet(now, middle.unwrap_or(now), agent);
+            assert_quiet(now, middle.unwrap_or(now), agent, self.room.unwrap_or(usize::MAX));
         }
     }
 
     fn check_nominations(&mut self, now: Instant, agent: &Agent) {
         let count = agent.stats().nominations;
-        while self.nominations.front().is_some_and(|(at, _)| after(*at, Duration::from_secs(60)) < now) {
+        let is_within = |at: Instant, secs| after(at, Duration::from_secs(secs)) >= now;
+        while self.nominations.front().is_some_and(|(at, _)| !is_within(*at, 600)) {
             self.nominations.pop_front();
         }
         if self.nominations.back().is_none_or(|(_, known)| *known != count) {
             self.nominations.push_back((now, count));
         }
-        let before = self.nominations.front().map_or(count, |(_, count)| *count);
-        let most = Self::MOST_NOMINATIONS * (agent.components() as u64).max(1);
-        assert!(count - before <= most, "{} nominations in a minute", count - before);
+        let components = (agent.components() as u64).max(1);
+        for (secs, most) in [(60, Self::MOST_NOMINATIONS), (600, Self::MOST_NOMINATIONS_FOR_LONG)] {
+            let before =
+                self.nominations.iter().find(|(at, _)| is_within(*at, secs)).map_or(count, |(_, count)| *count);
+            assert!(count - before <= most * components, "{} nominations in {secs} s", count - before);
+        }
     }
 }
 
@@ -133,12 +146,13 @@ pub fn is_consent_check(agent: &Agent, datagram: &[u8]) -> bool {
 }
 
 /// Fails unless the agent has nothing to say at this instant, which is not later than its next deadline.
-fn assert_quiet(now: Instant, at: Instant, agent: &Agent) {
+fn assert_quiet(now: Instant, at: Instant, agent: &Agent, room: usize) {
     let mut again = agent.clone();
     again.handle_timeout(at);
     again.look_again();
     let mut buffer = Vec::new();
-    let sent = again.poll_transmit(at, &mut buffer).map(|transmit| (transmit, Wire::decode(&buffer)));
+    let sent =
+        again.poll_transmit(at, &mut (&mut buffer).limit(room)).map(|transmit| (transmit, Wire::decode(&buffer)));
     assert!(sent.is_none(), "at {now:?} it waits for a call: at {at:?} it sends {sent:?}");
     let request = again.poll_connection();
     assert!(request.is_none(), "at {now:?} it waits for a call: at {at:?} it wants {request:?}");
@@ -148,6 +162,26 @@ fn assert_quiet(now: Instant, at: Instant, agent: &Agent) {
     let (before, after) = (agent.poll_timeout(), again.poll_timeout());
     let is_late = after.is_some_and(|after| before.is_none_or(|before| before > after));
     assert!(!is_late, "at {now:?} a timer waits for a call, made at {at:?}: {before:?} becomes {after:?}");
+    if at == now && !agent.was_closed() {
+        // Nor is there a conclusion to draw that it does not tell. Left out are marks of what was looked at, and what is
+        // reckoned anew each time from the clock.
+        let [before, after] = [agent, &again].map(|agent| {
+            let mut text = String::new();
+            let _ = agent.write_state(&mut text);
+            without(&text, &["is_noted", "search", "deadline", "decide_at"])
+        });
+        assert!(before == after, "at {now:?} it waits for a call: {}", difference(&before, &after));
+    }
+}
+
+/// Where two texts part.
+fn difference(before: &str, after: &str) -> String {
+    let same = before.bytes().zip(after.bytes()).take_while(|(one, other)| one == other).count();
+    let [before, after] = [before, after].map(|text| {
+        let (start, end) = (same.saturating_sub(200), (same + 60).min(text.len()));
+        text.get(start..end).unwrap_or(text)
+    });
+    format!("{before:?} becomes {after:?}")
 }
 
 /// What a datagram to a TURN server carries; the datagram itself if that is nothing.

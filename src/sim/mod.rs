@@ -69,6 +69,7 @@ mod small;
 mod topology;
 mod trace;
 mod transcript;
+mod trials;
 mod wire;
 mod world;
 

@@ -286,7 +286,8 @@ impl Peer {
         loop {
             let mut is_done = true;
             self.buffer.clear();
-            while let Some(transmit) = self.agent.poll_transmit(now, &mut self.buffer) {
+            let room = self.invariants.room.unwrap_or(usize::MAX);
+            while let Some(transmit) = self.agent.poll_transmit(now, &mut (&mut self.buffer).limit(room)) {
                 is_done = false;
                 if transmit.connection.is_none() {
                     self.invariants.note_sent(now, &self.agent, &self.buffer);
@@ -322,6 +323,11 @@ impl Peer {
             assert!(self.sockets.contains(&sent.source), "{} was never a socket", sent.source);
         }
         self.checked = self.sent.len();
+    }
+
+    /// Has buffers with so many bytes of room from now on.
+    pub(super) const fn limit_room(&mut self, room: usize) {
+        self.invariants.room = Some(room);
     }
 
     /// Polls one datagram into a buffer with so many bytes of room, and puts it on the network.

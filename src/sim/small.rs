@@ -109,6 +109,17 @@ pub fn small_worlds() -> Vec<SmallWorld> {
             budget(11, 1, 1, 4),
         ),
         SmallWorld::new("a relay", relayed(setup("relay")), budget(11, 1, 0, 3)).after(ms(60)),
+        SmallWorld::new(
+            "a rebinding of a side with a public peer",
+            setup("rebind 3").left(|side| side.nats.push(home([198, 51, 100, 9]))),
+            budget(8, 0, 0, 6),
+        )
+        .after(connected)
+        .with_actions(&[Op::Fault(Fault::Move(L, 0))]),
+        SmallWorld::new("consent that is taken back", setup("take back"), budget(8, 1, 0, 4))
+            .after(connected)
+            .with_actions(&[Op::Call(L, Call::RemoveRemote(0))])
+            .which_may_fail(),
         SmallWorld::new("the end of a session", setup("close"), budget(10, 1, 0, 3))
             .with_actions(&[Op::Call(L, Call::Close), Op::Call(R, Call::Restart)])
             .which_may_fail(),

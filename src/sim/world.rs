@@ -1,7 +1,7 @@
 //! Random worlds: from a seed a topology, two agents with their options, and a scenario, with the verdict of the oracle.
 //!
 //! A world is *quiet*, with nothing but lossy links: then both agents connect exactly if the [oracle](super::oracle) says that
-//! they can, and agree at rest. Or it has a *storm*: letters of the [alphabet](super::Op) come down on it, faults of the network,
+//! they can, and agree at rest; those that do go through trials, such as a NAT with another address or forged answers. Or it has a *storm*: letters of the [alphabet](super::Op) come down on it, faults of the network,
 //! calls of both applications, polls in any order. Or it is *hostile*: the peer says what it should not, too. After the storm
 //! everything is mended, and in the calm that follows nobody may hang: each stream is connected or has failed, and after a storm
 //! of the network alone both sides agree or both have failed. In the end ICE is restarted, and whatever has happened before,
@@ -31,6 +31,7 @@ use super::op::{Op, regression_test};
 use super::oracle::{Base, Learning, Side, find_paths_by};
 use super::pair::Pair;
 use super::setup::{PairSetup, SideName, SideSetup};
+use super::trials::Trials;
 use crate::types::Instant;
 use crate::{CandidateKind, ComponentId, Config, ConnectionState, Renomination, Role, Seed, StreamId, TcpType};
 
@@ -167,6 +168,9 @@ impl World {
 
     fn run_quiet(&self, mut pair: Pair) -> Outcome {
         let (verdict, connected) = self.conclude(&mut pair);
+        if connected {
+            Trials::new(&self.setup, &pair, &self.streams(&pair)).run();
+        }
         self.outcome(&pair, verdict, connected)
     }
 

@@ -38,6 +38,15 @@ fn checks_before_the_description_are_made_up_for_in_every_order_of_events() {
 }
 
 #[test]
+fn a_lite_agent_whom_nobody_reaches_fails_in_every_order_of_timers() {
+    let setup = setup("unreached")
+        .left(|side| side.only_reaches = Some([192, 0, 2, 53].into()))
+        .right(|side| side.config = side.config.clone().with_lite(true));
+    let explored = SmallWorld::new("unreached", setup, WHOLE).which_may_fail().explore(usize::MAX);
+    assert!(explored.is_complete, "{explored:?}");
+}
+
+#[test]
 fn every_small_world_comes_to_rest_from_its_first_states() {
     for world in small_worlds() {
         let explored = world.explore(40);
