@@ -17,6 +17,7 @@ mod facts;
 mod forms;
 mod gathering;
 mod hold;
+mod hosts;
 mod input;
 mod ledger;
 mod lite;
@@ -37,6 +38,8 @@ mod relay;
 mod relay_link;
 #[cfg(feature = "turn")]
 mod relay_pairs;
+#[cfg(feature = "turn")]
+mod relays;
 mod removal;
 mod requests;
 mod reserve;

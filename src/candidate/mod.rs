@@ -3,11 +3,13 @@
 pub(crate) mod address;
 mod foundation;
 mod host;
+mod locals;
 pub(crate) mod mdns;
+mod numbers;
 mod preference;
 mod priority;
 mod remote_filter;
-mod set;
+mod remotes;
 mod socket_options;
 
 use alloc::boxed::Box;
@@ -21,16 +23,19 @@ pub(crate) use foundation::is_ice_char;
 pub use foundation::{Foundation, ParseFoundationError};
 pub(crate) use host::check_host_address;
 pub use host::{HostAddress, UnusableAddress};
+pub(crate) use locals::{LocalCandidate, LocalCandidates, NewHost};
+pub(crate) use numbers::{LocalFoundations, RemoteFoundations};
 pub(crate) use priority::Preferences;
 pub use priority::{Priority, TransportOrder, TypePreferences};
 pub use remote_filter::RemoteFilter;
-pub(crate) use set::{
-    LocalCandidate, LocalCandidates, LocalFoundations, NewHost, RemoteCandidate, RemoteCandidates, RemoteFoundations,
-};
+pub(crate) use remotes::{RemoteCandidate, RemoteCandidates};
 pub use socket_options::SocketOptions;
 
 use crate::types::address::plain;
 use crate::types::{ComponentId, Transport};
+
+/// The extension that tells the cost of an interface, as libwebrtc has it.
+const NETWORK_COST: &str = "network-cost";
 
 /// Type of a candidate (RFC 8445 §5.1.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

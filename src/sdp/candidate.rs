@@ -365,6 +365,31 @@ fn read(mut fields: Fields<'_>) -> Result<Candidate, ParseCandidateError> {
     }
     let kind = read_kind(text).ok_or(ParseCandidateError::UnsupportedKind { at });
 
+    let (tail, extensions) = read_tail(&mut fields);
+    let is_host = matches!(kind, Ok(CandidateKind::Host));
+    let related_address = if is_host { None } else { read_related_address(&tail)? };
+    let (transport, kind) = (transport?, kind?);
+    let tcp_type = match transport {
+        Transport::Udp => None,
+        Transport::Tcp => Some(read_tcp_type(&tail, fields.at)?),
+    };
+    let port = if tcp_type == Some(TcpType::Active) { DISCARD } else { port };
+    Ok(Candidate {
+        foundation,
+        component,
+        transport,
+        tcp_type,
+        priority,
+        address: with_port(address, port),
+        kind,
+        related_address,
+        extensions,
+        spelling: None,
+    })
+}
+
+/// Reads what follows the type: the attributes that are understood, each once, and all others.
+fn read_tail<'a>(fields: &mut Fields<'a>) -> (Tail<'a>, Vec<(String, String)>) {
     let mut extensions = Vec::new();
     let mut tail = Tail::default();
     while let Some((_, name)) = fields.next() {
@@ -389,27 +414,7 @@ fn read(mut fields: Fields<'_>) -> Result<Candidate, ParseCandidateError> {
         };
         known.get_or_insert(value);
     }
-
-    let is_host = matches!(kind, Ok(CandidateKind::Host));
-    let related_address = if is_host { None } else { read_related_address(&tail)? };
-    let (transport, kind) = (transport?, kind?);
-    let tcp_type = match transport {
-        Transport::Udp => None,
-        Transport::Tcp => Some(read_tcp_type(&tail, fields.at)?),
-    };
-    let port = if tcp_type == Some(TcpType::Active) { DISCARD } else { port };
-    Ok(Candidate {
-        foundation,
-        component,
-        transport,
-        tcp_type,
-        priority,
-        address: with_port(address, port),
-        kind,
-        related_address,
-        extensions,
-        spelling: None,
-    })
+    (tail, extensions)
 }
 
 /// Whether an attribute with this name has a value that is not empty.

@@ -15,10 +15,14 @@
 //! 438 in a row at most. A try that has failed ends no allocation: what it was for is asked for again some time later, twice
 //! as long each time, and what is held serves until its lifetime ends. So it is with all that a server can make us repeat.
 
+mod answers;
 pub(crate) mod auth;
+mod backoff;
+mod channels;
 pub(crate) mod data;
 pub(crate) mod framing;
-pub(crate) mod permission;
+pub(crate) mod permissions;
+mod release;
 #[cfg(test)]
 mod tests;
 
@@ -31,14 +35,14 @@ use core::time::Duration;
 
 use smallvec::SmallVec;
 
-use crate::candidate::address::judge;
 use crate::config::limits;
-use crate::stats::DropReason;
-use crate::stun::server::{HEADER, Method, ServerMessage, ServerWriter, kinds};
+use crate::stun::server::{HEADER, Method, ServerWriter, kinds};
 use crate::stun::{Class, TransactionId};
 use crate::types::{Instant, Random, Retransmission, Schedule, after, earliest};
-use auth::{Auth, Verdict};
-use permission::{Backoff, Batch, Channels, Permissions};
+use auth::Auth;
+use backoff::Backoff;
+use channels::Channels;
+use permissions::{Batch, Permissions};
 
 /// Families of relayed addresses to ask for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -318,82 +322,8 @@ impl Allocation {
         self.channels.keep_only(|peer| peers.contains(&peer));
     }
 
-    /// Tells the server that the allocation is not needed any more. `Released` follows, at the latest after
-    /// [`Self::RELEASE_WITHIN`].
-    pub(crate) fn release(&mut self, now: Instant) {
-        self.release_for(now, None);
-    }
-
-    fn release_for(&mut self, now: Instant, reason: Option<(u16, String)>) {
-        // An Allocate that the server has answered in the meantime leaves an allocation, too.
-        let is_asking = |one: &Exchange| one.is_signed && matches!(one.wish.purpose, Purpose::Allocate(_));
-        self.exchanges.retain(|one| is_asking(one));
-        let is_needed = match &self.state {
-            State::Held(_) => true,
-            State::Asking => !self.exchanges.is_empty(),
-            State::Releasing(_) | State::Over => return,
-        };
-        for asking in &mut self.exchanges {
-            // It is not sent again. Its answer is waited for as long as that to the release.
-            asking.way = Retransmission::single(self.terms.schedule.rto.saturating_mul(3));
-            asking.due = Some(after(now, asking.way.send(Duration::MAX)));
-        }
-        self.wishes.clear();
-        self.begin_release(now, reason);
-        if !is_needed {
-            self.finish_release();
-        }
-    }
-
-    fn begin_release(&mut self, now: Instant, reason: Option<(u16, String)>) {
-        let until = after(now, Self::RELEASE_WITHIN);
-        self.state = State::Releasing(Releasing { reason, until, is_allocated_since: false });
-        self.wishes.push_back(Wish::new(Purpose::Release));
-    }
-
-    /// The server has allocated what is to be given back. The release may have reached it earlier, in vain.
-    fn release_again(&mut self) {
-        let State::Releasing(releasing) = &mut self.state else { return };
-        releasing.is_allocated_since = true;
-        self.go_on_releasing();
-    }
-
-    /// Ends the release if nothing is under way any more, or releases what the server has allocated since.
-    fn go_on_releasing(&mut self) {
-        let State::Releasing(releasing) = &mut self.state else { return };
-        if !self.exchanges.is_empty() || !self.wishes.is_empty() {
-            return;
-        }
-        if core::mem::take(&mut releasing.is_allocated_since) {
-            self.wishes.push_back(Wish::new(Purpose::Release));
-        } else {
-            self.finish_release();
-        }
-    }
-
     const fn is_releasing(&self) -> bool {
         matches!(self.state, State::Releasing(_))
-    }
-
-    fn finish_release(&mut self) {
-        let State::Releasing(Releasing { reason, .. }) = core::mem::replace(&mut self.state, State::Over) else {
-            return;
-        };
-        self.clear();
-        self.events.push_back(match reason {
-            None => TurnEvent::Released,
-            Some((code, text)) => TurnEvent::Lost { code, text },
-        });
-    }
-
-    /// The way to the server is gone, and with it the allocation.
-    pub(crate) fn disconnect(&mut self) {
-        match self.state {
-            State::Asking => self.fail(Self::UNREACHABLE, "connection lost".into()),
-            State::Held(_) => self.lose(Self::UNREACHABLE, "connection lost".into()),
-            State::Releasing(_) => self.finish_release(),
-            State::Over => {}
-        }
     }
 
     fn clear(&mut self) {
@@ -593,220 +523,7 @@ impl Allocation {
 
     // What comes in.
 
-    /// Takes an answer of the server.
-    pub(crate) fn handle_answer(&mut self, now: Instant, message: &ServerMessage<'_>) -> Result<(), DropReason> {
-        if matches!(message.class, Class::Request | Class::Indication) {
-            return Err(DropReason::UnknownMethod);
-        }
-        let is_it = |exchange: &Exchange| exchange.id == message.id && method(&exchange.wish.purpose) == message.method;
-        let place = self.exchanges.iter().position(is_it).ok_or(DropReason::UnknownTransaction)?;
-        let was_signed = self.exchanges.get(place).is_some_and(|exchange| exchange.is_signed);
-        let verdict = self.auth.judge(message, was_signed);
-        if verdict == Verdict::Drop && !self.terms.is_stream {
-            return Err(DropReason::BadIntegrity);
-        }
-        let Exchange { mut wish, first_sent, .. } = self.exchanges.remove(place);
-        let error = || message.error().map_or((500, String::new()), |(code, text)| (code, auth::bounded(text)));
-        match verdict {
-            Verdict::Believe if message.class == Class::Success => self.succeed(now, wish, first_sent, message),
-            Verdict::Believe => {
-                let (code, text) = error();
-                self.refuse(now, wish, code, text, message.alternate_server());
-            }
-            // What is to be given back is not asked for again.
-            Verdict::Retry { .. } if self.is_releasing() && wish.purpose != Purpose::Release => self.go_on_releasing(),
-            Verdict::Retry { is_new_realm } => {
-                let (code, text) = error();
-                if wish.may_retry(code, was_signed, is_new_realm) {
-                    self.wishes.push_front(wish);
-                } else {
-                    self.auth.give_up();
-                    self.fail_try(now, wish, code, text);
-                }
-            }
-            Verdict::Refused(code @ (401 | 438), text) => self.fail_try(now, wish, code, text),
-            Verdict::Refused(code, text) => self.refuse(now, wish, code, text, None),
-            // Over a stream no other answer will come (RFC 8489 §9.2.5).
-            Verdict::Drop => {
-                self.fail_try(now, wish, Self::UNREACHABLE, "no answer that can be believed".into());
-                return Err(DropReason::BadIntegrity);
-            }
-        }
-        Ok(())
-    }
-
-    /// Takes an ICMP message that the server reports.
-    pub(crate) fn handle_icmp(&mut self, now: Instant, peer: SocketAddr, kind: u8, code: u8) -> Result<(), DropReason> {
-        if !self.is_permitted(now, peer.ip()) {
-            return Err(DropReason::UnvalidatedSource);
-        }
-        if self.events.len() < Self::MAX_EVENTS {
-            self.events.push_back(TurnEvent::Icmp { peer, kind, code });
-        }
-        Ok(())
-    }
-
     const MAX_EVENTS: usize = limits::RELAY_EVENTS;
-
-    fn succeed(&mut self, now: Instant, wish: Wish, asked_at: Instant, message: &ServerMessage<'_>) {
-        let lifetime = message.number(kinds::LIFETIME).map(|secs| Duration::from_secs(secs.into()));
-        let lifetime = lifetime.unwrap_or(Self::DEFAULT_LIFETIME).min(Self::MOST_LIFETIME);
-        match wish.purpose {
-            Purpose::Allocate(_) if self.is_releasing() => self.release_again(),
-            Purpose::Allocate(families) => self.hold(now, families, asked_at, lifetime, message),
-            Purpose::Refresh => {
-                if let State::Held(holding) = &mut self.state {
-                    holding.expires_at = after(asked_at, lifetime);
-                    holding.refreshed_at = asked_at;
-                    holding.refresh_at = Some(refresh_at(asked_at, lifetime));
-                    holding.backoff = Backoff::default();
-                }
-            }
-            Purpose::Release => self.finish_release(),
-            Purpose::Permit(ips) => {
-                for ip in ips {
-                    let is_new = !self.permissions.holds(now, ip);
-                    self.permissions.install(ip, asked_at);
-                    if is_new {
-                        self.events.push_back(TurnEvent::Permitted(ip));
-                    }
-                }
-            }
-            Purpose::Bind(number, peer) => {
-                self.channels.bind(number, asked_at);
-                self.permissions.install(peer.ip(), asked_at);
-            }
-        }
-    }
-
-    fn hold(
-        &mut self,
-        now: Instant,
-        families: Families,
-        asked_at: Instant,
-        lifetime: Duration,
-        message: &ServerMessage<'_>,
-    ) {
-        let mapped = message.xor_address(kinds::XOR_MAPPED_ADDRESS);
-        let mut relayed: SmallVec<[SocketAddr; 2]> = SmallVec::new();
-        for address in message.xor_addresses(kinds::XOR_RELAYED_ADDRESS) {
-            let is_wanted = match families {
-                Families::V4 => address.is_ipv4(),
-                Families::V6 => address.is_ipv6(),
-                Families::Both => true,
-            };
-            let is_second = relayed.iter().any(|known| known.is_ipv4() == address.is_ipv4());
-            if is_wanted && !is_second && address.port() != 0 && judge(address.ip(), self.terms.server).is_ok() {
-                relayed.push(address);
-            }
-        }
-        let (Some(mapped), false) = (mapped, relayed.is_empty()) else {
-            // Nothing to use: given back, and not tried again (RFC 8656 §7.3).
-            self.begin_release(now, Some((0, "unusable allocation".into())));
-            return;
-        };
-        if let Some((family, code)) = message.address_error() {
-            self.events.push_back(TurnEvent::FamilyRefused { family, code });
-        }
-        let (expires_at, refresh_at) = (after(asked_at, lifetime), Some(refresh_at(asked_at, lifetime)));
-        let expires_at = expires_at.max(now);
-        let (refreshed_at, backoff) = (asked_at, Backoff::default());
-        self.state = State::Held(Holding { relayed: relayed.clone(), expires_at, refreshed_at, refresh_at, backoff });
-        self.events.push_back(TurnEvent::Allocated { relayed, mapped });
-    }
-
-    /// The server does not do what it was asked for (RFC 8656 §7.4, §8.3, §10.3, §12.3).
-    fn refuse(&mut self, now: Instant, wish: Wish, code: u16, text: String, alternate: Option<SocketAddr>) {
-        match wish.purpose {
-            Purpose::Allocate(_) if self.is_releasing() => self.go_on_releasing(),
-            Purpose::Allocate(families) => match (code, alternate) {
-                (300, Some(alternate)) => {
-                    self.state = State::Over;
-                    self.clear();
-                    self.events.push_back(TurnEvent::Redirected(alternate));
-                }
-                // It may have one of the two, or not know the attribute.
-                (440 | 420, _) if families == Families::Both => {
-                    self.events.push_back(TurnEvent::FamilyRefused { family: 2, code });
-                    self.wishes.push_front(Wish { purpose: Purpose::Allocate(Families::V4), ..wish });
-                }
-                _ => self.fail(code, text),
-            },
-            Purpose::Refresh if matches!(code, 437 | 441) => self.lose(code, text),
-            Purpose::Refresh => self.refresh_again(now),
-            // 437 says that it is gone already (RFC 8656 §8.1), or not there yet.
-            Purpose::Release => self.go_on_releasing(),
-            Purpose::Permit(_) | Purpose::Bind(..) if code == 437 => self.lose(code, text),
-            Purpose::Permit(ips) if ips.len() > 1 => self.permissions.ask_alone(&ips),
-            // The server has a problem of its own, which may pass (RFC 8489 §6.3.4).
-            Purpose::Permit(_) if (500..600).contains(&code) => self.fail_try(now, wish, code, text),
-            Purpose::Permit(ips) => self.refuse_permissions(&ips, code),
-            // The server and we have lost each other (RFC 8656 §12.3).
-            Purpose::Bind(..) if code == 400 => self.release_for(now, Some((code, text))),
-            Purpose::Bind(number, peer) => {
-                self.channels.refuse(now, number);
-                if code == 403 {
-                    self.refuse_permissions(&[peer.ip()], code);
-                }
-            }
-        }
-    }
-
-    fn refuse_permissions(&mut self, ips: &[IpAddr], code: u16) {
-        for ip in ips {
-            self.permissions.refuse(*ip);
-            self.events.push_back(TurnEvent::Refused { ip: *ip, code });
-        }
-    }
-
-    fn refresh_again(&mut self, now: Instant) {
-        if let State::Held(holding) = &mut self.state {
-            holding.refresh_at = Some(after(now, holding.backoff.next(Self::REFRESH_AGAIN)));
-        }
-    }
-
-    /// A request has failed for reasons that need not be those of the server: it is made again some time later.
-    fn fail_try(&mut self, now: Instant, wish: Wish, code: u16, text: String) {
-        match wish.purpose {
-            Purpose::Allocate(_) if self.is_releasing() => return self.go_on_releasing(),
-            Purpose::Allocate(_) => return self.fail(code, text),
-            // There was but one thing to say.
-            Purpose::Release => return self.go_on_releasing(),
-            Purpose::Refresh => self.refresh_again(now),
-            Purpose::Permit(ips) => {
-                for ip in ips {
-                    if !self.permissions.postpone(now, ip) {
-                        self.events.push_back(TurnEvent::Refused { ip, code });
-                    }
-                }
-            }
-            Purpose::Bind(number, _) => self.channels.ask_again(now, number, false),
-        }
-        self.events.push_back(TurnEvent::Trouble { code, text });
-    }
-
-    /// No answer came in time.
-    fn time_out(&mut self, now: Instant, wish: Wish) {
-        match wish.purpose {
-            Purpose::Allocate(_) if self.is_releasing() => self.go_on_releasing(),
-            Purpose::Allocate(_) => self.fail(Self::UNREACHABLE, "no answer".into()),
-            // There may be time for another one.
-            Purpose::Refresh => self.refresh_again(now),
-            Purpose::Release => self.go_on_releasing(),
-            Purpose::Permit(ips) => {
-                for ip in ips {
-                    if self.permissions.holds(now, ip) {
-                        // There is time for another request.
-                        self.permissions.ask_alone(&[ip]);
-                    } else {
-                        self.permissions.forget(ip);
-                        self.events.push_back(TurnEvent::Refused { ip, code: Self::UNREACHABLE });
-                    }
-                }
-            }
-            Purpose::Bind(number, _) => self.channels.ask_again(now, number, true),
-        }
-    }
 
     // Time.
 

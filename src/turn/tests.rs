@@ -3,7 +3,9 @@
 use alloc::collections::BTreeMap;
 
 use super::*;
-use crate::stun::{Integrity, IntegrityKey};
+use crate::stats::DropReason;
+use crate::stun::server::ServerMessage;
+use crate::stun::{Class, Integrity, IntegrityKey};
 use crate::types::Seed;
 
 const RTO: Duration = Duration::from_millis(500);

@@ -1,5 +1,7 @@
 use super::*;
 use crate::candidate::CandidateAddress;
+use crate::credentials::ParseCredentialError;
+use crate::sdp::options::ParseIceOptionsError;
 use crate::credentials::{Password, Ufrag};
 use crate::sdp::candidate::ParseCandidateError;
 use crate::sdp::candidate::tests::any_candidate;

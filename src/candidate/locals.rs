@@ -1,13 +1,13 @@
-//! The candidates of one stream: what is known of each, redundancy, and limits (RFC 8445 §5.1.3).
+//! The candidates of this agent in one stream: what is known of each, redundancy, and limits (RFC 8445 §5.1.3).
 
-use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::collections::BTreeSet;
 use alloc::string::ToString;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::net::{IpAddr, SocketAddr};
 
 use super::preference::{self, Traits};
-use super::{Candidate, CandidateAddress, CandidateKind, Foundation, Preferences, Priority, TcpType};
+use super::{Candidate, CandidateAddress, CandidateKind, Foundation, NETWORK_COST, Preferences, Priority, TcpType};
 use crate::candidate::SocketOptions;
 use crate::config::limits;
 use crate::types::{CandidateId, ComponentId, RelayProtocol, Transport};
@@ -377,246 +377,10 @@ impl LocalCandidates {
     }
 }
 
-/// A candidate of the peer.
-#[derive(Clone, Debug)]
-pub(crate) struct RemoteCandidate {
-    pub(crate) id: CandidateId,
-    pub(crate) candidate: Candidate,
-    pub(crate) address: SocketAddr,
-    /// Number of its foundation.
-    pub(crate) foundation: u32,
-    /// Which of the peer's credentials it goes with.
-    pub(crate) peer: u8,
-    /// It was signalled, not only seen as the source of a check.
-    pub(crate) is_signalled: bool,
-}
-
-impl RemoteCandidate {
-    /// What the peer says that its interface costs: 0 to 999.
-    pub(crate) fn network_cost(&self) -> u16 {
-        let cost = self.candidate.extension(NETWORK_COST).and_then(|text| text.parse().ok());
-        cost.unwrap_or(0).min(SocketOptions::MAX_COST)
-    }
-}
-
-/// The extension that tells the cost of an interface, as libwebrtc has it.
-const NETWORK_COST: &str = "network-cost";
-
-/// The remote candidates of a stream.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct RemoteCandidates {
-    list: Vec<RemoteCandidate>,
-    by_address: BTreeMap<(ComponentId, Transport, SocketAddr), CandidateId>,
-    signalled: usize,
-    revision: u64,
-}
-
-impl RemoteCandidates {
-    /// Another number after each change.
-    pub(crate) const fn revision(&self) -> u64 {
-        self.revision
-    }
-
-    const fn revise(&mut self) {
-        self.revision += 1;
-    }
-
-    pub(crate) fn iter(&self) -> impl Iterator<Item = &RemoteCandidate> {
-        self.list.iter()
-    }
-
-    pub(crate) fn is_empty(&self) -> bool {
-        self.list.is_empty()
-    }
-
-    /// Number of candidates that were signalled, and of those that were only seen.
-    pub(crate) fn counts(&self) -> (usize, usize) {
-        (self.signalled, self.list.len() - self.signalled)
-    }
-
-    pub(crate) fn get(&self, id: CandidateId) -> Option<&RemoteCandidate> {
-        let place = self.list.binary_search_by_key(&id, |remote| remote.id).ok()?;
-        self.list.get(place)
-    }
-
-    pub(crate) fn find(
-        &self,
-        component: ComponentId,
-        transport: Transport,
-        address: SocketAddr,
-    ) -> Option<&RemoteCandidate> {
-        self.by_address.get(&(component, transport, address)).and_then(|id| self.get(*id))
-    }
-
-    /// Adds a candidate whose address is not known yet.
-    pub(crate) fn add(&mut self, remote: RemoteCandidate) {
-        self.revise();
-        let key = (remote.candidate.component, remote.candidate.transport, remote.address);
-        self.by_address.insert(key, remote.id);
-        self.signalled += usize::from(remote.is_signalled);
-        self.list.push(remote);
-    }
-
-    /// Takes what was signalled of a candidate in the place of what was known of it (RFC 8838 §11).
-    pub(crate) fn replace(&mut self, id: CandidateId, candidate: Candidate, foundation: u32, peer: u8) {
-        self.revise();
-        let Ok(place) = self.list.binary_search_by_key(&id, |remote| remote.id) else { return };
-        let Some(remote) = self.list.get_mut(place) else { return };
-        self.signalled += usize::from(!remote.is_signalled);
-        remote.candidate = candidate;
-        remote.foundation = foundation;
-        remote.peer = peer;
-        remote.is_signalled = true;
-    }
-
-    /// Records that this address belongs to another one of the peers that answered the same description.
-    pub(crate) fn assign(&mut self, id: CandidateId, peer: u8) {
-        let Ok(place) = self.list.binary_search_by_key(&id, |remote| remote.id) else { return };
-        if let Some(remote) = self.list.get_mut(place) {
-            remote.peer = peer;
-        }
-    }
-
-    /// Records that the peer has this candidate at another address now: it has opened its connection anew.
-    pub(crate) fn readdress(&mut self, id: CandidateId, address: SocketAddr) {
-        self.revise();
-        let Ok(place) = self.list.binary_search_by_key(&id, |remote| remote.id) else { return };
-        let Some(remote) = self.list.get_mut(place) else { return };
-        let (component, transport) = (remote.candidate.component, remote.candidate.transport);
-        let before = core::mem::replace(&mut remote.address, address);
-        remote.candidate.address = CandidateAddress::Socket(address);
-        remote.candidate.spelling = None;
-        self.by_address.remove(&(component, transport, before));
-        self.by_address.insert((component, transport, address), id);
-    }
-
-    pub(crate) fn remove(&mut self, id: CandidateId) -> Option<RemoteCandidate> {
-        let place = self.list.binary_search_by_key(&id, |remote| remote.id).ok()?;
-        self.revise();
-        let remote = self.list.remove(place);
-        self.by_address.remove(&(remote.candidate.component, remote.candidate.transport, remote.address));
-        self.signalled -= usize::from(remote.is_signalled);
-        Some(remote)
-    }
-
-    /// The signalled candidate of the lowest priority.
-    pub(crate) fn least(&self) -> Option<&RemoteCandidate> {
-        self.list.iter().filter(|remote| remote.is_signalled).min_by_key(|remote| remote.candidate.priority)
-    }
-}
-
-/// Numbers for foundations of local candidates: the same for the same type, base, server and transport
-/// (RFC 8445 §5.1.1.3).
-#[derive(Clone, Debug, Default)]
-pub(crate) struct LocalFoundations {
-    known: BTreeMap<(CandidateKind, IpAddr, Option<IpAddr>, Transport), u32>,
-    last: u32,
-}
-
-impl LocalFoundations {
-    /// Forgets those that no candidate has, if there are too many; a candidate that has one of them later gets a new number.
-    pub(crate) fn make_room(&mut self, used: impl FnOnce() -> BTreeSet<u32>) {
-        if self.known.len() >= limits::FOUNDATIONS {
-            let used = used();
-            self.known.retain(|_, number| used.contains(number));
-        }
-    }
-
-    /// The number of a foundation. Of more than anybody needs, all others share one.
-    pub(crate) fn number(
-        &mut self,
-        kind: CandidateKind,
-        base: IpAddr,
-        server: Option<IpAddr>,
-        transport: Transport,
-    ) -> u32 {
-        let key = (kind, base, server, transport);
-        if self.known.len() >= limits::FOUNDATIONS && !self.known.contains_key(&key) {
-            return u32::MAX;
-        }
-        *self.known.entry(key).or_insert_with(|| {
-            self.last = self.last.saturating_add(1);
-            self.last
-        })
-    }
-}
-
-/// Numbers for foundations of remote candidates.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct RemoteFoundations {
-    known: BTreeMap<Foundation, u32>,
-    next: u32,
-}
-
-impl RemoteFoundations {
-    /// Forgets those that no candidate has, if there are too many.
-    pub(crate) fn make_room(&mut self, used: impl FnOnce() -> BTreeSet<u32>) {
-        if self.known.len() >= limits::FOUNDATIONS {
-            let used = used();
-            self.known.retain(|_, number| used.contains(number));
-        }
-    }
-
-    /// The number of a foundation. Of more than anybody needs, all others share one.
-    pub(crate) fn number(&mut self, foundation: Foundation) -> u32 {
-        if self.known.len() >= limits::FOUNDATIONS && !self.known.contains_key(&foundation) {
-            return u32::MAX;
-        }
-        let next = self.next;
-        let number = *self.known.entry(foundation).or_insert(next);
-        if number == next {
-            self.next = next.saturating_add(1);
-        }
-        number
-    }
-
-    /// A number, and a foundation, unlike all others (RFC 8445 §7.3.1.3).
-    pub(crate) fn unique(&mut self) -> (u32, Foundation) {
-        loop {
-            let foundation = Foundation::numbered("peer", self.next);
-            let number = self.next;
-            self.next = number.saturating_add(1);
-            if number == u32::MAX || !self.known.contains_key(&foundation) {
-                return (number, foundation);
-            }
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use alloc::format;
-
     use super::*;
     use crate::candidate::{TransportOrder, TypePreferences};
-
-    /// Req: 8445-5.1.1.3-a
-    #[test]
-    fn foundations_are_shared_by_type_base_server_and_transport_alone() {
-        let mut foundations = LocalFoundations::default();
-        let ip = |text: &str| text.parse::<IpAddr>().unwrap();
-        let (a, b, server) = (ip("10.0.0.1"), ip("10.0.0.2"), Some(ip("192.0.2.1")));
-        let host = foundations.number(CandidateKind::Host, a, None, Transport::Udp);
-        assert_eq!(foundations.number(CandidateKind::Host, a, None, Transport::Udp), host);
-        let others = [
-            foundations.number(CandidateKind::Host, b, None, Transport::Udp),
-            foundations.number(CandidateKind::ServerReflexive, a, server, Transport::Udp),
-            foundations.number(CandidateKind::ServerReflexive, a, Some(b), Transport::Udp),
-            foundations.number(CandidateKind::Host, a, None, Transport::Tcp),
-        ];
-        assert!(others.iter().all(|other| *other != host));
-        assert_eq!(others.iter().collect::<BTreeSet<_>>().len(), others.len());
-    }
-
-    /// Req: 8445-7.3.1.3-a
-    #[test]
-    fn a_unique_foundation_is_never_one_that_was_signalled() {
-        let mut foundations = RemoteFoundations::default();
-        let taken = foundations.number("peer1".parse().unwrap());
-        let (number, foundation) = foundations.unique();
-        assert!(number != taken && foundation.to_string() != "peer1");
-        assert_eq!(foundations.number("peer1".parse().unwrap()), taken);
-    }
 
     /// Req: 8445-5.1.2.1-c
     #[test]
@@ -679,33 +443,5 @@ mod tests {
             both.dedup();
             assert_eq!(both.len(), candidates.list.len(), "after {id}");
         }
-    }
-
-    #[test]
-    fn foundations_that_no_candidate_has_make_room_for_others() {
-        let mut foundations = LocalFoundations::default();
-        let mut theirs = RemoteFoundations::default();
-        let (mut last, mut last_of_theirs) = (0, 0);
-        for n in 0..50_000_u32 {
-            let ip = IpAddr::V4((0x0a00_0000 + n).into());
-            foundations.make_room(|| BTreeSet::from([1, last]));
-            last = foundations.number(CandidateKind::Host, ip, None, Transport::Udp);
-            assert_ne!(last, u32::MAX);
-            theirs.make_room(|| BTreeSet::from([0, last_of_theirs]));
-            last_of_theirs = theirs.number(format!("f{n}").parse().unwrap());
-            assert!(foundations.known.len() <= limits::FOUNDATIONS && theirs.known.len() <= limits::FOUNDATIONS);
-        }
-        // What a candidate has all along keeps its number.
-        let first = IpAddr::V4(0x0a00_0000.into());
-        assert_eq!(foundations.number(CandidateKind::Host, first, None, Transport::Udp), 1);
-        assert_eq!(theirs.number("f0".parse().unwrap()), 0);
-        // Where all are in use, the others share one.
-        let mut full = LocalFoundations::default();
-        let number = |full: &mut LocalFoundations, n: u32| {
-            full.make_room(|| (0..=u32::MAX >> 8).take(30_000).collect());
-            full.number(CandidateKind::Host, IpAddr::V4(n.into()), None, Transport::Udp)
-        };
-        let numbers: Vec<u32> = (0..20_002).map(|n| number(&mut full, n)).collect();
-        assert_eq!(numbers[19_999..], [20_000, u32::MAX, u32::MAX]);
     }
 }
