@@ -70,9 +70,7 @@ impl Agent {
         });
         if reason == ConnectionEnd::TimedOut {
             for id in self.pairs_on(&carrier.path) {
-                if let Some(pair) = self.set.get_mut(id) {
-                    pair.has_timed_out = true;
-                }
+                self.set.record_timeout(id);
             }
         }
         self.lose_path(&carrier.path);

@@ -114,9 +114,9 @@ impl Agent {
     /// Counts application data that [`send`](Self::send) gave out and the host did not take: its buffer is full, or it has no
     /// memory (W3C `packetsDiscardedOnSend`). What the agent sends by itself is not counted.
     pub fn record_discarded(&mut self, transmit: &Transmit) {
-        let Some(pair) = transmit.pair.and_then(|id| self.set.get_mut(id)) else { return };
-        pair.stats.packets_discarded_on_send += transmit.datagrams as u64;
-        pair.stats.bytes_discarded_on_send += transmit.payload_len as u64;
+        if let Some(pair) = transmit.pair {
+            self.set.record_data_discarded(pair, transmit.datagrams, transmit.payload_len);
+        }
     }
 
     /// Says how datagrams of a stream are marked: its data, unless the payload says otherwise, and the checks and answers
@@ -189,14 +189,9 @@ impl Agent {
     }
 
     fn count_sent(&mut self, pair: PairId, datagrams: usize, bytes: usize) {
-        let now = self.now;
-        let Some(pair) = self.set.get_mut(pair) else { return };
-        let place = (pair.stream, pair.component);
-        pair.stats.packets_sent += datagrams as u64;
-        pair.stats.bytes_sent += bytes as u64;
-        pair.stats.last_packet_sent_at = Some(now);
-        pair.last_sent_at = Some(now);
-        let path = pair.path;
+        self.set.record_data_sent(pair, self.now, datagrams, bytes);
+        let Some(pair) = self.set.get(pair) else { return };
+        let (place, path) = ((pair.stream, pair.component), pair.path);
         self.note_relayed_data(&path);
         if let Some(component) = self.component_mut(place) {
             component.traffic.packets_sent += datagrams as u64;

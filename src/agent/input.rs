@@ -162,11 +162,9 @@ impl Agent {
         let found = likely.or_else(|| self.set.find(&path)).and_then(|id| self.set.get(id));
         // What comes on a pair whose check has produced another one counts for that: data goes back on it.
         let found = found.filter(|pair| pair.is_trusted()).map(|pair| pair.produced.unwrap_or(pair.id));
-        let pair = if let Some(pair) = found.and_then(|id| self.set.get_mut(id)) {
-            pair.stats.packets_received += 1;
-            pair.stats.bytes_received += payload.len() as u64;
-            pair.stats.last_packet_received_at = Some(now);
-            Some(pair.id)
+        let found = found.filter(|id| self.set.record_data_received(*id, now, payload.len()));
+        let pair = if found.is_some() {
+            found
         } else {
             // A check that came before the peer's credentials was authenticated, too.
             let early = self.stream(stream).map(|data| data.early.as_slice()).unwrap_or_default();

@@ -20,11 +20,8 @@ impl Agent {
             && self.component(place).is_some_and(|component| component.nomination.is_outdated(id, value));
         let is_new = is_fresh && (!is_outdated || self.is_rebound(place, id, check));
         let (now, order) = (self.now, self.nominations + 1);
-        let Some(pair) = self.set.get_mut(id) else { return };
-        pair.stats.requests_received += 1;
-        pair.stats.responses_sent += 1;
-        (pair.heard_check_at, pair.announced) = (Some(now), Some(check.priority));
-        self.is_dirty |= core::mem::replace(&mut pair.known_as, check.generation) != check.generation;
+        self.set.record_request(id, now, check.priority);
+        self.is_dirty |= self.set.record_generation(id, check.generation);
         if is_new {
             // A lite agent cannot judge pairs: the last nomination counts (RFC 8445 §8.2).
             self.nominations = order;

@@ -127,9 +127,7 @@ impl Agent {
     /// Notes that a check of the peer is answered on a path that may be in use: for a while it needs no keepalive.
     pub(super) fn record_reply(&mut self, checked: PairId) {
         let now = self.now;
-        if let Some(pair) = self.set.get_mut(self.watched_as(checked)) {
-            pair.last_sent_at = Some(now);
-        }
+        self.set.record_sent(self.watched_as(checked), now);
     }
 
     /// Keeps consent on the pair that each component uses and on those in reserve, and on no other.

@@ -65,8 +65,8 @@ impl Agent {
             return;
         }
         let (old, seen_before) = (old.id, old.produced_by.unwrap_or(old.id));
-        if let Some(pair) = self.set.get_mut(seen_before).filter(|_| is_readdressed) {
-            pair.is_alias = true;
+        if is_readdressed {
+            self.set.record_alias(seen_before);
         }
         if let Some(component) = self.component_mut(place) {
             component.selection.suspect_move(now, old, valid, is_readdressed);

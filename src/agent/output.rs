@@ -160,9 +160,8 @@ impl Agent {
         let now = self.now;
         let id = self.keepalives().find(|(_, at)| *at <= now).map(|(id, _)| id)?;
         write_keepalive(out, TransactionId::draw(&mut self.random));
-        let pair = self.set.get_mut(id)?;
-        pair.last_sent_at = Some(now);
-        Some(pair.path)
+        self.set.record_sent(id, now);
+        Some(self.set.get(id)?.path)
     }
 
     /// A new check or a new request to a server, in turn: both start Ta apart (RFC 8445 §14.2).

@@ -98,8 +98,7 @@ impl Agent {
     /// [`UnknownPair`] if there is no such pair.
     pub fn protect_pair(&mut self, now: Instant, pair: PairId, is_protected: bool) -> Result<(), UnknownPair> {
         self.observe(now);
-        self.set.get_mut(pair).ok_or(UnknownPair(pair))?.is_protected = is_protected;
-        Ok(())
+        if self.set.protect(pair, is_protected) { Ok(()) } else { Err(UnknownPair(pair)) }
     }
 
     /// Whether the application has removed the pair on this path.

@@ -264,11 +264,7 @@ impl Agent {
         let can_renominate = self.can_renominate(place.0);
         let is_outdated = |one: &Nominating| can_renominate && component.nomination.is_outdated(id, one.value);
         let nominating = nominating.filter(|one| is_controlled && !is_outdated(one));
-        let Some(pair) = self.set.get_mut(id) else { return };
-        pair.stats.requests_received += 1;
-        pair.stats.responses_sent += 1;
-        pair.announced = Some(priority);
-        let heard_before = pair.heard_check_at.replace(now);
+        let heard_before = self.set.record_request(id, now, priority);
         let request = Request {
             nominating: nominating.map(|one| (one.transaction, one.value)),
             is_plain: is_plain && claimed == Role::Controlling,

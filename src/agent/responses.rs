@@ -10,10 +10,10 @@ use super::stream_data::Stream;
 use crate::candidate::address::judge;
 use crate::candidate::{Candidate, CandidateKind, Foundation, LocalCandidate, Priority};
 use crate::check::client::{self, Verdict};
+use crate::checklist::Repeat;
 use crate::checklist::{
     CandidatePairState, NewPair, PairFoundation, PairPriority, Purpose, Transaction, TransactionKey, Update, Why,
 };
-use crate::config::limits;
 use crate::gather::masked;
 use crate::stats::DropReason;
 use crate::stun::Message;
@@ -21,11 +21,6 @@ use crate::types::address::{canonical, in_scope_of};
 use crate::types::{CandidateId, ComponentId, PairId, Path, Role, StreamId, Tiebreaker, after};
 
 impl Agent {
-    /// How often a check is repeated because the peer had a problem of its own (RFC 8489 §6.3.4).
-    const MAX_SERVER_ERRORS: u8 = limits::SERVER_ERRORS;
-    /// How often a check is repeated because the peer claims the same role: a conflict is settled by the first few.
-    const MAX_ROLE_CONFLICTS: u8 = limits::ROLE_CONFLICTS;
-
     /// Finds what a response answers, authenticates it, judges it, and lets it take effect.
     pub(super) fn handle_response(&mut self, arrival: Arrival, message: Message<'_>) -> Result<(), DropReason> {
         let (key, transaction) = self.set.asked(message.id).ok_or(DropReason::UnknownTransaction)?;
@@ -48,7 +43,7 @@ impl Agent {
         }
         let Some(transaction) = self.set.end(key) else { return Ok(()) };
         self.stats.responses_received += u64::from(transaction.start.purpose != Purpose::Consent);
-        self.record_response(&transaction, matches!(verdict, Verdict::Success(_)));
+        self.set.record_response(self.now, &transaction, matches!(verdict, Verdict::Success(_)));
         let place = self.set.get(transaction.start.pair).map(|pair| (pair.stream, pair.component));
         place.into_iter().for_each(|place| self.note_heard(place));
         if let Verdict::Success(_) = verdict {
@@ -69,20 +64,6 @@ impl Agent {
             Verdict::Failure | Verdict::Unusable => self.handle_failure(key, &transaction),
         }
         Ok(())
-    }
-
-    fn record_response(&mut self, transaction: &Transaction, is_success: bool) {
-        let now = self.now;
-        let Some(pair) = self.set.get_mut(transaction.start.pair) else { return };
-        pair.stats.responses_received += 1;
-        // An error gives no consent (RFC 7675 §5.1).
-        if is_success {
-            pair.answered_at = Some(now);
-        }
-        // Which transmission of several was answered is not known (Karn's rule, RFC 8489 §6.2.1).
-        if transaction.sent() == 1 {
-            pair.record_round_trip(now.saturating_duration_since(transaction.first_sent));
-        }
     }
 
     fn handle_success(&mut self, transaction: &Transaction, mapped: SocketAddr) {
@@ -292,16 +273,19 @@ impl Agent {
         if matches!(transaction.start.purpose, Purpose::Consent | Purpose::Probe) {
             return;
         }
-        let Some(pair) = self.set.get_mut(transaction.start.pair) else { return };
-        if pair.state.get() == CandidatePairState::Succeeded {
+        let id = transaction.start.pair;
+        if self.set.get(id).is_none_or(|pair| pair.state.get() == CandidatePairState::Succeeded) {
             return;
         }
-        if pair.role_conflicts >= Self::MAX_ROLE_CONFLICTS {
-            // A peer that never agrees on the roles is no peer.
-            self.handle_failure(key, transaction);
-        } else {
-            pair.role_conflicts += 1;
+        self.check_again(key, transaction, Repeat::RoleConflict);
+    }
+
+    /// Checks a pair again because the peer had a problem, up to a limit: one that always has is no peer.
+    fn check_again(&mut self, key: TransactionKey, transaction: &Transaction, why: Repeat) {
+        if self.set.may_repeat(transaction.start.pair, why) {
             self.trigger(transaction.start.pair);
+        } else {
+            self.handle_failure(key, transaction);
         }
     }
 
@@ -320,15 +304,8 @@ impl Agent {
     }
 
     fn handle_server_error(&mut self, key: TransactionKey, transaction: &Transaction) {
-        let Some(pair) = self.set.get_mut(transaction.start.pair) else { return };
-        if matches!(transaction.start.purpose, Purpose::Consent | Purpose::Probe) {
-            return;
-        }
-        if pair.server_errors >= Self::MAX_SERVER_ERRORS {
-            self.handle_failure(key, transaction);
-        } else {
-            pair.server_errors += 1;
-            self.trigger(transaction.start.pair);
+        if !matches!(transaction.start.purpose, Purpose::Consent | Purpose::Probe) {
+            self.check_again(key, transaction, Repeat::ServerError);
         }
     }
 
@@ -351,9 +328,7 @@ impl Agent {
 
     /// Records that no check of this pair was answered in time.
     pub(super) fn time_out_pair(&mut self, id: PairId) {
-        if let Some(pair) = self.set.get_mut(id) {
-            pair.has_timed_out = true;
-        }
+        self.set.record_timeout(id);
         self.fail_pair(id);
     }
 

@@ -61,9 +61,7 @@ impl Agent {
             let (stream, pace) = (data.id, self.longest_interval());
             let due = self.sought(data).filter(|pair| due_again(pair, pace).is_none_or(|at| at <= now));
             let next = due.min_by_key(|pair| (pair.last_check_at, Reverse(pair.priority))).map(|pair| pair.id);
-            if let Some(pair) = next.and_then(|id| self.set.get_mut(id)) {
-                pair.last_check_at = Some(now);
-            }
+            next.into_iter().for_each(|id| self.set.record_look(id, now));
             self.plan_search(stream);
             let Some(id) = next else { continue };
             match self.carriage(id) {

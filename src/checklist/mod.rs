@@ -25,6 +25,7 @@ mod list;
 mod moves;
 mod pair;
 mod pair_state;
+mod records;
 #[cfg(test)]
 mod tests;
 mod transactions;
@@ -48,6 +49,7 @@ pub(crate) use pair::CandidatePair;
 pub use pair::PairPriority;
 pub use pair_state::CandidatePairState;
 use pair_state::PairState;
+pub(crate) use records::Repeat;
 use transactions::TransactionTable;
 pub(crate) use transactions::{Due, Purpose, Start, Transaction, TransactionKey};
 
@@ -211,7 +213,7 @@ impl ChecklistSet {
     }
 
     /// A pair to be changed, which is noted.
-    pub(crate) fn get_mut(&mut self, id: PairId) -> Option<&mut CandidatePair> {
+    fn get_mut(&mut self, id: PairId) -> Option<&mut CandidatePair> {
         let pair = self.pairs.get_mut(id)?;
         if let Some(changes) = self.changes.as_mut().filter(|_| !pair.is_noted) {
             pair.is_noted = true;

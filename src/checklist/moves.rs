@@ -7,7 +7,7 @@ use super::{
     CandidatePair, CandidatePairState, ChecklistSet, ChecklistState, Departed, PairFoundation, PairPriority, PairState,
     TransactionKey,
 };
-use crate::types::{CandidateId, ComponentId, Instant, PairId, Path, StreamId};
+use crate::types::{CandidateId, ComponentId, PairId, Path, StreamId};
 
 /// Why a pair is not checked on, or not used any more.
 ///
@@ -253,27 +253,6 @@ impl ChecklistSet {
     pub(crate) fn wait_again(&mut self, id: PairId) {
         if self.get(id).is_some_and(|pair| pair.state.get() == CandidatePairState::Failed) {
             self.change(id, PairState::trigger);
-        }
-    }
-
-    /// Records that a consent check of a pair was answered.
-    pub(crate) fn record_answer(&mut self, id: PairId, now: Instant) {
-        if let Some(pair) = self.get_mut(id) {
-            pair.answered_at = Some(now);
-        }
-    }
-
-    /// Records that an urgent check of a pair has left.
-    pub(crate) fn note_urgent(&mut self, id: PairId, now: Instant) {
-        if let Some(pair) = self.get_mut(id) {
-            pair.urgent_since.get_or_insert(now);
-        }
-    }
-
-    /// Begins to count the time of urgent checks of a pair anew.
-    pub(crate) fn renew_urgency(&mut self, id: PairId) {
-        if let Some(pair) = self.get_mut(id) {
-            pair.urgent_since = None;
         }
     }
 

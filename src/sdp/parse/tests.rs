@@ -1,10 +1,10 @@
 use super::*;
 use crate::candidate::CandidateAddress;
 use crate::credentials::ParseCredentialError;
-use crate::sdp::options::ParseIceOptionsError;
 use crate::credentials::{Password, Ufrag};
 use crate::sdp::candidate::ParseCandidateError;
 use crate::sdp::candidate::tests::any_candidate;
+use crate::sdp::options::ParseIceOptionsError;
 use alloc::string::ToString;
 use alloc::{format, vec};
 use proptest::prelude::*;
