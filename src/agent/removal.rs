@@ -149,7 +149,7 @@ impl Agent {
     ///
     /// The selected pair is left to the conclusions, which tell that it has changed.
     pub(super) fn let_go(&mut self, departed: Departed) {
-        let Departed { pair, orphan } = departed;
+        let Departed { pair, orphans } = departed;
         let (id, place) = (pair.id, (pair.stream, pair.component));
         self.leave_queues(place, id, pair.state.transaction());
         self.leave_component(place, id);
@@ -157,10 +157,8 @@ impl Agent {
             component.nomination.forget(id);
         }
         self.is_dirty = true;
-        if let Some(orphan) = orphan {
-            // Nothing is left by which it could be checked.
-            self.forget_pair(orphan);
-        }
+        // Nothing is left by which they could be checked.
+        orphans.into_iter().for_each(|orphan| self.forget_pair(orphan));
     }
 
     /// Takes a pair off the valid list, and out of every use that its component makes of it. It may stay on its checklist.

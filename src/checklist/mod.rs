@@ -98,8 +98,8 @@ pub(crate) struct NewPair {
 #[must_use = "others may know it still"]
 pub(crate) struct Departed {
     pub(crate) pair: CandidatePair,
-    /// A pair beside the lists that nothing is left to check.
-    pub(crate) orphan: Option<PairId>,
+    /// Pairs beside the lists that nothing is left to check.
+    pub(crate) orphans: SmallVec<[PairId; 1]>,
 }
 
 /// Why a pair is made: which others may have to go for it when there are too many.
@@ -389,12 +389,15 @@ impl ChecklistSet {
         if let Some(checked) = pair.produced_by.and_then(|checked| self.get_mut(checked)) {
             checked.produced.take_if(|produced| *produced == id);
         }
-        let mut orphan = None;
+        let mut orphans = SmallVec::new();
         if let Some(product) = pair.produced.and_then(|product| self.get_mut(product)) {
             let was_of_it = product.produced_by.take_if(|checked| *checked == id).is_some();
-            orphan = Some(product.id).filter(|_| was_of_it && product.group.is_none());
+            orphans.extend((was_of_it && product.group.is_none()).then_some(product.id));
         }
-        Some(Departed { pair, orphan })
+        if pair.is_shared {
+            orphans.extend(self.forget_products(id, (pair.stream, pair.component)));
+        }
+        Some(Departed { pair, orphans })
     }
 
     /// Appends what it will do as text, but for the pairs and what follows from them.

@@ -62,6 +62,8 @@ pub(crate) struct CandidatePair {
     pub(crate) produced: Option<PairId>,
     /// The pair whose check produced this one, where that is another.
     pub(crate) produced_by: Option<PairId>,
+    /// Checks of several pairs have produced it, or its own have produced several.
+    pub(crate) is_shared: bool,
     /// The pair beside the checklist that stands for its path since its check has shown us under another address.
     pub(crate) twin: Option<PairId>,
     /// When the latest answer to a check of it came.
@@ -132,6 +134,7 @@ impl CandidatePair {
             is_valid: false,
             produced: None,
             produced_by: None,
+            is_shared: false,
             twin: None,
             answered_at: None,
             last_sent_at: None,

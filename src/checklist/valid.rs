@@ -12,7 +12,7 @@ use core::cmp::Reverse;
 
 use smallvec::SmallVec;
 
-use super::ChecklistSet;
+use super::{CandidatePair, ChecklistSet, PairState};
 use crate::types::{ComponentId, Instant, PairId, StreamId, work};
 
 type Place = (StreamId, ComponentId);
@@ -31,9 +31,12 @@ impl ChecklistSet {
     pub(crate) fn validate(&mut self, now: Instant, checked: PairId, valid: PairId) -> bool {
         let round_trip = self.get(checked).and_then(|pair| pair.stats.current_round_trip_time);
         if let Some(pair) = self.get_mut(checked) {
-            pair.produced = Some(valid);
+            let before = pair.produced.replace(valid);
+            pair.is_shared |= before.is_some_and(|before| before != valid);
         }
         let Some(pair) = self.get_mut(valid) else { return false };
+        let is_own = pair.produced == Some(valid);
+        pair.is_shared |= pair.produced_by.is_some_and(|by| by != checked) || checked != valid && is_own;
         if checked != valid {
             pair.produced_by = Some(checked);
             pair.answered_at = Some(now);
@@ -56,6 +59,29 @@ impl ChecklistSet {
             pair.answered_at = Some(now);
         }
         self.validate(now, id, id);
+    }
+
+    /// Lets the checks of others that have produced a pair which is gone show nothing any more: they are made again when somebody
+    /// asks for them.
+    ///
+    /// Gives those beside the lists that were produced by its own checks: nothing is left to check them.
+    pub(super) fn forget_products(&mut self, gone: PairId, (stream, component): Place) -> SmallVec<[PairId; 1]> {
+        let is_of = |pair: &&CandidatePair| (pair.stream, pair.component) == (stream, component);
+        let checked: SmallVec<[PairId; 2]> =
+            self.iter().filter(is_of).filter(|pair| pair.produced == Some(gone)).map(|pair| pair.id).collect();
+        for id in checked {
+            self.forget_valid_pair(id);
+            self.change(id, PairState::fail);
+        }
+        let produced: SmallVec<[PairId; 2]> =
+            self.iter().filter(is_of).filter(|pair| pair.produced_by == Some(gone)).map(|pair| pair.id).collect();
+        let mut orphans = SmallVec::new();
+        for id in produced {
+            let Some(pair) = self.get_mut(id) else { continue };
+            pair.produced_by = None;
+            orphans.extend(pair.group.is_none().then_some(id));
+        }
+        orphans
     }
 
     /// Takes a pair off the valid list.
@@ -157,7 +183,8 @@ impl ChecklistSet {
     /// Records that the check of a pair shows no pair to work any more.
     pub(crate) fn forget_valid_pair(&mut self, id: PairId) {
         if let Some(pair) = self.get_mut(id) {
-            pair.produced = None;
+            // It may be known still as the one that has produced another.
+            pair.is_shared |= pair.produced.take().is_some_and(|product| product != id);
         }
     }
 }
