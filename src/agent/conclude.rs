@@ -7,7 +7,7 @@ use smallvec::SmallVec;
 
 use super::Agent;
 use super::facts::{StreamFacts, stream_state};
-use super::stream_data::Component;
+use super::stream_data::{Component, Stream};
 use crate::candidate::CandidateKind;
 use crate::checklist::{CandidatePair, ChecklistSet, ChecklistState, Transaction, Why};
 use crate::config::limits;
@@ -309,8 +309,7 @@ impl Agent {
 
     /// A component, and the checklists.
     pub(super) fn component_with_checks(&mut self, place: Place) -> Option<(&mut Component, &mut ChecklistSet)> {
-        let index = self.streams.binary_search_by_key(&place.0, |stream| stream.id).ok()?;
-        Some((self.streams.get_mut(index)?.component_mut(place.1)?, &mut self.set))
+        Some((Stream::find_mut(&mut self.streams, place.0)?.component_mut(place.1)?, &mut self.set))
     }
 
     /// Whether a component of this stream may be nominated more than once.
@@ -465,7 +464,7 @@ impl Agent {
         }
     }
 
-    fn facts(&self, data: &super::Stream) -> StreamFacts {
+    fn facts(&self, data: &Stream) -> StreamFacts {
         let components = data.effective_components();
         let is_restarting = components.iter().any(|component| component.selection.previous().is_some());
         StreamFacts {

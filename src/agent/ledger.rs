@@ -238,8 +238,8 @@ impl Agent {
         }
         while let Some(id) = self.set.next_change() {
             let pair = self.set.get(id).map(|pair| {
-                let data = self.streams.binary_search_by_key(&pair.stream, |data| data.id).ok();
-                let component = data.and_then(|at| self.streams.get(at)?.component(pair.component));
+                let component =
+                    Stream::find(&self.streams, pair.stream).and_then(|data| data.component(pair.component));
                 (pair, component.is_some_and(|component| component.nomination.shows(id)))
             });
             let told = ledger.tell_pair(id, pair, tell);
@@ -259,7 +259,7 @@ impl Agent {
         }
         if ledger.streams.len() > self.streams.len() {
             let streams = &self.streams;
-            let is_there = |id: &StreamId| streams.binary_search_by_key(id, |data| data.id).is_ok();
+            let is_there = |id: &StreamId| Stream::find(streams, *id).is_some();
             let gone: Vec<StreamId> = ledger.streams.keys().copied().filter(|id| !is_there(id)).collect();
             for id in gone {
                 if let Some(page) = ledger.streams.get_mut(&id) {

@@ -83,8 +83,7 @@ impl Agent {
         let nominated = self.component(place).and_then(|component| component.nomination.pair());
         let is_there = nominated.and_then(|id| self.set.get(id)).is_some_and(|pair| pair.path == *path);
         let (stream, component) = place;
-        let Ok(index) = self.streams.binary_search_by_key(&stream, |data| data.id) else { return false };
-        let component = self.streams.get_mut(index).and_then(|data| data.component_mut(component));
+        let component = Stream::find_mut(&mut self.streams, stream).and_then(|data| data.component_mut(component));
         component.is_some_and(|component| component.nomination.is_fresh(transaction, is_there, &self.random))
     }
 

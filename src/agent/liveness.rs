@@ -4,7 +4,7 @@ use core::net::SocketAddr;
 
 use smallvec::SmallVec;
 
-use super::stream_data::Component;
+use super::stream_data::{Component, Stream};
 use super::{Agent, UnknownStream};
 use crate::checklist::{CandidatePairState, Purpose, Start, Transaction, Why};
 use crate::event::Event;
@@ -139,7 +139,7 @@ impl Agent {
             let place = (stream, component);
             let wanted = self.wanted(place);
             let (now, Self { streams, set, random, outbox, .. }) = (self.now, &mut *self);
-            let data = streams.binary_search_by_key(&stream, |data| data.id).ok().and_then(|at| streams.get_mut(at));
+            let data = Stream::find_mut(streams, stream);
             let Some(component) = data.and_then(|data| data.component_mut(component)) else { continue };
             let answered_at = |id| set.get(id).and_then(|pair| pair.answered_at);
             let watched = component.selection.watch(now, &wanted, answered_at, random);
@@ -363,8 +363,7 @@ impl Agent {
     pub(super) fn report_health(&mut self, stream: StreamId) {
         let (at, detection) = (self.now, self.config.detection());
         let Self { streams, set, .. } = &mut *self;
-        let data = streams.binary_search_by_key(&stream, |data| data.id).ok().and_then(|at| streams.get_mut(at));
-        let Some(data) = data else { return };
+        let Some(data) = Stream::find_mut(streams, stream) else { return };
         let mut events: SmallVec<[Event; 1]> = SmallVec::new();
         for component in &mut data.components {
             let Some(before) = component.selection.tell_health() else { continue };

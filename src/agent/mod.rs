@@ -513,13 +513,11 @@ impl Agent {
     }
 
     fn stream(&self, id: StreamId) -> Option<&Stream> {
-        let place = self.streams.binary_search_by_key(&id, |stream| stream.id).ok()?;
-        self.streams.get(place)
+        Stream::find(&self.streams, id)
     }
 
     fn stream_mut(&mut self, id: StreamId) -> Option<&mut Stream> {
-        let place = self.streams.binary_search_by_key(&id, |stream| stream.id).ok()?;
-        self.streams.get_mut(place)
+        Stream::find_mut(&mut self.streams, id)
     }
 
     fn component(&self, (stream, component): (StreamId, ComponentId)) -> Option<&stream_data::Component> {

@@ -6,12 +6,12 @@
 //! ```text
 //!   a check from there, on behalf of the       our own check of it       the old pair, asked at once,
 //!   candidate of the nominated pair            is answered               is silent for two seconds
-//!   ------------------------------------> * ------------------> detour --------------------------------> nominated
+//!   ------------------------------------> * -----------------> fallback -------------------------------> nominated
 //!                                                                  |
 //!                                                                  +-- the old one answers --> (as before)
 //! ```
 //!
-//! Data takes the detour from the first answer on, and none goes to an address that has not answered. Whoever only copies
+//! Data takes the fallback from the first answer on, and none goes to an address that has not answered. Whoever only copies
 //! checks of the peer to an address of his own changes nothing for longer than the old pair takes to answer.
 
 use smallvec::SmallVec;

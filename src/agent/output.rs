@@ -8,6 +8,7 @@ use bytes::BufMut;
 use super::Agent;
 use super::connections::Carriage;
 use super::outbox::Outgoing;
+use super::stream_data::Stream;
 use crate::candidate::{CandidateKind, Priority};
 use crate::checklist::{CandidatePair, CandidatePairState, ChecklistSet, Purpose, Start, TransactionKey};
 use crate::config::{RtoFormula, limits};
@@ -147,7 +148,7 @@ impl Agent {
         let (id, round_trip) = (pair.id, pair.stats.current_round_trip_time);
         let place = (pair.stream, pair.component);
         let Self { streams, random, .. } = self;
-        let data = streams.binary_search_by_key(&place.0, |data| data.id).ok().and_then(|at| streams.get_mut(at));
+        let data = Stream::find_mut(streams, place.0);
         let component = data.and_then(|data| data.component_mut(place.1));
         if let Some(consent) = component.and_then(|component| component.selection.consent_mut(id)) {
             consent.record_check(now, round_trip, random);

@@ -4,7 +4,7 @@ use core::net::{IpAddr, SocketAddr};
 
 use smallvec::SmallVec;
 
-use super::stream_data::{EarlyCheck, Keyed};
+use super::stream_data::{EarlyCheck, Keyed, Stream};
 use super::{AddRemoteCandidateError, Agent, RemoteCandidateOutcome, RemoteDescription};
 use crate::candidate::address::{Scope, judge, scope};
 use crate::candidate::{Candidate, CandidateKind, Foundation, LocalCandidate, RemoteCandidate, TcpType};
@@ -365,8 +365,7 @@ impl Agent {
         let new = NewPair { stream, component, generation, local, remote, path, priority, group };
         let Self { set, streams, .. } = self;
         let is_wanted = |pair: &CandidatePair| {
-            let data = streams.binary_search_by_key(&pair.stream, |data| data.id).ok().and_then(|at| streams.get(at));
-            let component = data.and_then(|data| data.component(pair.component));
+            let component = Stream::find(streams, pair.stream).and_then(|data| data.component(pair.component));
             component.is_some_and(|component| component.nomination.is_wanted(pair.id))
         };
         let Some((id, evicted)) = set.insert(&new, why, is_wanted) else {

@@ -3,14 +3,14 @@
 //!
 //! A component whose peer takes several nominations keeps a few working pairs warm, and checks failed ones again that would
 //! be better, with a back-off. When the selected pair dies, the controlling side nominates one of the reserve. Any agent
-//! sends its data on another pair meanwhile, if one is known to work: a detour.
+//! sends its data on another pair meanwhile, if one is known to work: the fallback.
 
 use core::cmp::Reverse;
 
 use smallvec::SmallVec;
 
 use super::Agent;
-use super::stream_data::Component;
+use super::stream_data::{Component, Stream};
 use crate::checklist::{CandidatePair, CandidatePairState, Purpose, Start};
 use crate::config::limits;
 use crate::selection::{Cadence, Consent, PathQuality, Retry, SelectionDecision, SelectionView, Standby, Wanted};
@@ -160,10 +160,7 @@ impl Agent {
             })
             .collect();
         let (now, Self { streams, set, .. }) = (self.now, self);
-        let Some(data) = streams.binary_search_by_key(&stream, |data| data.id).ok().and_then(|at| streams.get_mut(at))
-        else {
-            return;
-        };
+        let Some(data) = Stream::find_mut(streams, stream) else { return };
         for (component, elsewhere) in data.components.iter_mut().zip(&elsewhere) {
             let nominated = component.nomination.pair();
             component.selection.choose_fallback(now, set, nominated, |id| elsewhere.contains(&id));

@@ -171,6 +171,17 @@ pub(crate) struct Stream {
 }
 
 impl Stream {
+    /// The stream of this name, of several that are in the order of their names.
+    pub(crate) fn find(streams: &[Self], id: StreamId) -> Option<&Self> {
+        let place = streams.binary_search_by_key(&id, |stream| stream.id).ok()?;
+        streams.get(place)
+    }
+
+    pub(crate) fn find_mut(streams: &mut [Self], id: StreamId) -> Option<&mut Self> {
+        let place = streams.binary_search_by_key(&id, |stream| stream.id).ok()?;
+        streams.get_mut(place)
+    }
+
     pub(crate) fn new(id: StreamId, components: u16, local: Credentials) -> Self {
         Self {
             id,

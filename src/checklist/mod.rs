@@ -158,14 +158,9 @@ impl ChecklistSet {
 
     /// Records that somebody was told of a pair, and wants to hear of its end.
     pub(crate) fn note_told(&mut self, id: PairId) {
-        if let Some(pair) = self.peek_mut(id) {
+        if let Some(pair) = self.pairs.get_mut(id) {
             pair.is_told = true;
         }
-    }
-
-    /// A pair, which is not noted.
-    fn peek_mut(&mut self, id: PairId) -> Option<&mut CandidatePair> {
-        self.pairs.get_mut(id)
     }
 
     /// Adds a list for a stream with so many components; streams are added in the order of their ids.

@@ -4,8 +4,8 @@
 //! one of the checklist, or one beside it, a *twin*, of which there is one for each path.
 //!
 //! ```text
-//!   checked pair  -- valid_pair -->  itself, one of the checklist, or its twin      valid list of the component,
-//!                 <- checked_pair --                                                the highest priority first
+//!   checked pair  --- produced ---->  itself, one of the checklist, or its twin      valid list of the component,
+//!                 <-- produced_by --                                                 the highest priority first
 //! ```
 
 use core::cmp::Reverse;
@@ -13,9 +13,15 @@ use core::cmp::Reverse;
 use smallvec::SmallVec;
 
 use super::{CandidatePair, ChecklistSet, PairState};
-use crate::types::{ComponentId, Instant, PairId, StreamId, work};
+use crate::types::{Arena, ComponentId, Instant, PairId, StreamId, work};
 
 type Place = (StreamId, ComponentId);
+
+/// Puts a valid list in order, the highest priority first.
+fn sort(list: &mut [PairId], pairs: &Arena<CandidatePair>) {
+    work::many(list.len());
+    list.sort_by_key(|id| Reverse(pairs.get(*id).map(|pair| pair.priority)));
+}
 
 impl ChecklistSet {
     /// The valid list of a component, the highest priority first.
@@ -129,18 +135,12 @@ impl ChecklistSet {
         let Some(list) = self.lists.get_mut(place).and_then(|list| list.valid.get_mut(component.index())) else {
             return;
         };
-        let pairs = &self.pairs;
-        work::many(list.len());
-        list.sort_by_key(|id| Reverse(pairs.get(*id).map(|pair| pair.priority)));
+        sort(list, &self.pairs);
     }
 
     /// Puts all valid lists in order: priorities have changed.
     pub(crate) fn sort_all_valid(&mut self) {
-        let pairs = &self.pairs;
-        for list in self.lists.iter_mut().flat_map(|list| &mut list.valid) {
-            work::many(list.len());
-            list.sort_by_key(|id| Reverse(pairs.get(*id).map(|pair| pair.priority)));
-        }
+        self.lists.iter_mut().flat_map(|list| &mut list.valid).for_each(|list| sort(list, &self.pairs));
     }
 
     /// The pair whose checks keep this one valid: itself, or the one that it stands for.
